@@ -1,0 +1,39 @@
+"""The slim ResNet of the `cpu` and `smoke` presets: few, narrow basic blocks for 32-px images on a processor."""
+
+from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
+from torch import nn
+
+from backbones.registry import BACKBONES
+
+
+def slim_resnet(widths: tuple[int, ...], depths: tuple[int, ...]) -> nn.Module:
+    """A ResNet of basic blocks with a 3x3 stem of stride 2 and no max-pool, built from timm's blocks.
+
+    Args:
+        widths: channels of each stage; the last is the feature width, the first also the stem's.
+        depths: basic blocks in each stage; every stage but the first halves the resolution.
+    """
+    stages = tuple(
+        ByoBlockCfg(type="basic", d=depth, c=width, s=1 if stage == 0 else 2, gs=0)
+        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True))
+    )
+    config = ByoModelCfg(blocks=stages, stem_chs=widths[0], stem_type="3x3", stem_pool="", zero_init_last=False)
+    return ByobNet(config, num_classes=0)
+
+
+@BACKBONES.register("slim-resnet8")
+def slim_resnet8() -> nn.Module:
+    """Three basic blocks, 64-128-256 channels, 1.2 M parameters."""
+    return slim_resnet((64, 128, 256), (1, 1, 1))
+
+
+@BACKBONES.register("slim-resnet14")
+def slim_resnet14() -> nn.Module:
+    """Six basic blocks, 64-128-256 channels, 2.8 M parameters."""
+    return slim_resnet((64, 128, 256), (2, 2, 2))
+
+
+@BACKBONES.register("tiny-resnet8")
+def tiny_resnet8() -> nn.Module:
+    """Three basic blocks, 16-32-64 channels: small enough for tests and the smoke preset."""
+    return slim_resnet((16, 32, 64), (1, 1, 1))

@@ -1,0 +1,50 @@
+"""The stem for small images: one 3x3 convolution at full resolution in place of the strided stem and the max-pool."""
+
+from torch import nn
+
+from core.errors import UserError
+
+SMALL_IMAGE = 64  # images up to this side (pixels) are too small for a stem that shrinks them by four
+
+
+def use_small_stem(backbone: nn.Module, name: str) -> None:
+    """Replaces the first convolution by 3x3, stride 1, padding 1, and the stem's max-pool by the identity, in place.
+
+    A 32x32 image is then 32x32 after the stem (padding 2, as in solo-learn, would make it 34x34). Convolutional timm
+    networks are changed; patch embeddings are not: they see no small neighbourhood to begin with.
+
+    Args:
+        backbone: a timm network.
+        name: its name, for the message.
+
+    Raises:
+        UserError: the network does not begin with a plain convolution.
+    """
+    path = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
+    first = backbone.get_submodule(path) if isinstance(path, str) else None
+    if not isinstance(first, nn.Conv2d) or first.kernel_size[0] < 3 or first.stride[0] == first.kernel_size[0]:
+        raise UserError(
+            f"backbone {name!r} has no convolutional stem to fit to images of {SMALL_IMAGE} px or less; use a ResNet, DenseNet, "
+            "EfficientNet or MobileNet of timm, or a ViT on larger images"
+        )
+    conv = nn.Conv2d(first.in_channels, first.out_channels, 3, stride=1, padding=1, bias=first.bias is not None)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    _replace(backbone, path, conv)
+    for pool in ("maxpool", "features.pool0"):  # where ResNets and DenseNets keep it
+        if _has(backbone, pool):
+            _replace(backbone, pool, nn.Identity())
+
+
+def _has(module: nn.Module, path: str) -> bool:
+    try:
+        module.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
+    parent, _, child = path.rpartition(".")
+    setattr(module.get_submodule(parent), child, new)

@@ -1,0 +1,148 @@
+#!/usr/bin/env python
+"""Command line of the suite: parse, plan, run, print tables. Knows no loss and no network."""
+
+import logging
+import sys
+from pathlib import Path
+
+from cyclopts import App, CycloptsError
+
+from core.errors import UserError
+from grid.request import Request
+
+app = App(
+    name="bench.py",
+    help="Self-supervised learning on long-tailed images: trains a grid of methods on a grid of benchmarks, probes the frozen "
+    "features and writes the tables. Without a command it runs the grid.",
+    help_on_error=False,
+)
+log = logging.getLogger("bench")
+
+
+@app.default
+@app.command
+def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> int:
+    """Train, probe and tabulate. Finished runs are skipped; a stopped run goes on when the command is repeated.
+
+    Parameters
+    ----------
+    checkpoint_seconds
+        Seconds between checkpoints: the most that a kill can cost.
+    """
+    from core.files import writable_folder
+    from grid.eta import clock, seconds_left
+    from grid.execute import execute
+    from grid.plan import make_plan, plan_lines
+
+    _use_threads(request.workers)
+    plan = make_plan(request)
+    writable_folder(request.out, "--out")
+    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; {len(plan.runs)} runs:")
+    print("\n".join(plan_lines(plan)))
+    if set(plan.states()) != {"DONE"}:
+        print(f"estimated time: {clock(seconds_left(plan))}", flush=True)
+    failed = execute(plan, checkpoint_seconds)
+    _print_tables(request.out, [run.config.run_id for run in plan.runs])
+    for name, reason in failed.items():
+        print(f"FAILED {name}: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@app.command
+def plan(request: Request = Request()) -> int:
+    """Show what `run` would do, and for how long; start nothing."""
+    from grid.eta import clock, seconds_left
+    from grid.plan import make_plan, plan_lines
+
+    _use_threads(request.workers)
+    plan = make_plan(request)
+    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}")
+    print("\n".join(plan_lines(plan)))
+    states = plan.states()
+    print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
+    print(f"estimated time: {clock(seconds_left(plan))}")
+    return 0
+
+
+@app.command
+def report(*, out: Path = Path("runs")) -> int:
+    """Write the tables again, from the records alone.
+
+    Parameters
+    ----------
+    out
+        Folder of runs.
+    """
+    if not out.is_dir():
+        raise UserError(f"there is no folder {out}; name the folder of runs with --out")
+    _print_tables(out, None)
+    return 0
+
+
+@app.command(name="list")
+def list_() -> int:
+    """List methods with their hyper-parameters, backbones, datasets, probes and presets."""
+    from grid.catalogue import catalogue
+
+    print(catalogue())
+    return 0
+
+
+@app.command
+def doctor(*, data_root: Path | None = None) -> int:
+    """Tell what is installed, which device and image pipeline will be used and why, and which data is there.
+
+    Parameters
+    ----------
+    data_root
+        Where to look for images; default: the user's cache folder.
+    """
+    from grid.doctor import diagnosis
+
+    print(diagnosis(data_root))
+    return 0
+
+
+def _print_tables(out: Path, run_ids: list[str] | None) -> None:
+    """Writes all tables of a folder of runs and prints those that hold the given runs (None: all)."""
+    from grid.store import all_records
+    from methods import METHODS
+    from reports.tables import build_tables, table_text, write_tables
+
+    def title(name: str) -> str:
+        return METHODS[name].title if name in METHODS else name
+
+    records = all_records(out)
+    if not records:
+        raise UserError(f"no records in {out}; train something first, or name the folder of runs with --out")
+    write_tables(records, out / "tables", title)
+    shown = records if run_ids is None else [record for record in records if record.run_id in run_ids]
+    for table in build_tables(shown, title):
+        print(f"\n{table_text(table)}")
+    print(f"tables: {out / 'tables'}")
+
+
+def _use_threads(workers: int | None) -> None:
+    import torch
+
+    if workers is not None:
+        if workers < 1:
+            raise UserError(f"--workers {workers}: give at least 1")
+        torch.set_num_threads(workers)
+
+
+def main() -> int:
+    """Runs a command; a user's mistake becomes one line and exit status 2."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        return app(exit_on_error=False, print_error=False, result_action="return_value") or 0
+    except (UserError, CycloptsError) as error:
+        print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bench.py: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

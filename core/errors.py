@@ -1,0 +1,18 @@
+"""A user's mistake, told in one line."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what is wrong, where, and what to do, in one line.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Returns `"; did you mean 'x'?"` for the closest option, or a list of the options when none is close."""
+    options = sorted(options)
+    close = get_close_matches(name, options, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; choose from: {', '.join(options)}"

@@ -1,0 +1,82 @@
+"""Named things that are found by importing a package: methods, backbones, benchmarks, probes."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import Generic, TypeVar
+
+from core.errors import UserError, nearest
+
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps explicit names to things of one kind, and finds them by globs.
+
+    The package named by `package` is imported at the first look-up, module by module, so a new file in it is all that a
+    new entry takes.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, T] = {}
+        self._discovered = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that enters a class or function under `name`. Raises ValueError, naming both files, on a clash."""
+
+        def enter(entry: T) -> T:
+            if name in self._entries:
+                first, second = inspect.getfile(self._entries[name]), inspect.getfile(entry)
+                raise ValueError(f"{self.kind} {name!r} is registered twice: in {first} and in {second}")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def names(self) -> list[str]:
+        """All names in the order of registration (modules alphabetically)."""
+        self._discover()
+        return list(self._entries)
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        self._discover()
+        return iter(self._entries.items())
+
+    def __contains__(self, name: str) -> bool:
+        self._discover()
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> T:
+        self._discover()
+        if name not in self._entries:
+            raise UserError(f"no {self.kind} is named {name!r}{nearest(name, self._entries)}")
+        return self._entries[name]
+
+    def select(self, patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
+        """Names that match any of `patterns` (a name, a glob, or `all`), each once, in the order asked for.
+
+        `everything` is what `all` stands for (default: every entry). Raises UserError for a pattern that matches nothing.
+        """
+        chosen: list[str] = []
+        for pattern in patterns:
+            if pattern == "all":
+                matches = list(everything) if everything is not None else self.names()
+            else:
+                matches = [name for name in self.names() if fnmatchcase(name, pattern)]
+            if not matches:
+                raise UserError(f"no {self.kind} matches {pattern!r}{nearest(pattern, self._entries)}")
+            chosen += [name for name in matches if name not in chosen]
+        return chosen
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self.package)
+        for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"{self.package}.{module}")

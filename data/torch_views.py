@@ -1,0 +1,187 @@
+"""Views of a whole batch at once, as plain tensor operations on the training device.
+
+No loop over images: crop, flip and resize are two batched matrix products, the colour operations work on one plane a
+channel. Semantics are torchvision's on float images: each colour operation is clamped to [0, 1] before the next, in the
+order drawn for that image.
+"""
+
+import torch
+from torch import Tensor
+
+from data.view_params import JITTER, Params, draw
+from data.views import View
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L" mode
+CUBIC_A = -0.5  # Pillow's bicubic (torch's own `interpolate` uses -0.75)
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER))
+
+
+class TorchViews:
+    """Executor of view specs by batched torch operations.
+
+    Called with uint8 images and a seed it returns one float32 tensor a view. The same arguments give the same views on any
+    number of threads; on another kind of device they agree up to rounding, as the random numbers come from the CPU.
+    """
+
+    name = "torch"
+
+    def __init__(self, views: tuple[View, ...]):
+        self.views = views
+
+    def __call__(self, images: Tensor, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Makes every declared view of `images`.
+
+        Args:
+            images: (B, 3, H, W) uint8, on any device.
+            seed: seed of this batch; views are drawn from it one after the other.
+            size: side of the square views in pixels.
+            strength: (B,) per-sample strengths in [0, 1] for operations that a view declares with one.
+
+        Returns:
+            One (B, 3, size, size) float32 tensor a view, normalised, on the device of `images`.
+
+        Raises:
+            ValueError: strengths for views of which none declares an operation that takes them.
+        """
+        if strength is not None:
+            raise ValueError("per-sample strengths were given, but no declared view has an operation that takes them")
+        generator = torch.Generator().manual_seed(seed)
+        count, _, height, width = images.shape
+        scaled = images.float().div_(255)
+        drawn = [draw(view, count, height, width, generator) for view in self.views]
+        return tuple(render(scaled, view, params, size) for view, params in zip(self.views, drawn, strict=True))
+
+
+def render(images: Tensor, view: View, params: Params, size: int) -> Tensor:
+    """Applies drawn parameters to `images`, (B, 3, H, W) float in [0, 1]; returns (B, 3, size, size), normalised."""
+    cropped = crop_resize(images, params.box, params.flip, size, view.interpolation)
+    planes = cropped.flatten(2)
+    planes = color_jitter(planes, params.jitter, params.order, params.factor)
+    planes = gray_and_normalize(planes, params.gray, view.mean, view.std)
+    return planes.unflatten(2, (size, size))
+
+
+def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
+    """Crops each image to its box, resizes it to `size` x `size` with antialiasing, mirrors it where `flip` says so.
+
+    Args:
+        images: (B, C, H, W) float in [0, 1].
+        box: (B, 4) top, left, height, width.
+        flip: (B,) bool.
+        size: side of the result.
+        interpolation: "bilinear" or "bicubic", with Pillow's filters.
+
+    Returns:
+        (B, C, size, size), clamped to [0, 1].
+    """
+    top, left, h, w = box.unbind(1)
+    height, width = images.shape[-2:]
+    rows = resize_weights(top, h, height, size, interpolation)  # (B, size, H)
+    columns = resize_weights(left, w, width, size, interpolation)  # (B, size, W)
+    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
+    rows = rows.to(images.device, non_blocking=True)
+    columns = columns.to(images.device, non_blocking=True)
+    B, C = images.shape[:2]
+    narrow = images.reshape(B, C * height, width) @ columns.transpose(1, 2)  # (B, C*H, size)
+    out = rows[:, None] @ narrow.view(B, C, height, size)
+    return out.clamp_(0, 1)
+
+
+def resize_weights(start: Tensor, length: Tensor, source: int, size: int, interpolation: str) -> Tensor:
+    """Matrices that resample the pixels start .. start+length of a line of `source` pixels to `size` pixels.
+
+    The filter is widened by the scale when it shrinks (antialiasing), sees no pixel outside the crop, and each row sums to
+    one, as in Pillow's `resize`.
+
+    Returns:
+        (B, size, source) float32.
+    """
+    start, length = start.float()[:, None, None], length.float()[:, None, None]
+    scale = length / size  # source pixels per output pixel
+    widen = scale.clamp(min=1.0)
+    centre = (torch.arange(size)[:, None] + 0.5) * scale  # (B, size, 1), within the crop
+    pixel = torch.arange(source) + 0.5 - start  # (B, 1, source), within the crop
+    x = ((pixel - centre) / widen).abs_()
+    weights = _cubic(x) if interpolation == "bicubic" else (1 - x).clamp_(min=0)
+    weights = weights * ((pixel > 0) & (pixel < length))
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel at distances x >= 0."""
+    a = CUBIC_A
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((x - 5) * x + 8) * x * a - 4 * a
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+def color_jitter(x: Tensor, apply: Tensor, order: Tensor, factor: Tensor) -> Tensor:
+    """Brightness, contrast, saturation and hue in each image's own order.
+
+    Brightness, contrast and saturation are the blend `f * x + (1 - f) * target` towards black, the image's mean grey and
+    each pixel's grey: one 3x3 map and one offset per image, so that images at different operations go together. Hue is not
+    linear and takes the images whose turn it is.
+
+    Args:
+        x: (B, 3, P) float in [0, 1].
+        apply: (B,) bool; other images stay as they are.
+        order: (B, 4) permutations of the four operations.
+        factor: (B, 4) as in `Params`.
+    """
+    chosen = apply.nonzero().squeeze(1)
+    if len(chosen) == 0:
+        return x
+    everyone = len(chosen) == len(x)
+    there = chosen.to(x.device, non_blocking=True)
+    y = x.clone() if everyone else x[there]
+    order, factor = order[chosen], factor[chosen]
+    for position in range(len(JITTER)):
+        operation = order[:, position]
+        f = factor.gather(1, operation[:, None]).squeeze(1)
+        y = _blend(y, operation, f)
+        turn = (operation == HUE).nonzero().squeeze(1)
+        if len(turn):
+            here = turn.to(x.device, non_blocking=True)
+            y[here] = shift_hue(y[here], f[turn].to(x.device, non_blocking=True))
+    if everyone:
+        return y
+    x[there] = y
+    return x
+
+
+def _blend(x: Tensor, operation: Tensor, f: Tensor) -> Tensor:
+    """One blend per image, clamped: by its operation and factor; the identity for those whose turn is hue."""
+    luma = torch.tensor(LUMA)
+    f = torch.where(operation == HUE, 1.0, f)
+    keep = f[:, None, None] * torch.eye(3)
+    to_gray = torch.where(operation == SATURATION, 1 - f, 0.0)[:, None, None] * luma.expand(3, 3)
+    to_mean = torch.where(operation == CONTRAST, 1 - f, 0.0)[:, None, None] * luma.expand(3, 3)
+    maps = torch.stack([keep + to_gray, to_mean]).to(x.device, non_blocking=True)
+    offset = maps[1] @ x.mean(dim=2, keepdim=True)  # the mean of the greys is the grey of the means
+    return torch.baddbmm(offset, maps[0], x).clamp_(0, 1)
+
+
+def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
+    """Rotates the hue of (B, 3, P) images in [0, 1] by `turns` (B,) of the HSV circle, keeping saturation and value."""
+    r, g, b = x.unbind(1)
+    high = torch.maximum(torch.maximum(r, g), b)
+    low = torch.minimum(torch.minimum(r, g), b)
+    chroma = high - low
+    # hue in sixths of a turn, from the channel that is highest; where chroma is 0 any hue gives the same grey
+    inverse = 1 / chroma.clamp(min=1e-8)
+    sector = torch.where(high == r, (g - b) * inverse, torch.where(high == g, (b - r) * inverse + 2, (r - g) * inverse + 4))
+    hue = sector + 6 * turns[:, None]
+    # channel n of HSV -> RGB is high - chroma * clamp(min(k, 4 - k), 0, 1), with k = (n + hue) mod 6, n = 5, 3, 1
+    k = hue[:, None] + torch.tensor([5.0, 3.0, 1.0], device=x.device)[:, None]
+    k = k.remainder_(6)
+    fall = torch.minimum(k, 4 - k).clamp_(0, 1)
+    return torch.addcmul(high[:, None], chroma[:, None], fall, value=-1)
+
+
+def gray_and_normalize(x: Tensor, gray: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Turns images grey where `gray` says so and subtracts and divides by the statistics: one 3x3 map per image."""
+    luma = torch.tensor(LUMA).expand(3, 3)
+    channel_std = torch.tensor(std)[:, None]
+    maps = torch.where(gray[:, None, None], luma, torch.eye(3)) / channel_std
+    offset = -torch.tensor(mean)[:, None] / channel_std
+    return torch.baddbmm(offset.to(x.device), maps.to(x.device, non_blocking=True), x)

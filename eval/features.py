@@ -1,0 +1,81 @@
+"""Features of a frozen backbone, extracted once and shared by every probe."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data.benchmark import Images
+from data.longtail import IndexLists
+from data.views import View
+
+BATCH = 500  # images per forward pass
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What probes see: features and labels of one benchmark's split under one frozen backbone."""
+
+    train: Tensor  # (N, d) float32 on the CPU, of all training images; rows outside the lists are NaN
+    train_labels: Tensor  # (N,) int64
+    test: Tensor  # (M, d)
+    test_labels: Tensor  # (M,)
+    lists: IndexLists
+    classes: int
+
+    def rows(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Features and labels of training images, by their indices."""
+        index = torch.from_numpy(indices)
+        return self.train[index], self.train_labels[index]
+
+
+def extract(
+    backbone: nn.Module,
+    images: Images,
+    lists: IndexLists,
+    view: View,
+    classes: int,
+    device: torch.device,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> FeatureSet:
+    """Passes the images of the probes' lists and the test images through the backbone once, in eval mode, unaugmented.
+
+    Args:
+        backbone: (B, 3, H, W) to (B, d).
+        images: the benchmark's.
+        lists: of one split.
+        view: whose normalisation the backbone was trained with.
+        classes: how many classes the benchmark has.
+        device: where the backbone is.
+        report: called with (images done, images in all) after each batch.
+    """
+    backbone.eval()
+    needed = np.unique(np.concatenate([lists.train, lists.val, lists.fewshot]))
+    total = len(needed) + len(images.test)
+    seen = 0
+
+    def features(pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
+        nonlocal seen
+        for batch in normalized(torch.from_numpy(pixels), view, device):
+            with torch.no_grad():
+                yield backbone(batch).float().cpu()
+            seen += len(batch)
+            report(seen, total)
+
+    some = torch.cat(list(features(images.train[needed])))
+    train = torch.full((len(images.train), some.shape[1]), torch.nan)
+    train[torch.from_numpy(needed)] = some
+    test = torch.cat(list(features(images.test)))
+    return FeatureSet(train, torch.from_numpy(images.train_labels), test, torch.from_numpy(images.test_labels), lists, classes)
+
+
+def normalized(pixels: Tensor, view: View, device: torch.device) -> Iterator[Tensor]:
+    """Batches of (N, 3, H, W) uint8 images as the network sees them at test time: scaled to [0, 1] and normalised."""
+    mean = torch.tensor(view.mean, device=device)[:, None, None]
+    std = torch.tensor(view.std, device=device)[:, None, None]
+    for batch in pixels.split(BATCH):
+        x = batch.to(device).float().div_(255)
+        yield ((x - mean) / std).contiguous(memory_format=torch.channels_last)

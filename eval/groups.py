@@ -1,0 +1,54 @@
+"""Head, middle and tail: per-class accuracies summarised by how many training images the classes have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+GROUPS = ("many", "medium", "few")
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Summary of per-class accuracies, all in per cent."""
+
+    mean: float  # over classes
+    many: float
+    medium: float
+    few: float
+    group_std: float  # of (many, medium, few), ddof 0: the field's "Std", as SDCLR's author states it
+    class_std: float  # over classes, ddof 0
+    group_sizes: tuple[int, int, int]  # classes in many, medium, few
+
+
+def by_thirds(counts: Sequence[int]) -> list[np.ndarray]:
+    """Classes of the many, medium and few groups, by thirds.
+
+    Classes are sorted by training images, fewest first (ties by class number); the first third is "few", the next "medium"
+    and the rest "many" (VITA-Group/SDCLR, `exp_analyse.py`): 4, 3 and 3 classes of ten, 34, 33 and 33 of a hundred.
+
+    Args:
+        counts: images per class in the pretraining set, three classes or more.
+    """
+    order = np.argsort(np.asarray(counts), kind="stable")
+    third = len(order) // 3
+    return [order[2 * third :], order[third : 2 * third], order[:third]]
+
+
+def break_down(class_accuracy: Sequence[float], counts: Sequence[int]) -> Breakdown:
+    """Summarises per-class accuracies (per cent) under the thirds of `counts`."""
+    accuracy = np.asarray(class_accuracy, dtype=np.float64)
+    groups = by_thirds(counts)
+    means = [float(accuracy[group].mean()) for group in groups]
+    return Breakdown(
+        float(accuracy.mean()), *means, float(np.std(means)), float(np.std(accuracy)), tuple(len(group) for group in groups)
+    )
+
+
+def class_accuracies(predicted: np.ndarray, labels: np.ndarray, classes: int) -> list[float]:
+    """Per cent of each class's images that were predicted right. Raises ValueError for a class without test images."""
+    total = np.bincount(labels, minlength=classes)
+    if len(total) > classes or not total.all():
+        raise ValueError(f"test labels do not cover exactly the classes 0 to {classes - 1}")
+    right = np.bincount(labels[predicted == labels], minlength=classes)
+    return (100 * right / total).tolist()

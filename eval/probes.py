@@ -1,0 +1,147 @@
+"""Named probe protocols on frozen features. A number without its protocol's name means nothing: they do not agree."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.registry import Registry
+from core.seeds import seed_of
+from data.longtail import Indices
+from eval.features import FeatureSet
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe found."""
+
+    predicted: NDArray[np.int64]  # (M,) classes of the test images
+    n_train: int  # labelled images it learned from
+    n_val: int  # images it chose by; 0 if it chooses nothing
+    val_accuracy: float | None  # per cent, of the choice; None if it chooses nothing
+    chosen: str  # what it chose, in a few words
+
+
+class Probe(ABC):
+    """One protocol. It learns from labelled features, chooses on the validation part, and is tested once."""
+
+    name: ClassVar[str]  # set by `register`
+    protocol: ClassVar[str]  # one line for records and captions
+
+    @abstractmethod
+    def run(self, features: FeatureSet, seed: int) -> ProbeResult:
+        """Runs the protocol; `seed` decides initial weights and batch order."""
+
+
+PROBES: Registry[type[Probe]] = Registry("probe", package="eval")
+
+
+def register(name: str):
+    """Class decorator: enters a Probe under the name that records and tables print."""
+    enter = PROBES.register(name)
+
+    def decorate(probe: type[Probe]) -> type[Probe]:
+        probe.name = name
+        return enter(probe)
+
+    return decorate
+
+
+@register("sdclr-cached")
+class SDCLRFullShot(Probe):
+    """The SDCLR linear probe on the balanced training images, features cached without augmentation."""
+
+    protocol = (
+        "SDCLR linear probe, full-shot, on cached features of unaugmented images: SGD lr 30 (x0.1 at epochs 10, 20), "
+        "momentum 0.9, batch 128, 30 epochs, best epoch on validation top-1"
+    )
+
+    def run(self, features: FeatureSet, seed: int) -> ProbeResult:
+        return sdclr_linear(features, features.lists.train, seed, epochs=30, milestones=(10, 20), check_every=1)
+
+
+@register("sdclr-cached-1pct")
+class SDCLRFewShot(Probe):
+    """The SDCLR linear probe on the split's few-shot list, features cached without augmentation."""
+
+    protocol = (
+        "SDCLR linear probe, few-shot (1 % list of the split), on cached features of unaugmented images: SGD lr 30 (x0.1 at "
+        "epochs 40, 60), momentum 0.9, batch 128, 100 epochs, best of every fifth epoch on validation top-1"
+    )
+
+    def run(self, features: FeatureSet, seed: int) -> ProbeResult:
+        return sdclr_linear(features, features.lists.fewshot, seed, epochs=100, milestones=(40, 60), check_every=5)
+
+
+@register("knn")
+class NearestNeighbours(Probe):
+    """Weighted k nearest neighbours among the balanced training images; nothing is learned or chosen."""
+
+    k: ClassVar[int] = 20
+    temperature: ClassVar[float] = 0.07
+    protocol = "kNN, cosine, k = 20, votes weighted by exp(s / 0.07) (Wu et al. 2018), among the full-shot images"
+
+    def run(self, features: FeatureSet, seed: int) -> ProbeResult:
+        bank, labels = features.rows(features.lists.train)
+        bank = F.normalize(bank, dim=1)
+        k = min(self.k, len(bank))
+        predicted = []
+        for queries in F.normalize(features.test, dim=1).split(1000):
+            similarity, nearest = (queries @ bank.T).topk(k, dim=1)
+            votes = torch.zeros(len(queries), features.classes)
+            votes.scatter_add_(1, labels[nearest], ((similarity - 1) / self.temperature).exp())
+            predicted.append(votes.argmax(dim=1))
+        return ProbeResult(torch.cat(predicted).numpy(), len(bank), 0, None, "nothing")
+
+
+def sdclr_linear(
+    features: FeatureSet, train: Indices, seed: int, epochs: int, milestones: tuple[int, int], check_every: int
+) -> ProbeResult:
+    """Trains a linear classifier as VITA-Group/SDCLR, `train_cifar.py`, and tests the epoch that is best on validation.
+
+    As in the reference's CIFAR script the rate falls at the start of a milestone's epoch: epochs 1 to 9 at lr 30, from 10 on at
+    3, from 20 on at 0.3 in the full-shot form. Features are not normalised.
+
+    Args:
+        features: of one frozen backbone.
+        train: labelled images.
+        seed: of initial weights and batch order.
+        epochs: passes over them.
+        milestones: epochs (from 1) at which the rate is divided by ten.
+        check_every: epochs between looks at the validation accuracy.
+    """
+    generator = torch.Generator().manual_seed(seed_of(seed, "probe"))
+    x, y = features.rows(train)
+    x_val, y_val = features.rows(features.lists.val)
+    head = nn.Linear(x.shape[1], features.classes)
+    nn.init.normal_(head.weight, std=0.01, generator=generator)
+    nn.init.zeros_(head.bias)
+    optimizer = torch.optim.SGD(head.parameters(), momentum=0.9, fused=True)
+    best_accuracy, best_epoch, best = -1.0, 0, torch.empty(0)
+    for epoch in range(1, epochs + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = 30.0 * 0.1 ** sum(epoch >= milestone for milestone in milestones)
+        for index in torch.randperm(len(x), generator=generator).split(128):
+            optimizer.zero_grad()
+            F.cross_entropy(head(x[index]), y[index]).backward()
+            optimizer.step()
+        if epoch % check_every == 0:
+            accuracy = _accuracy(head, x_val, y_val)
+            if accuracy > best_accuracy:
+                best_accuracy, best_epoch = accuracy, epoch
+                best = _predict(head, features.test)
+    return ProbeResult(best.numpy(), len(x), len(x_val), best_accuracy, f"epoch {best_epoch} of {epochs}")
+
+
+@torch.no_grad()
+def _predict(head: nn.Linear, x: Tensor) -> Tensor:
+    return head(x).argmax(dim=1)
+
+
+def _accuracy(head: nn.Linear, x: Tensor, y: Tensor) -> float:
+    return 100 * (_predict(head, x) == y).double().mean().item()

@@ -1,0 +1,59 @@
+"""What there is to run, as text: methods, benchmarks, backbones, probes, presets."""
+
+import inspect
+from dataclasses import fields
+
+import timm
+
+from backbones import BACKBONES
+from core.settings import describe
+from data.benchmark import BENCHMARKS
+from data.recipe import Recipe
+from eval.probes import PROBES
+from methods import METHODS
+from training.presets import PRESETS
+
+
+def catalogue() -> str:
+    """Every registered thing with its source and, for methods, its hyper-parameters and their meaning."""
+    lines = ["METHODS"]
+    for name, method in METHODS:
+        lines.append(f"  {name}: {method.title}. {method.paper}")
+        lines += _settings(name, method.Hparams)
+        lines += [
+            f"      in {where}: {', '.join(f'{key} = {value}' for key, value in changes.items())}"
+            for where, changes in method.recipes.items()
+        ]
+    lines.append("\nDATASETS")
+    for name, benchmark in BENCHMARKS:
+        lines.append(f"  {name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}")
+        for profile, declared in benchmark.profiles.items():
+            lines.append(f"      profile {profile}: {declared.size} images, splits 1 to {declared.splits}; {declared.about}")
+    lines.append("\nBACKBONES")
+    for name, build in BACKBONES:
+        lines.append(f"  {name}: {inspect.getdoc(build)}")
+    lines.append(f"  and {len(timm.list_models())} of timm {timm.__version__} by their names there, such as resnet18, resnet50")
+    lines.append("\nPROBES")
+    lines += [f"  {name}: {probe.protocol}" for name, probe in PROBES]
+    lines.append("\nPRESETS")
+    lines += [f"  {name}: {preset.about}" for name, preset in PRESETS.items()]
+    lines.append("\nRECIPE (the paper preset's values are each benchmark's own)")
+    lines += _settings("recipe", Recipe)
+    for name, benchmark in BENCHMARKS:
+        for preset, declared in PRESETS.items():
+            recipe = declared.change(benchmark.recipe)
+            values = ", ".join(f"{field.name} {_value(getattr(recipe, field.name))}" for field in fields(recipe))
+            lines.append(f"      {name}, {preset}: {values}")
+    return "\n".join(lines)
+
+
+def _settings(owner: str, declared: type) -> list[str]:
+    return [
+        f"      {owner}.{setting.name} ({setting.type}, default {_value(setting.default)}): {setting.meaning}"
+        for setting in describe(declared)
+    ]
+
+
+def _value(value: object) -> str:
+    """A value in the form that `--set` takes."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

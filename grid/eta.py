@@ -1,0 +1,103 @@
+"""How long a plan will take, by timing a few steps of each kind of run on this machine."""
+
+import time
+from dataclasses import replace
+
+import torch
+
+from data.benchmark import BENCHMARKS
+from eval.features import BATCH
+from grid.plan import Plan
+from grid.store import RunFolder
+from training.checkpoint import read_checkpoint
+from training.config import RunConfig
+from training.loop import Training, autocast, batches, prepare, step
+from training.schedule import view_size
+
+STEPS = 3  # timed steps of each view size, after one to warm up
+CPU_BATCH = 128  # images a timed step on a processor: from there on a step's time is proportional to its images
+PROBE_SECONDS = 10  # what the probes themselves take, after the features are extracted
+
+
+def seconds_left(plan: Plan) -> float:
+    """Estimated wall time of the plan's unfinished runs, in seconds, on random images; nothing is written or downloaded."""
+    total = 0.0
+    timed = {}
+    for run, state in zip(plan.runs, plan.states(), strict=True):
+        if state == "DONE":
+            continue
+        config = run.config
+        key = replace(config, split=1, seed=0).run_id
+        if key not in timed:
+            timed[key] = _time_run(config, plan.device)
+        training, probing = timed[key]
+        total += training * _share_left(run) + probing
+    return total
+
+
+def clock(seconds: float) -> str:
+    """A duration for people: `45 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _time_run(config: RunConfig, device: torch.device) -> tuple[float, float]:
+    """Seconds to train a run of this configuration from its start, and seconds to probe it."""
+    benchmark, recipe = BENCHMARKS[config.dataset], config.recipe
+    batch = recipe.batch_size if device.type == "cuda" else min(recipe.batch_size, CPU_BATCH)
+    side = benchmark.image_size
+    pixels = torch.randint(256, (batch * (1 + STEPS), 3, side, side), dtype=torch.uint8)
+
+    training_seconds = 0.0
+    samples = benchmark.profiles[config.profile].size
+    sizes = [view_size(epoch, recipe.epochs, recipe.sizes) for epoch in range(recipe.epochs)]
+    for size in set(sizes):
+        small = replace(config, recipe=replace(recipe, epochs=1, batch_size=batch, sizes=(size,)))
+        training_seconds += sizes.count(size) * samples * _seconds_per_image(prepare(small, pixels, device))
+
+    network = prepare(config, pixels, device).method.backbone.eval()
+    x = torch.zeros(BATCH, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad(), autocast(device, config.precision):
+        network(x)
+        _wait(device)
+        started = time.monotonic()
+        network(x)
+        _wait(device)
+    per_image = (time.monotonic() - started) / BATCH
+    return training_seconds, PROBE_SECONDS + per_image * benchmark.labelled_images
+
+
+def _seconds_per_image(training: Training) -> float:
+    """Time of a training step over its images, views included."""
+    training.method.train()
+    started = 0.0
+    for number, batch in enumerate(batches(training, epoch=0)):
+        if number == 1:
+            _wait(training.device)
+            started = time.monotonic()
+        step(training, batch, number)
+    _wait(training.device)
+    return (time.monotonic() - started) / (STEPS * training.config.recipe.batch_size)
+
+
+def _share_left(run: RunFolder) -> float:
+    """Share of the run's epochs that are still to be trained."""
+    if run.trained():
+        return 0.0
+    if not run.checkpoint.exists():
+        return 1.0
+    done = read_checkpoint(run.checkpoint, run.config.run_id)["progress"]["epoch"]
+    return 1 - done / max(run.config.recipe.epochs, 1)
+
+
+def _wait(device: torch.device) -> None:
+    """Lets the device finish what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

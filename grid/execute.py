@@ -1,0 +1,147 @@
+"""Runs a plan: trains what is not trained, probes what is not probed, records every number."""
+
+import importlib.metadata
+import logging
+import platform
+import time
+import traceback
+from dataclasses import asdict
+from functools import cache
+
+import torch
+
+from core.errors import UserError
+from core.files import write_text
+from data.benchmark import BENCHMARKS, Images
+from data.longtail import IndexLists, fingerprint
+from eval.features import FeatureSet, extract
+from eval.groups import break_down, class_accuracies
+from eval.probes import PROBES
+from grid.plan import Plan
+from grid.progress import probing_bar, training_bar
+from grid.store import RunFolder, TrainingFacts
+from reports.records import Record
+from training.device import device_name, peak_memory_mb
+from training.loop import Diverged, Training, autocast, prepare, train
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
+
+
+def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
+    """Runs every run of the plan that is not done, one after the other.
+
+    A run that fails is left behind with its traceback in `error.txt`, and the next one starts.
+
+    Returns:
+        Reason by run folder's name, for each run that failed.
+    """
+    failed = {}
+    todo = [run for run, state in zip(plan.runs, plan.states(), strict=True) if state != "DONE"]
+    load = cache(lambda dataset: BENCHMARKS[dataset]().load(plan.data_root))
+    for dataset in dict.fromkeys(run.config.dataset for run in todo):
+        load(dataset)  # before the first run: data that cannot be had is the user's to mend, not a run's failure
+    for number, run in enumerate(todo, start=1):
+        log.info("[%d/%d] %s", number, len(todo), run.config.label)
+        try:
+            _execute_run(run, plan, load(run.config.dataset), checkpoint_seconds)
+        except (UserError, Diverged) as error:
+            failed[run.path.name] = str(error)
+        except Exception as error:  # one failed run must not stop the night's grid
+            failed[run.path.name] = f"{type(error).__name__}: {error}; see {run.error}"
+            write_text(run.error, traceback.format_exc())
+        if run.path.name in failed:
+            log.error("%s failed: %s", run.config.label, failed[run.path.name])
+    return failed
+
+
+def _execute_run(run: RunFolder, plan: Plan, images: Images, checkpoint_seconds: float) -> None:
+    run.create()
+    with run.lock():
+        config = run.config
+        lists = BENCHMARKS[config.dataset]().lists(images.train_labels, config.profile, config.split)
+        training = prepare(config, torch.from_numpy(images.train[lists.pretrain]), plan.device)
+        if run.trained():
+            run.load_weights(training.method)
+        else:
+            _train(run, training, checkpoint_seconds)
+        missing = run.missing(plan.probes)
+        if missing:
+            features, seconds = _extract(training, images, lists)
+            for probe in missing:
+                run.add(_record(run, training, images, lists, features, probe, seconds))
+        run.finish()
+
+
+def _train(run: RunFolder, training: Training, checkpoint_seconds: float) -> None:
+    if training.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(training.device)
+    with training_bar(training) as bar:
+        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds)
+    device = training.device
+    facts = TrainingFacts(progress.seconds, progress.images, peak_memory_mb(device), device_name(device))
+    run.save_trained(training.method, facts)
+
+
+def _extract(training: Training, images: Images, lists: IndexLists) -> tuple[FeatureSet, float]:
+    """Features of the frozen backbone, and the seconds it took."""
+    benchmark = BENCHMARKS[training.config.dataset]
+    started = time.monotonic()
+    with probing_bar(training.config.label) as report, autocast(training.device, training.config.precision):
+        features = extract(
+            training.method.backbone, images, lists, benchmark.view, len(benchmark.class_names), training.device, report
+        )
+    return features, time.monotonic() - started
+
+
+def _record(
+    run: RunFolder, training: Training, images: Images, lists: IndexLists, features: FeatureSet, probe: str, seconds: float
+) -> Record:
+    """Runs one probe and writes down what it found."""
+    config, recipe, facts = run.config, run.config.recipe, run.training_facts()
+    started = time.monotonic()
+    result = PROBES[probe]().run(features, config.seed)
+    probe_seconds = seconds + time.monotonic() - started
+    accuracy = class_accuracies(result.predicted, images.test_labels, features.classes)
+    counts = images.train_labels[lists.pretrain]
+    counts = torch.bincount(torch.from_numpy(counts), minlength=features.classes).tolist()
+    breakdown = asdict(break_down(accuracy, counts))
+    return Record(
+        run_id=config.run_id,
+        method=config.method,
+        dataset=config.dataset,
+        profile=config.profile,
+        split=config.split,
+        seed=config.seed,
+        backbone=recipe.backbone,
+        preset=config.preset,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        precision=config.precision,
+        executor=config.executor,
+        probe=probe,
+        protocol=PROBES[probe].protocol,
+        chosen=result.chosen,
+        val_accuracy=result.val_accuracy,
+        class_accuracy=accuracy,
+        class_counts=counts,
+        **{**breakdown, "group_sizes": list(breakdown["group_sizes"])},
+        grouping="thirds of the classes by training images",
+        n_pretrain=len(lists.pretrain),
+        n_train=result.n_train,
+        n_val=result.n_val,
+        n_test=len(images.test_labels),
+        pretrain_sha256=fingerprint(lists.pretrain),
+        train_seconds=round(facts.seconds, 2),
+        probe_seconds=round(probe_seconds, 2),
+        images_per_second=round(facts.images / facts.seconds, 1) if facts.images else None,
+        peak_memory_mb=round(facts.peak_memory_mb, 1),
+        device=facts.device,
+        versions=_versions(),
+    )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}

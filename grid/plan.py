@@ -1,0 +1,115 @@
+"""From a request to the runs it means, each resolved and checked before anything starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import backbones
+from core.errors import UserError, nearest
+from data.benchmark import BENCHMARKS, default_data_root
+from eval.probes import PROBES
+from grid.request import Request
+from grid.store import RunFolder, State, folder_of
+from methods import METHODS
+from training.config import resolve
+from training.device import choose_device, choose_precision
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run, and on what."""
+
+    runs: list[RunFolder]
+    probes: list[str]
+    preset: str
+    why_preset: str
+    device: torch.device
+    data_root: Path
+
+    def states(self) -> list[State]:
+        """The state of each run."""
+        return [run.state(self.probes) for run in self.runs]
+
+    def datasets(self) -> list[str]:
+        """Benchmarks of the plan, each once."""
+        return list(dict.fromkeys(run.config.dataset for run in self.runs))
+
+
+def make_plan(request: Request) -> Plan:
+    """Resolves a request. Raises UserError for the first thing in it that cannot be run."""
+    device = choose_device(request.device)
+    preset, why = _preset(request.preset, device)
+    precision = choose_precision(request.precision, preset, device)
+    methods = METHODS.select(request.methods)
+    datasets = BENCHMARKS.select(request.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
+    recipe, hparams = _parse_sets(request.set, methods)
+    for option, value in (("backbone", request.backbone), ("epochs", request.epochs), ("batch_size", request.batch_size)):
+        if value is not None:
+            recipe[option] = value
+    configs = [
+        resolve(
+            method=method,
+            dataset=dataset,
+            profile=request.profile,
+            split=split,
+            seed=seed,
+            preset=preset,
+            precision=precision,
+            recipe_changes=recipe,
+            hparam_changes=hparams.get(method, {}),
+        )
+        for dataset, split, seed, method in product(
+            datasets, dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
+        )
+    ]
+    for name, dataset in {(config.recipe.backbone, config.dataset) for config in configs}:
+        _check_backbone(name, BENCHMARKS[dataset].image_size)
+    runs = [folder_of(request.out, config) for config in configs]
+    for run in runs:
+        run.check()
+    data_root = (request.data_root or default_data_root()).expanduser().absolute()
+    return Plan(runs, PROBES.select(request.probes), preset, why, device, data_root)
+
+
+def _preset(wanted: str, device: torch.device) -> tuple[str, str]:
+    """The preset's name and why it was taken."""
+    if wanted != "auto":
+        return wanted, "as asked"
+    if device.type == "cuda":
+        return "paper", "auto: there is a GPU"
+    return "cpu", "auto: no GPU, so CPU-scale numbers; give --preset paper for the papers' protocol"
+
+
+def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Splits `METHOD.KEY=VALUE` and `recipe.KEY=VALUE` into changes to the recipe and to each method."""
+    recipe: dict[str, Any] = {}
+    hparams: dict[str, dict[str, Any]] = {}
+    for text in sets:
+        target, equals, value = text.partition("=")
+        owner, dot, key = target.partition(".")
+        if not (equals and dot and key):
+            raise UserError(f"--set {text} is not of the form METHOD.KEY=VALUE or recipe.KEY=VALUE")
+        if owner == "recipe":
+            recipe[key] = value
+        elif owner in methods:
+            hparams.setdefault(owner, {})[key] = value
+        elif owner in METHODS:
+            raise UserError(f"--set {text}: method {owner!r} is not among --methods {' '.join(methods)}")
+        else:
+            raise UserError(f"--set {text}: no method is named {owner!r}{nearest(owner, [*METHODS.names(), 'recipe'])}")
+    return recipe, hparams
+
+
+def _check_backbone(name: str, image_size: int) -> None:
+    """Builds the network without memory or computation, so that one that does not fit is refused before anything runs."""
+    with torch.device("meta"):
+        backbones.create(name, image_size)
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for people, a line a run."""
+    return [f"{state:9}  {run.path.name}" for run, state in zip(plan.runs, plan.states(), strict=True)]

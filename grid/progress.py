@@ -1,0 +1,57 @@
+"""Progress on the terminal: epoch, loss, images per second and the time that is left."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from training.loop import StepReport, Training
+
+QUIET_SECONDS = 30  # between lines where the output is a file, not a terminal
+BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"
+
+
+@contextmanager
+def training_bar(training: Training) -> Iterator[Callable[[StepReport], None]]:
+    """A bar over one training run; yields what the loop is to call after each step.
+
+    The bar counts pixels, not images: with growing views a late image costs several early ones, and the time left is
+    right only in units of work.
+    """
+    epochs, images = training.config.recipe.epochs, len(training.loader.images)
+    work = sum(images * training.size(epoch) ** 2 for epoch in range(epochs))
+    with _bar(work, training.config.label) as bar:
+        shown, seen = time.monotonic(), 0
+
+        def report(step: StepReport) -> None:
+            nonlocal shown, seen
+            if bar.n == 0:  # a resumed run begins where it was
+                bar.initial = bar.n = bar.last_print_n = sum(images * training.size(e) ** 2 for e in range(step.epoch))
+            seen += step.images
+            elapsed = time.monotonic() - shown
+            if elapsed >= bar.mininterval:
+                speed = f"{seen / elapsed:.0f} images/s"
+                bar.set_postfix_str(f"epoch {step.epoch + 1}/{epochs}, loss {step.loss():.3f}, {speed}", refresh=False)
+                shown, seen = time.monotonic(), 0
+            bar.update(step.pixels)
+
+        yield report
+
+
+@contextmanager
+def probing_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over the extraction of features; yields what the extraction is to call after each batch."""
+    with _bar(None, f"features of {label}") as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield report
+
+
+def _bar(total: int | None, label: str) -> tqdm:
+    terminal = sys.stderr.isatty()
+    return tqdm(total=total, desc=label, bar_format=BAR, mininterval=0.5 if terminal else QUIET_SECONDS, leave=False)

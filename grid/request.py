@@ -1,0 +1,63 @@
+"""What a user can ask for: the options of `run` and `plan`. Imports no torch, so that `--help` answers at once."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+Several = Parameter(consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The options of `run` and `plan`."""
+
+    methods: Annotated[list[str], Several] = field(default_factory=lambda: ["all"])
+    "Methods: names, globs, or all."
+
+    datasets: Annotated[list[str], Several] = field(default_factory=lambda: ["cifar10lt"])
+    "Benchmarks: names, globs, or all."
+
+    backbone: str | None = None
+    "Network, by its name here or in timm; default: the preset's."
+
+    splits: Annotated[list[int], Several] = field(default_factory=lambda: [1])
+    "Official splits, 1 to 5."
+
+    seeds: Annotated[list[int], Several] = field(default_factory=lambda: [0])
+    "Seeds of the training runs."
+
+    profile: str | None = None
+    "How the benchmark is made long-tailed (cifar10lt: sdclr or cao); default: its first."
+
+    preset: Literal["auto", "paper", "cpu", "smoke"] = "auto"
+    "Scale: paper (the field's protocol), cpu (about 5 minutes a run), smoke (a first look); auto: paper on a GPU, else cpu."
+
+    epochs: int | None = None
+    "Passes over the long-tailed set, in place of the preset's; 0 probes the untrained network."
+
+    batch_size: int | None = None
+    "Images a step, in place of the preset's; the learning rate is scaled with it."
+
+    device: str = "auto"
+    "auto, cpu, cuda or cuda:N."
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    "auto: fp32 in the paper preset; elsewhere bf16 where the device has it."
+
+    workers: int | None = None
+    "Processor threads for views and, without a GPU, for training; default: all cores."
+
+    probes: Annotated[list[str], Several] = field(default_factory=lambda: ["all"])
+    "Probe protocols: names, globs, or all."
+
+    set: Annotated[list[str], Parameter(consume_multiple=True, negative=())] = field(default_factory=list)
+    "METHOD.KEY=VALUE or recipe.KEY=VALUE; `list` shows the keys."
+
+    data_root: Path | None = None
+    "Where the images are or will be put; default: the user's cache folder."
+
+    out: Path = Path("runs")
+    "Folder of runs and tables."

@@ -1,0 +1,152 @@
+"""Where a run lives on disk, and what state it is in.
+
+OUT/<dataset>-<method>-split1-seed0-<run id>/
+    config.json          the resolved configuration whose hash is the run id
+    log.jsonl            one line an epoch
+    checkpoint.pt        until the run is trained
+    weights.safetensors  the trained method: backbone, heads and per-sample memory
+    training.json        what training it cost
+    results.jsonl        one record a probe
+    error.txt            the traceback of the last failure, if there was one
+    done                 written last
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save
+from torch import nn
+
+from core.errors import UserError
+from core.files import append_line, write_atomic, write_json, write_text
+from reports.records import RESULTS, Record, read_records
+from training.checkpoint import read_checkpoint
+from training.config import RunConfig
+
+State = Literal["DONE", "RESUMABLE", "NEW"]
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What training a run cost."""
+
+    seconds: float  # over all sittings
+    images: int  # source images seen
+    peak_memory_mb: float  # highest of the process until then
+    device: str
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+    config: RunConfig
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "weights.safetensors"
+
+    @property
+    def facts(self) -> Path:
+        return self.path / "training.json"
+
+    @property
+    def error(self) -> Path:
+        return self.path / "error.txt"
+
+    @property
+    def results(self) -> Path:
+        return self.path / RESULTS
+
+    @property
+    def done(self) -> Path:
+        return self.path / "done"
+
+    def records(self) -> list[Record]:
+        """Records written so far."""
+        return read_records([self.results]) if self.results.exists() else []
+
+    def missing(self, probes: Iterable[str]) -> list[str]:
+        """Those of `probes` that have no record yet."""
+        recorded = {record.probe for record in self.records()}
+        return [probe for probe in probes if probe not in recorded]
+
+    def state(self, probes: Iterable[str]) -> State:
+        """DONE if trained and all probes are recorded, RESUMABLE if there is something to go on from, else NEW."""
+        if self.trained():
+            return "DONE" if self.done.exists() and not self.missing(probes) else "RESUMABLE"
+        return "RESUMABLE" if self.checkpoint.exists() else "NEW"
+
+    def check(self) -> None:
+        """Raises UserError if the checkpoint to go on from is damaged or of another run."""
+        if not self.trained() and self.checkpoint.exists():
+            read_checkpoint(self.checkpoint, self.config.run_id)
+
+    def create(self) -> None:
+        """Makes the folder and writes the configuration."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "config.json", self.config.to_json())
+
+    def lock(self) -> FileLock:
+        """A lock that one process at a time holds while it works on the run. Raises UserError if another has it."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"another process works on {self.path}; wait for it, or give another --out") from error
+        return lock
+
+    def trained(self) -> bool:
+        """Whether nothing is left but probing."""
+        return self.weights.exists() and self.facts.exists()
+
+    def save_trained(self, method: nn.Module, facts: TrainingFacts) -> None:
+        """Keeps the trained method and what it cost, and drops the checkpoint, which nothing can go on from any more."""
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in method.state_dict().items()}
+        write_atomic(self.weights, lambda file: file.write(save(tensors)))
+        write_json(self.facts, asdict(facts))
+        self.checkpoint.unlink(missing_ok=True)
+
+    def training_facts(self) -> TrainingFacts:
+        """What training cost."""
+        return TrainingFacts(**json.loads(self.facts.read_text()))
+
+    def load_weights(self, method: nn.Module) -> None:
+        """Restores the trained method, strictly. Raises UserError if the file is damaged or of another network."""
+        try:
+            method.load_state_dict(load_file(self.weights), strict=True)
+        except Exception as error:  # safetensors and torch have no common error for a foreign file
+            raise UserError(f"{self.weights} is damaged or foreign; delete {self.path} to train this run again") from error
+
+    def add(self, record: Record) -> None:
+        """Appends one record, forced to disk."""
+        append_line(self.results, record.to_line())
+
+    def finish(self) -> None:
+        """Marks the run as done."""
+        write_text(self.done, self.config.run_id + "\n")
+        self.error.unlink(missing_ok=True)
+
+
+def folder_of(out: Path, config: RunConfig) -> RunFolder:
+    """The folder of a run under `out`, whether it exists or not."""
+    name = f"{config.dataset}-{config.method}-split{config.split}-seed{config.seed}-{config.run_id}"
+    return RunFolder(out / name, config)
+
+
+def all_records(out: Path) -> list[Record]:
+    """Every record under `out`."""
+    return read_records(sorted(out.glob(f"*/{RESULTS}")))

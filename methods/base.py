@@ -1,0 +1,95 @@
+"""The contract of a method, and the registry of all methods."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from core.registry import Registry
+from data.loader import Batch
+from data.views import CONTRASTIVE, Role
+
+
+@dataclass(frozen=True)
+class RunScale:
+    """The sizes of a run that a method may depend on."""
+
+    samples: int  # images N in the pretraining set; `Batch.index` lies in [0, N)
+    epochs: int
+    steps: int  # optimiser steps of the whole run
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a method returns for one batch."""
+
+    loss: Tensor  # scalar to minimise
+    scores: Tensor  # (B,) detached per-sample losses, of the images in `Batch.index`
+
+
+class Method(nn.Module, ABC):
+    """One SSL method: hyper-parameters, views, modules, a loss, and at most three hooks.
+
+    A method never builds an optimiser, a loader or a probe, and never sees a label. What it remembers about each image lives
+    in buffers indexed by `batch.index`, so that it is checkpointed and moved to the device with everything else.
+    """
+
+    name: ClassVar[str]  # set by `register`, as are the next three
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+    Hparams: ClassVar[type]  # frozen dataclass whose fields are made by `core.settings.setting`
+    views: ClassVar[tuple[Role, ...]] = (CONTRASTIVE, CONTRASTIVE)
+    decay_norm_and_bias: ClassVar[bool] = True  # whether weight decay reaches norms and biases, as in the SDCLR reference
+
+    def __init__(self, hparams: Any, backbone: nn.Module, width: int, scale: RunScale):
+        """Takes a backbone from (B, 3, H, W) images to (B, width) features and builds what the method adds to it."""
+        super().__init__()
+        self.hparams = hparams
+        self.scale = scale
+        self.backbone = backbone
+        self.build(width)
+
+    @abstractmethod
+    def build(self, width: int) -> None:
+        """Adds the method's modules and buffers; `width` is that of the backbone's features."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Output:
+        """Scalar loss of one batch, and per-sample losses."""
+
+    def on_epoch_start(self, epoch: int) -> None:
+        """Hook before the first step of epoch `epoch` (from 0); not called again when a run resumes inside it."""
+
+    def after_step(self, step: int) -> None:
+        """Hook after the optimiser step number `step` of the run (from 0)."""
+
+    def view_strength(self, index: Tensor) -> Tensor | None:
+        """Hook before the views are made: (B,) augmentation strengths in [0, 1] of the images `index`, or None."""
+        return None
+
+
+METHODS: Registry[type[Method]] = Registry("method", package="methods")
+
+
+def register(
+    name: str, *, title: str, paper: str, recipes: Mapping[str, Mapping[str, Any]] | None = None
+) -> Callable[[type[Method]], type[Method]]:
+    """Class decorator that enters a Method.
+
+    Args:
+        name: how the command line and the records call it.
+        title: how tables print it.
+        paper: authors, venue and arXiv number.
+        recipes: hyper-parameters that differ from the defaults, by name of a benchmark or of a preset (which comes later).
+    """
+    enter = METHODS.register(name)
+
+    def decorate(method: type[Method]) -> type[Method]:
+        method.name, method.title, method.paper, method.recipes = name, title, paper, recipes or {}
+        return enter(method)
+
+    return decorate

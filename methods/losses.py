@@ -1,0 +1,46 @@
+"""Loss functions shared by methods. Pure, in float32 whatever the caller's autocast, safe at any temperature."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def nt_xent(z1: Tensor, z2: Tensor, tau: float | Tensor) -> Tensor:
+    """Normalised temperature-scaled cross entropy of two views, per image.
+
+    Each of the 2B embeddings is an anchor; its positive is the other view of its image, and all 2B - 1 others (the positive
+    among them) are in the denominator. Chen et al. 2020, eq. 1; same values as VITA-Group/SDCLR, `utils.py`.
+
+    Args:
+        z1: (B, d) embeddings of the first views, not yet normalised.
+        z2: (B, d) of the second views, in the same order.
+        tau: temperature, above 0.
+
+    Returns:
+        (B,) losses, each the mean over the image's two anchors; their mean is the batch's loss.
+    """
+    with torch.autocast(z1.device.type, enabled=False):
+        B = len(z1)
+        z = F.normalize(torch.cat([z1, z2]).to(_at_least_float32(z1)), dim=1)
+        similarity = (z @ z.T / tau).fill_diagonal_(-torch.inf)
+        positive = torch.arange(2 * B, device=z.device).roll(B)
+        return F.cross_entropy(similarity, positive, reduction="none").view(2, B).mean(dim=0)
+
+
+def byol_regression(p: Tensor, z: Tensor) -> Tensor:
+    """Squared distance of the normalised prediction and target, 2 - 2 cos(p, z). Grill et al. 2020, eq. 2.
+
+    Args:
+        p: (B, d) predictions.
+        z: (B, d) targets; no gradient flows into them.
+
+    Returns:
+        (B,) losses in [0, 4].
+    """
+    with torch.autocast(p.device.type, enabled=False):
+        dtype = _at_least_float32(p)
+        return 2 - 2 * F.cosine_similarity(p.to(dtype), z.detach().to(dtype), dim=1)
+
+
+def _at_least_float32(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)

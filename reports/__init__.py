@@ -1,0 +1,1 @@
+"""Run records to tables. Sees records only, never a model."""

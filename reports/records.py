@@ -1,0 +1,85 @@
+"""The record: one object per probe of a run, one JSON line in the run's `results.jsonl`."""
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one probe of one run found, with all that is needed to print the number honestly. Accuracies in per cent."""
+
+    run_id: str  # hash of the resolved configuration
+    method: str
+    dataset: str
+    profile: str
+    split: int
+    seed: int
+    backbone: str
+    preset: str
+    epochs: int
+    batch_size: int
+    precision: str
+    executor: str  # what made the views
+    probe: str
+    protocol: str  # the probe in one line
+    chosen: str  # what the probe chose on validation
+    val_accuracy: float | None
+    class_accuracy: list[float]  # on the test images, by class
+    class_counts: list[int]  # images per class in the pretraining set
+    mean: float
+    many: float
+    medium: float
+    few: float
+    group_std: float  # of many, medium, few; ddof 0
+    class_std: float  # over classes; ddof 0
+    group_sizes: list[int]  # classes in many, medium, few
+    grouping: str  # rule of the groups
+    n_pretrain: int
+    n_train: int
+    n_val: int
+    n_test: int
+    pretrain_sha256: str  # of the index list
+    train_seconds: float
+    probe_seconds: float
+    images_per_second: float | None  # source images of training; None where nothing was trained
+    peak_memory_mb: float
+    device: str
+    versions: dict[str, str]
+    format: int = FORMAT
+
+    def to_line(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def read_records(files: Iterable[Path]) -> list[Record]:
+    """Reads all records of the given `results.jsonl` files.
+
+    Lines that are damaged or of another format are skipped and counted in a warning. Where a run has several records of one
+    probe, the last counts.
+    """
+    known = {field.name for field in fields(Record)}
+    records: dict[tuple[str, str], Record] = {}
+    skipped = 0
+    for file in files:
+        for line in file.read_text(errors="replace").splitlines():
+            try:
+                content = json.loads(line)
+            except ValueError:
+                content = None
+            if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != known:
+                skipped += 1
+                continue
+            record = Record(**content)
+            records[record.run_id, record.probe] = record
+    if skipped:
+        log.warning("skipped %d damaged or foreign lines of the records", skipped)
+    return list(records.values())

@@ -1,0 +1,192 @@
+"""Tables as pure functions of records: CSV, LaTeX, Markdown, and text for the terminal.
+
+One table holds what may be compared: one benchmark, profile, preset, backbone, length, batch, precision, executor and
+probe. Nothing else is ever in the same table.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core.files import write_text
+from reports.records import Record
+
+METRICS = {"many": "Many", "medium": "Medium", "few": "Few", "mean": "All", "group_std": "Std"}
+COMPARABLE = (
+    "dataset", "profile", "preset", "backbone", "epochs", "batch_size", "precision", "executor", "probe", "protocol",
+)  # fmt: skip
+SCALES = {"cpu": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table: a mean over runs, and how far they spread."""
+
+    mean: float
+    std: float | None  # sample standard deviation over runs; None for a single run
+
+    def text(self, plus_minus: str) -> str:
+        """One decimal, as papers print accuracies."""
+        return f"{self.mean:.1f}" if self.std is None else f"{self.mean:.1f} {plus_minus} {self.std:.1f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method."""
+
+    method: str
+    cells: dict[str, Cell]  # by key of METRICS
+    splits: int
+    seeds: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """What may be compared, under one probe."""
+
+    name: str  # file name without suffix
+    caption: str
+    rows: list[Row]
+
+    def frame(self, plus_minus: str = "±") -> pd.DataFrame:
+        """The table as text cells, one row a method."""
+        return pd.DataFrame(
+            {
+                "Method": [row.method for row in self.rows],
+                **{header: [row.cells[metric].text(plus_minus) for row in self.rows] for metric, header in METRICS.items()},
+                "Splits": [row.splits for row in self.rows],
+                "Seeds": [row.seeds for row in self.rows],
+                "Runs": [row.runs for row in self.rows],
+            }
+        )
+
+
+def build_tables(records: Iterable[Record], titles: Callable[[str], str] = lambda name: name) -> list[Table]:
+    """Groups records into tables, in the order of their names; methods in alphabetical order.
+
+    Args:
+        records: of any runs.
+        titles: how a method's name is printed.
+    """
+
+    def key(record: Record) -> tuple:
+        return tuple(getattr(record, field) for field in COMPARABLE)
+
+    tables = []
+    for _, group in groupby(sorted(records, key=lambda r: (key(r), r.method)), key):
+        members = list(group)
+        rows = [_row(titles(method), list(runs)) for method, runs in groupby(members, lambda r: r.method)]
+        tables.append(Table(_name(members[0]), _caption(members), rows))
+    return tables
+
+
+def write_tables(records: list[Record], folder: Path, titles: Callable[[str], str] = lambda name: name) -> list[Table]:
+    """Writes every table as CSV, LaTeX and Markdown, and all records as one tidy CSV; returns the tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = build_tables(records, titles)
+    for table in tables:
+        write_text(folder / f"{table.name}.csv", table_csv(table))
+        write_text(folder / f"{table.name}.tex", table_latex(table))
+        write_text(folder / f"{table.name}.md", table_markdown(table))
+    write_text(folder / "results.csv", records_csv(records))
+    return tables
+
+
+def table_csv(table: Table) -> str:
+    """Means and standard deviations as numbers, in columns of their own."""
+    lines = []
+    for row in table.rows:
+        line = {"method": row.method}
+        for metric in METRICS:
+            line[metric] = round(row.cells[metric].mean, 4)
+            std = row.cells[metric].std
+            line[f"{metric}_sd"] = None if std is None else round(std, 4)
+        lines.append(line | {"splits": row.splits, "seeds": row.seeds, "runs": row.runs})
+    return pd.DataFrame(lines).to_csv(index=False)
+
+
+def table_markdown(table: Table) -> str:
+    """A Markdown table with its caption below."""
+    return f"{table.frame().to_markdown(index=False, disable_numparse=True)}\n\n{table.caption}\n"
+
+
+def table_text(table: Table) -> str:
+    """The table for a terminal."""
+    body = table.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True)
+    return f"{body}\n{table.caption}\n"
+
+
+def table_latex(table: Table) -> str:
+    """A booktabs table that compiles as it is; it needs \\usepackage{booktabs}."""
+    frame = table.frame(plus_minus="@PM@")
+    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    latex = style.to_latex(
+        hrules=True,
+        column_format="l" + "r" * (frame.shape[1] - 1),
+        caption=_escape_latex(table.caption),
+        label=f"tab:{table.name}",
+        position="t",
+        position_float="centering",
+    )
+    return latex.replace("@PM@", r"$\pm$")
+
+
+def records_csv(records: Iterable[Record]) -> str:
+    """Every record as one row, every field as one column; lists as text."""
+    ordered = sorted(records, key=lambda r: (r.dataset, r.profile, r.preset, r.method, r.split, r.seed, r.probe, r.run_id))
+    rows = []
+    for record in ordered:
+        row = asdict(record)
+        row["class_accuracy"] = " ".join(f"{value:.2f}" for value in record.class_accuracy)
+        for field in ("class_counts", "group_sizes"):
+            row[field] = " ".join(map(str, row[field]))
+        row["versions"] = " ".join(f"{package}={version}" for package, version in record.versions.items())
+        rows.append(row)
+    return pd.DataFrame(rows).to_csv(index=False)
+
+
+def _row(method: str, runs: list[Record]) -> Row:
+    def cell(metric: str) -> Cell:
+        values = [getattr(run, metric) for run in runs]
+        return Cell(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+    cells = {metric: cell(metric) for metric in METRICS}
+    return Row(method, cells, len({run.split for run in runs}), len({run.seed for run in runs}), len(runs))
+
+
+def _name(record: Record) -> str:
+    parts = (record.dataset, record.profile, record.preset, record.backbone)
+    return "-".join([*parts, f"e{record.epochs}", f"b{record.batch_size}", record.precision, record.executor, record.probe])
+
+
+def _caption(records: list[Record]) -> str:
+    """All that a reader needs to place the numbers, in plain text."""
+    r = records[0]
+    splits, seeds = sorted({x.split for x in records}), sorted({x.seed for x in records})
+    scale = f"{SCALES[r.preset]} numbers, not comparable with published ones. " if r.preset in SCALES else ""
+    if r.epochs == 0:
+        scale += "Untrained networks. "
+    many, medium, few = r.group_sizes
+    n_val = f", {r.n_val} validation" if r.n_val else ""
+    return (
+        f"{r.dataset} (profile {r.profile}), test accuracy in %, probe {r.probe}. {scale}"
+        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs, batch {r.batch_size}, {r.precision}, {r.executor} views, "
+        f"{r.n_pretrain} images. {r.protocol}; {r.n_train} training{n_val}, {r.n_test} test images. "
+        f"Many, medium, few: {r.grouping} ({many}/{medium}/{few} classes); Std: over the three groups (ddof 0). "
+        f"Mean ± sample standard deviation over runs: splits {_numbers(splits)}, seeds {_numbers(seeds)}; a single run has none."
+    )
+
+
+def _numbers(values: list[int]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _escape_latex(text: str) -> str:
+    for plain, escaped in (("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#"), ("±", r"$\pm$")):
+        text = text.replace(plain, escaped)
+    return text

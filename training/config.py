@@ -1,0 +1,102 @@
+"""The resolved configuration of one run. Hyper-parameters flow one way and end here, frozen.
+
+Method default, then the benchmark's and the preset's recipe, then what the user set. The hash of the result names the run.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from core.errors import UserError
+from core.settings import with_changes
+from data.benchmark import BENCHMARKS
+from data.recipe import Recipe
+from methods import METHODS
+from training.presets import PRESETS
+
+FORMAT = 1  # raised when the same settings would train something else than before
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides the weights of one run."""
+
+    method: str
+    hparams: Mapping[str, Any]
+    dataset: str
+    profile: str
+    split: int
+    seed: int
+    preset: str
+    recipe: Recipe
+    precision: str  # "fp32" or "bf16"
+    executor: str  # which executor makes the views
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `config.json` holds them."""
+        return {"format": FORMAT, **json.loads(json.dumps(asdict(self)))}
+
+    @cached_property
+    def run_id(self) -> str:
+        """Twelve hexadecimal digits of the hash of the configuration."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """The run in a few words, for progress and messages."""
+        return f"{self.method} on {self.dataset} split {self.split} seed {self.seed}"
+
+
+def resolve(
+    *,
+    method: str,
+    dataset: str,
+    profile: str | None,
+    split: int,
+    seed: int,
+    preset: str,
+    precision: str,
+    recipe_changes: Mapping[str, Any],
+    hparam_changes: Mapping[str, Any],
+    executor: str = "torch",
+) -> RunConfig:
+    """Resolves and checks one run.
+
+    Args:
+        method: registered name.
+        dataset: registered name.
+        profile: one of the benchmark's, or None for its default.
+        split: from 1.
+        seed: of every random stream of the run.
+        preset: a key of PRESETS.
+        precision: "fp32" or "bf16".
+        recipe_changes: what the user sets of the recipe. A batch size without a learning rate scales the rate with it.
+        hparam_changes: what the user sets of the method.
+        executor: name of the executor of the views.
+
+    Raises:
+        UserError: unknown names, values of a wrong type or out of range, a split that does not exist, a batch larger than the
+            pretraining set.
+    """
+    benchmark = BENCHMARKS[dataset]()
+    profile = benchmark.profile(profile)
+    splits, size = benchmark.profiles[profile].splits, benchmark.profiles[profile].size
+    if not 1 <= split <= splits:
+        raise UserError(f"{dataset} (profile {profile}) has splits 1 to {splits}, not {split}; give others with --splits")
+
+    base = PRESETS[preset].change(benchmark.recipe)
+    recipe = with_changes(base, recipe_changes, "recipe")
+    if "batch_size" in recipe_changes and "lr" not in recipe_changes:
+        recipe = with_changes(recipe, {"lr": base.lr * recipe.batch_size / base.batch_size}, "recipe")
+    if recipe.batch_size > size:
+        raise UserError(f"batch size {recipe.batch_size} is larger than {dataset}'s {size} images; lower --batch-size")
+
+    declared = METHODS[method]
+    hparams = declared.Hparams()
+    for name in (dataset, preset):
+        hparams = with_changes(hparams, declared.recipes.get(name, {}), method)
+    hparams = with_changes(hparams, hparam_changes, method)
+    return RunConfig(method, asdict(hparams), dataset, profile, split, seed, preset, recipe, precision, executor)

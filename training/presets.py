@@ -1,0 +1,51 @@
+"""Presets: how large the same pipeline is run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from data.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named scale: how it changes the recipe that a benchmark declares."""
+
+    about: str
+    change: Callable[[Recipe], Recipe]
+
+
+def _paper(recipe: Recipe) -> Recipe:
+    return recipe
+
+
+def _cpu(recipe: Recipe) -> Recipe:
+    """Chosen by measurement on two cores; see docs/cpu_preset.md."""
+    return replace(
+        recipe,
+        backbone="slim-resnet8",
+        epochs=34,
+        batch_size=128,
+        optimizer="adamw",
+        lr=2e-3,
+        weight_decay=1e-4,
+        warmup_epochs=1.7,
+        final_lr=0.0,
+        sizes=_growing(recipe),
+    )
+
+
+def _smoke(recipe: Recipe) -> Recipe:
+    return replace(_cpu(recipe), backbone="tiny-resnet8", epochs=2, warmup_epochs=0.5, sizes=(max(recipe.sizes) // 2,))
+
+
+def _growing(recipe: Recipe) -> tuple[int, ...]:
+    """Views that grow over the run: 16, 24, 32 px for 32-px images. Early epochs cost a quarter of late ones."""
+    full = max(recipe.sizes)
+    return (full // 2, full * 3 // 4, full)
+
+
+PRESETS = {
+    "paper": Preset("the field's protocol: the benchmark's own recipe; for a GPU", _paper),
+    "cpu": Preset("the same pipeline at a scale for two cores: slim ResNet, AdamW, growing views; about 5 minutes a run", _cpu),
+    "smoke": Preset("every method in about three minutes together: a first look, not a result", _smoke),
+}
