@@ -5,9 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-from core.errors import UserError
+from core.errors import UserError, nearest
 from grid.request import Request
 
 app = App(
@@ -15,6 +15,7 @@ app = App(
     help="Self-supervised learning on long-tailed images: trains a grid of methods on a grid of benchmarks, probes the frozen "
     "features and writes the tables. Without a command it runs the grid.",
     help_on_error=False,
+    suppress_keyboard_interrupt=False,
 )
 log = logging.getLogger("bench")
 
@@ -107,7 +108,7 @@ def _print_tables(out: Path, run_ids: list[str] | None) -> None:
     """Writes all tables of a folder of runs and prints those that hold the given runs (None: all)."""
     from grid.store import all_records
     from methods import METHODS
-    from reports.tables import build_tables, table_text, write_tables
+    from reports.tables import build_tables, tables_text, write_tables
 
     def title(name: str) -> str:
         return METHODS[name].title if name in METHODS else name
@@ -117,9 +118,7 @@ def _print_tables(out: Path, run_ids: list[str] | None) -> None:
         raise UserError(f"no records in {out}; train something first, or name the folder of runs with --out")
     write_tables(records, out / "tables", title)
     shown = records if run_ids is None else [record for record in records if record.run_id in run_ids]
-    for table in build_tables(shown, title):
-        print(f"\n{table_text(table)}")
-    print(f"tables: {out / 'tables'}")
+    print(f"\n{tables_text(build_tables(shown, title))}\n\ntables: {out / 'tables'}")
 
 
 def _use_threads(workers: int | None) -> None:
@@ -131,11 +130,16 @@ def _use_threads(workers: int | None) -> None:
         torch.set_num_threads(workers)
 
 
-def main() -> int:
-    """Runs a command; a user's mistake becomes one line and exit status 2."""
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command (default: the process's arguments); a user's mistake becomes one line and exit status 2."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        return app(exit_on_error=False, print_error=False, result_action="return_value") or 0
+        return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
+    except UnusedCliTokensError as error:
+        token = error.unused_tokens[0]
+        commands = [name for name in app if not name.startswith("-")]
+        print(f"bench.py: {token!r} is neither a command nor an option{nearest(token, commands)}", file=sys.stderr)
+        return 2
     except (UserError, CycloptsError) as error:
         print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -17,8 +17,8 @@ def slim_resnet(widths: tuple[int, ...], depths: tuple[int, ...]) -> nn.Module:
         ByoBlockCfg(type="basic", d=depth, c=width, s=1 if stage == 0 else 2, gs=0)
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True))
     )
-    config = ByoModelCfg(blocks=stages, stem_chs=widths[0], stem_type="3x3", stem_pool="", zero_init_last=False)
-    return ByobNet(config, num_classes=0)
+    config = ByoModelCfg(blocks=stages, stem_chs=widths[0], stem_type="3x3", stem_pool="")
+    return ByobNet(config, num_classes=0, zero_init_last=False)
 
 
 @BACKBONES.register("slim-resnet8")

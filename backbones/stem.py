@@ -24,8 +24,8 @@ def use_small_stem(backbone: nn.Module, name: str) -> None:
     first = backbone.get_submodule(path) if isinstance(path, str) else None
     if not isinstance(first, nn.Conv2d) or first.kernel_size[0] < 3 or first.stride[0] == first.kernel_size[0]:
         raise UserError(
-            f"backbone {name!r} has no convolutional stem to fit to images of {SMALL_IMAGE} px or less; use a ResNet, DenseNet, "
-            "EfficientNet or MobileNet of timm, or a ViT on larger images"
+            f"backbone {name!r} has no convolutional stem to fit to images of {SMALL_IMAGE} px or less; use a ResNet, "
+            "DenseNet, EfficientNet or MobileNet of timm"
         )
     conv = nn.Conv2d(first.in_channels, first.out_channels, 3, stride=1, padding=1, bias=first.bias is not None)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")

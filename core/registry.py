@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 from core.errors import UserError, nearest
 
-
 T = TypeVar("T")
 
 

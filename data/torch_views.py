@@ -82,7 +82,8 @@ def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolat
     rows = rows.to(images.device, non_blocking=True)
     columns = columns.to(images.device, non_blocking=True)
     B, C = images.shape[:2]
-    narrow = images.reshape(B, C * height, width) @ columns.transpose(1, 2)  # (B, C*H, size)
+    # Pillow resizes along the lines first and clips in between, which tells where bicubic overshoots
+    narrow = (images.reshape(B, C * height, width) @ columns.transpose(1, 2)).clamp_(0, 1)  # (B, C*H, size)
     out = rows[:, None] @ narrow.view(B, C, height, size)
     return out.clamp_(0, 1)
 

@@ -16,7 +16,7 @@ from training.schedule import view_size
 
 STEPS = 3  # timed steps of each view size, after one to warm up
 CPU_BATCH = 128  # images a timed step on a processor: from there on a step's time is proportional to its images
-PROBE_SECONDS = 10  # what the probes themselves take, after the features are extracted
+PROBE_SECONDS = 2e-4  # what the probes themselves take an image, after the features are extracted
 
 
 def seconds_left(plan: Plan) -> float:
@@ -71,7 +71,7 @@ def _time_run(config: RunConfig, device: torch.device) -> tuple[float, float]:
         network(x)
         _wait(device)
     per_image = (time.monotonic() - started) / BATCH
-    return training_seconds, PROBE_SECONDS + per_image * benchmark.labelled_images
+    return training_seconds, (PROBE_SECONDS + per_image) * benchmark.labelled_images
 
 
 def _seconds_per_image(training: Training) -> float:

@@ -50,8 +50,15 @@ class Table:
     """What may be compared, under one probe."""
 
     name: str  # file name without suffix
-    caption: str
+    title: str  # benchmark and probe
+    setting: str  # preset, network and scale: one line shared by all probes of the same runs
+    notes: str  # the probe's protocol, sample counts, groups, splits and seeds
     rows: list[Row]
+
+    @property
+    def caption(self) -> str:
+        """All that a reader needs to place the numbers, in plain text."""
+        return f"{self.title}. {self.setting} {self.notes}"
 
     def frame(self, plus_minus: str = "±") -> pd.DataFrame:
         """The table as text cells, one row a method."""
@@ -81,7 +88,7 @@ def build_tables(records: Iterable[Record], titles: Callable[[str], str] = lambd
     for _, group in groupby(sorted(records, key=lambda r: (key(r), r.method)), key):
         members = list(group)
         rows = [_row(titles(method), list(runs)) for method, runs in groupby(members, lambda r: r.method)]
-        tables.append(Table(_name(members[0]), _caption(members), rows))
+        tables.append(Table(_name(members[0]), _title(members[0]), _setting(members[0]), _notes(members), rows))
     return tables
 
 
@@ -115,10 +122,15 @@ def table_markdown(table: Table) -> str:
     return f"{table.frame().to_markdown(index=False, disable_numparse=True)}\n\n{table.caption}\n"
 
 
-def table_text(table: Table) -> str:
-    """The table for a terminal."""
-    body = table.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True)
-    return f"{body}\n{table.caption}\n"
+def tables_text(tables: Iterable[Table]) -> str:
+    """All tables for a terminal; what several of them share is said once."""
+    blocks = []
+    for setting, group in groupby(tables, lambda table: table.setting):
+        blocks.append(setting)
+        for table in group:
+            body = table.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True)
+            blocks.append(f"{table.title}\n{body}\n{table.notes}")
+    return "\n\n".join(blocks)
 
 
 def table_latex(table: Table) -> str:
@@ -164,21 +176,28 @@ def _name(record: Record) -> str:
     return "-".join([*parts, f"e{record.epochs}", f"b{record.batch_size}", record.precision, record.executor, record.probe])
 
 
-def _caption(records: list[Record]) -> str:
-    """All that a reader needs to place the numbers, in plain text."""
+def _title(r: Record) -> str:
+    return f"{r.dataset} (profile {r.profile}), test accuracy in %, probe {r.probe}"
+
+
+def _setting(r: Record) -> str:
+    scale = f" {SCALES[r.preset]} numbers, not comparable with published ones." if r.preset in SCALES else ""
+    untrained = " Untrained networks." if r.epochs == 0 else ""
+    return (
+        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs, batch {r.batch_size}, {r.precision}, {r.executor} views, "
+        f"{r.n_pretrain} images.{scale}{untrained}"
+    )
+
+
+def _notes(records: list[Record]) -> str:
     r = records[0]
     splits, seeds = sorted({x.split for x in records}), sorted({x.seed for x in records})
-    scale = f"{SCALES[r.preset]} numbers, not comparable with published ones. " if r.preset in SCALES else ""
-    if r.epochs == 0:
-        scale += "Untrained networks. "
     many, medium, few = r.group_sizes
     n_val = f", {r.n_val} validation" if r.n_val else ""
     return (
-        f"{r.dataset} (profile {r.profile}), test accuracy in %, probe {r.probe}. {scale}"
-        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs, batch {r.batch_size}, {r.precision}, {r.executor} views, "
-        f"{r.n_pretrain} images. {r.protocol}; {r.n_train} training{n_val}, {r.n_test} test images. "
-        f"Many, medium, few: {r.grouping} ({many}/{medium}/{few} classes); Std: over the three groups (ddof 0). "
-        f"Mean ± sample standard deviation over runs: splits {_numbers(splits)}, seeds {_numbers(seeds)}; a single run has none."
+        f"{r.protocol}; {r.n_train} training{n_val}, {r.n_test} test images. "
+        f"Many/medium/few: {r.grouping} ({many}/{medium}/{few} classes). Std: over these groups (ddof 0). "
+        f"Mean ± sample standard deviation over runs (splits {_numbers(splits)}; seeds {_numbers(seeds)}); none for one run."
     )
 
 

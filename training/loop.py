@@ -210,8 +210,8 @@ class _Watch:
         if not (abs(progress.epoch_loss) < float("inf") and gradient < float("inf")):
             what = "gradient" if abs(progress.epoch_loss) < float("inf") else "loss"
             raise Diverged(
-                f"the {what} is not finite any more by epoch {progress.epoch + 1}, step {progress.step}; lower the learning rate "
-                "(--set recipe.lr=...) or use --precision fp32"
+                f"the {what} is not finite any more by epoch {progress.epoch + 1}, step {progress.step}; lower the learning "
+                "rate (--set recipe.lr=...) or use --precision fp32"
             )
 
     def mean_loss(self, progress: Progress) -> float:

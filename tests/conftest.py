@@ -1,0 +1,66 @@
+"""What several tests use: golden numbers, real photographs, command line runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)  # test networks are too small to gain from more, and suffer where cores are shared
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    return np.load(GOLDEN / "reference.npz")
+
+
+@pytest.fixture(scope="session")
+def cifar10_labels():
+    return np.load(GOLDEN / "cifar10_train_labels.npz")["labels"].astype(np.int64)
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """256 real 32x32 photographs, uint8 (N, 3, 32, 32): patches of the two pictures that scikit-learn ships."""
+    from sklearn.datasets import load_sample_images
+
+    stream = np.random.RandomState(0)
+    patches = []
+    for picture in load_sample_images().images:
+        for _ in range(128):
+            side = stream.choice([32, 64, 128])
+            top, left = stream.randint(picture.shape[0] - side), stream.randint(picture.shape[1] - side)
+            step = side // 32
+            patches.append(picture[top : top + side : step, left : left + side : step].transpose(2, 0, 1))
+    return torch.from_numpy(np.stack(patches))
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Runs the command line in a process of its own, in an empty folder; returns the finished process."""
+
+    def run(*arguments, **options):
+        line = [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)]
+        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=600, **options)
+
+    return run
+
+
+@pytest.fixture
+def mistake(capsys):
+    """Runs the command line in this process, expects a user's mistake, and returns the one line that was said about it."""
+    import bench as command_line
+
+    def run(*arguments) -> str:
+        capsys.readouterr()
+        assert command_line.main([str(argument) for argument in arguments]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith("bench.py: ")
+        return line
+
+    return run

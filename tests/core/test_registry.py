@@ -1,0 +1,41 @@
+import pytest
+
+from core.errors import UserError
+from core.registry import Registry
+
+
+@pytest.fixture
+def fruit():
+    registry = Registry("fruit", package="core")  # any package without entries of its own
+    for name in ("apple", "apricot", "banana"):
+        registry.register(name)(lambda: None)
+    return registry
+
+
+def test_select_takes_names_globs_and_all_each_once(fruit):
+    assert fruit.select(["ap*", "apple", "banana"]) == ["apple", "apricot", "banana"]
+    assert fruit.select(["all"]) == ["apple", "apricot", "banana"]
+    assert fruit.select(["all"], everything=["banana"]) == ["banana"]
+
+
+def test_unknown_names_suggest_the_nearest(fruit):
+    with pytest.raises(UserError, match="did you mean 'banana'"):
+        fruit["bananna"]
+    with pytest.raises(UserError, match="choose from: apple, apricot, banana"):
+        fruit.select(["xyz*"])
+
+
+def test_a_clash_names_both_files(fruit):
+    with pytest.raises(ValueError, match=r"twice: in .*test_registry\.py and in .*errors\.py"):
+        fruit.register("apple")(UserError)
+
+
+def test_a_new_file_in_the_package_is_all_it_takes(tmp_path, monkeypatch):
+    package = tmp_path / "orchard"
+    package.mkdir()
+    (package / "__init__.py").write_text("from core.registry import Registry\nTREES = Registry('tree', package='orchard')\n")
+    (package / "pear.py").write_text("from orchard import TREES\n@TREES.register('pear')\ndef pear(): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import orchard
+
+    assert orchard.TREES.names() == ["pear"]

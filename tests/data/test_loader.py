@@ -1,0 +1,55 @@
+import torch
+
+from data.loader import Loader, steps_per_epoch
+
+
+class Echo:
+    """An executor that keeps what it was given and returns the images as their own views."""
+
+    name = "echo"
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, images, seed, size, strength=None):
+        self.calls.append((seed, size, strength))
+        return (images.float(), images.float())
+
+
+def _images(count):
+    return torch.arange(count, dtype=torch.uint8)[:, None, None, None].expand(count, 3, 2, 2)
+
+
+def test_every_image_once_an_epoch_and_the_last_smaller_batch_too():
+    loader = Loader(_images(25), Echo(), batch_size=8, seed=0)
+    batches = list(loader.epoch(0, size=2))
+    assert [len(batch.index) for batch in batches] == [8, 8, 8 + 1]  # a single left-over image joins the step before
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(25))
+    assert all((batch.views[0][:, 0, 0, 0] == batch.index).all() for batch in batches)
+    assert [steps_per_epoch(n, 8) for n in (8, 9, 10, 16, 23, 25, 26)] == [1, 1, 2, 2, 3, 3, 4]
+    assert [steps_per_epoch(n, 8) for n in (2, 7)] == [1, 1]
+
+
+def test_an_epoch_entered_in_the_middle_goes_on_as_if_from_its_start():
+    whole, rest = Loader(_images(30), Echo(), 8, seed=3), Loader(_images(30), Echo(), 8, seed=3)
+    full = list(whole.epoch(5, size=2))
+    late = list(rest.epoch(5, size=2, start=2))
+    assert [batch.index.tolist() for batch in late] == [batch.index.tolist() for batch in full[2:]]
+    assert rest.executor.calls == whole.executor.calls[2:]
+
+
+def test_orders_and_seeds_differ_by_epoch_and_by_run():
+    first = Loader(_images(30), Echo(), 8, seed=0)
+    orders = [torch.cat([b.index for b in first.epoch(e, size=2)]).tolist() for e in (0, 1)]
+    other = Loader(_images(30), Echo(), 8, seed=1)
+    orders.append(torch.cat([b.index for b in other.epoch(0, size=2)]).tolist())
+    assert len({tuple(order) for order in orders}) == 3
+    seeds = [seed for seed, _, _ in first.executor.calls + other.executor.calls]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_strengths_of_the_batch_reach_the_executor():
+    loader = Loader(_images(20), Echo(), 8, seed=0)
+    batches = list(loader.epoch(0, size=2, strength=lambda index: index / 20))
+    for batch, (_, _, strength) in zip(batches, loader.executor.calls, strict=True):
+        assert torch.equal(strength, batch.index / 20)

@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from eval.groups import break_down, by_thirds, class_accuracies
+
+
+@pytest.mark.parametrize("case", ["c10", "c100"])
+def test_breakdown_equals_the_reference(golden, case):
+    counts, accuracy = golden[f"groups_{case}_counts"], golden[f"groups_{case}_acc"]
+    breakdown = break_down(accuracy, counts)
+    assert np.allclose([breakdown.many, breakdown.medium, breakdown.few], golden[f"groups_{case}_many_med_few"], atol=1e-9)
+    assert np.isclose(breakdown.group_std, golden[f"groups_{case}_std"], atol=1e-9)
+    assert np.isclose(breakdown.class_std, golden[f"groups_{case}_class_std"], atol=1e-9)
+    assert breakdown.group_sizes == {"c10": (4, 3, 3), "c100": (34, 33, 33)}[case]
+
+
+def test_groups_go_by_training_images_not_by_class_number():
+    many, medium, few = by_thirds([5, 400, 30, 7, 900, 60])
+    assert (set(many), set(medium), set(few)) == ({1, 4}, {2, 5}, {0, 3})
+
+
+def test_std_is_the_population_deviation_of_the_three_groups():
+    assert round(break_down([78.18, 76.23, 71.37], [3, 2, 1]).group_std, 2) == 2.86
+
+
+def test_class_accuracies_are_per_class_and_need_every_class():
+    labels = np.array([0, 0, 0, 0, 1, 2])
+    assert class_accuracies(np.array([0, 0, 0, 1, 1, 0]), labels, 3) == [75, 100, 0]
+    with pytest.raises(ValueError, match="do not cover"):
+        class_accuracies(labels, labels, 4)
+    with pytest.raises(ValueError, match="do not cover"):
+        class_accuracies(labels, labels, 2)

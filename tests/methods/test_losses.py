@@ -1,0 +1,64 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from methods.losses import byol_regression, nt_xent
+
+
+@pytest.mark.parametrize("case", range(3))
+def test_nt_xent_equals_the_reference(golden, case):
+    z1, z2 = (torch.tensor(golden[f"ntxent{case}_z{view}"], requires_grad=True) for view in (1, 2))
+    losses = nt_xent(z1, z2, float(golden[f"ntxent{case}_tau"]))
+    losses.mean().backward()
+    assert np.abs(losses.detach().numpy() - golden[f"ntxent{case}_per_sample"]).max() < 1e-7
+    assert abs(losses.mean().item() - golden[f"ntxent{case}_mean"]) < 1e-7
+    assert np.abs(z1.grad.numpy() - golden[f"ntxent{case}_grad1"]).max() < 1e-7
+    assert np.abs(z2.grad.numpy() - golden[f"ntxent{case}_grad2"]).max() < 1e-7
+
+
+def test_nt_xent_equals_a_loop_written_from_the_formula():
+    torch.manual_seed(0)
+    B, tau = 5, 0.3
+    z1, z2 = torch.randn(B, 7, dtype=torch.float64), torch.randn(B, 7, dtype=torch.float64)
+    z = [F.normalize(v, dim=0) for v in (*z1, *z2)]
+    expected = []
+    for i in range(B):
+        anchors = []
+        for a, p in ((i, i + B), (i + B, i)):
+            denominator = sum(math.exp(z[a] @ z[j] / tau) for j in range(2 * B) if j != a)
+            anchors.append(-math.log(math.exp(z[a] @ z[p] / tau) / denominator))
+        expected.append(sum(anchors) / 2)
+    assert torch.allclose(nt_xent(z1, z2, tau), torch.tensor(expected, dtype=torch.float64), atol=1e-12)
+
+
+def test_nt_xent_is_finite_at_any_temperature_and_ignores_autocast():
+    z1, z2 = torch.randn(8, 16), torch.randn(8, 16)
+    assert nt_xent(z1, z2, 1e-3).isfinite().all()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(nt_xent(z1, z2, 0.2), nt_xent(z1, z2, 0.2).float())
+        inside = nt_xent(z1, z2, 0.2)
+    assert torch.equal(inside, nt_xent(z1, z2, 0.2))
+
+
+def test_nt_xent_follows_the_batch_when_it_is_permuted():
+    z1, z2, order = torch.randn(8, 16), torch.randn(8, 16), torch.randperm(8)
+    assert torch.allclose(nt_xent(z1[order], z2[order], 0.2), nt_xent(z1, z2, 0.2)[order], atol=1e-6)
+
+
+def test_byol_regression_equals_a_loop_written_from_the_formula():
+    torch.manual_seed(0)
+    p, z = (
+        torch.randn(6, 9, dtype=torch.float64, requires_grad=True),
+        torch.randn(6, 9, dtype=torch.float64, requires_grad=True),
+    )
+    expected = [2 - 2 * (a @ b / (a.norm() * b.norm())).item() for a, b in zip(p, z, strict=True)]
+    losses = byol_regression(p, z)
+    assert np.abs(losses.detach().numpy() - expected).max() < 1e-12
+    # the squared distance of the unit vectors, which is how the paper writes it
+    assert torch.allclose(losses, (F.normalize(p, dim=1) - F.normalize(z, dim=1)).pow(2).sum(dim=1))
+    losses.sum().backward()
+    assert z.grad is None
+    assert torch.allclose(byol_regression(p, -p), torch.full((6,), 4.0, dtype=torch.float64))

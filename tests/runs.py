@@ -1,0 +1,20 @@
+"""Small runs for tests: a tiny network, few steps, float32."""
+
+from training.config import RunConfig, resolve
+
+TINY = {"backbone": "tiny-resnet8", "epochs": 2, "batch_size": 32, "warmup_epochs": 0.0, "lr": 1e-3, "sizes": "16"}
+
+
+def small_config(method: str, *, seed: int = 0, precision: str = "fp32", hparams=None, **recipe) -> RunConfig:
+    """A run on digitslt in the smoke preset, with the given changes to its recipe."""
+    return resolve(
+        method=method,
+        dataset="digitslt",
+        profile=None,
+        split=1,
+        seed=seed,
+        preset="smoke",
+        precision=precision,
+        recipe_changes={**TINY, **recipe},
+        hparam_changes=hparams or {},
+    )

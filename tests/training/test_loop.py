@@ -1,0 +1,116 @@
+"""Training goes on after any stop as if it had never stopped, and stops by itself when numbers are no longer numbers."""
+
+import json
+
+import pytest
+import torch
+
+from core.errors import UserError
+from methods import METHODS
+from tests.runs import small_config
+from training.checkpoint import load_checkpoint, read_checkpoint
+from training.loop import Diverged, prepare, train
+
+
+class Stop(Exception):
+    """A kill, at a step of the test's choice."""
+
+
+def _run(config, images, folder, stop_after=None, checkpoint_seconds=0.0):
+    folder.mkdir(exist_ok=True)
+    training = prepare(config, images, torch.device("cpu"))
+    steps = 0
+
+    def report(step):
+        nonlocal steps
+        steps += 1
+        if steps == stop_after:
+            raise Stop
+
+    progress = train(training, folder / "checkpoint.pt", folder / "log.jsonl", report, checkpoint_seconds)
+    return training, progress
+
+
+def _same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 8, 9, 15])  # 8 steps an epoch: in the middle, at and past its end
+@pytest.mark.parametrize("name", METHODS.names())
+def test_a_stopped_run_ends_with_the_same_bits(name, stop_after, photographs, tmp_path):
+    config = small_config(name)
+    whole, _ = _run(config, photographs, tmp_path / "whole", checkpoint_seconds=1e9)
+    with pytest.raises(Stop):
+        _run(config, photographs, tmp_path / "stopped", stop_after)
+    resumed, progress = _run(config, photographs, tmp_path / "stopped")
+    assert _same(whole.method, resumed.method)
+    assert progress.images == 2 * len(photographs)
+    logs = [[json.loads(x) for x in (tmp_path / d / "log.jsonl").read_text().splitlines()] for d in ("whole", "stopped")]
+    assert [line["epoch"] for line in logs[1]] == [1, 2]
+    assert logs[0][1]["loss"] == pytest.approx(logs[1][1]["loss"], rel=1e-6)
+
+
+def test_checkpoints_are_as_rare_as_asked(photographs, tmp_path):
+    config = small_config("simclr")
+    with pytest.raises(Stop):
+        _run(config, photographs, tmp_path / "rare", stop_after=15, checkpoint_seconds=1e9)
+    assert not (tmp_path / "rare" / "checkpoint.pt").exists()
+
+
+def test_training_does_not_touch_or_follow_the_global_generator(photographs, tmp_path):
+    config = small_config("simclr", epochs=1)
+    torch.manual_seed(1)
+    first, _ = _run(config, photographs, tmp_path / "a")
+    torch.manual_seed(2)
+    second, _ = _run(config, photographs, tmp_path / "b")
+    assert _same(first.method, second.method)
+
+
+def test_a_damaged_checkpoint_is_refused(photographs, tmp_path):
+    config = small_config("simclr", epochs=1)
+    training, _ = _run(config, photographs, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.pt"
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (content[:-100], bytes(flipped), b"", b"not a checkpoint"):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is damaged; delete"):
+            load_checkpoint(path, config.run_id, training.method, training.optimizer)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(photographs, tmp_path):
+    _run(small_config("simclr", epochs=1), photographs, tmp_path / "run")
+    with pytest.raises(UserError, match="belongs to run"):
+        read_checkpoint(tmp_path / "run" / "checkpoint.pt", small_config("simclr", epochs=3).run_id)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"run_id": "x", "method": Stop}, path)
+    with pytest.raises(UserError, match="is damaged"):
+        read_checkpoint(path, "x")
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_numbers_that_are_not_finite_stop_the_run_before_they_are_saved(what, photographs, tmp_path, monkeypatch):
+    config = small_config("simclr")
+    declared = METHODS["simclr"]
+    original = declared.loss
+
+    def poisoned(self, batch):
+        output = original(self, batch)
+        if what == "loss":
+            return type(output)(output.loss * torch.nan, output.scores)
+        output.loss.register_hook(lambda gradient: gradient * torch.inf)
+        return output
+
+    monkeypatch.setattr(declared, "loss", poisoned)
+    with pytest.raises(Diverged, match=f"the {what} is not finite any more by epoch 1, step 1; lower the learning rate"):
+        _run(config, photographs, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_bf16_trains_too(photographs, tmp_path):
+    _, progress = _run(small_config("simclr", precision="bf16", epochs=1), photographs, tmp_path / "run")
+    assert progress.images == len(photographs)
