@@ -76,7 +76,7 @@ def report(*, out: Path = Path("runs")) -> int:
     """
     if not out.is_dir():
         raise UserError(f"there is no folder {out}; name the folder of runs with --out")
-    _print_tables(out, None)
+    _print_tables(out)
     return 0
 
 
@@ -104,8 +104,8 @@ def doctor(*, data_root: Path | None = None) -> int:
     return 0
 
 
-def _print_tables(out: Path, run_ids: list[str] | None) -> None:
-    """Writes all tables of a folder of runs and prints those that hold the given runs (None: all)."""
+def _print_tables(out: Path, run_ids: list[str] | None = None) -> None:
+    """Writes all tables of a folder of runs and prints those of the given runs, or all."""
     from grid.store import all_records
     from methods import METHODS
     from reports.tables import build_tables, tables_text, write_tables
@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except UnusedCliTokensError as error:
-        token = error.unused_tokens[0]
+        token = (error.unused_tokens or [""])[0]
         commands = [name for name in app if not name.startswith("-")]
         print(f"bench.py: {token!r} is neither a command nor an option{nearest(token, commands)}", file=sys.stderr)
         return 2

@@ -22,7 +22,12 @@ def use_small_stem(backbone: nn.Module, name: str) -> None:
     """
     path = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
     first = backbone.get_submodule(path) if isinstance(path, str) else None
-    if not isinstance(first, nn.Conv2d) or first.kernel_size[0] < 3 or first.stride[0] == first.kernel_size[0]:
+    if (
+        not isinstance(path, str)
+        or not isinstance(first, nn.Conv2d)
+        or first.kernel_size[0] < 3
+        or first.stride[0] == first.kernel_size[0]
+    ):
         raise UserError(
             f"backbone {name!r} has no convolutional stem to fit to images of {SMALL_IMAGE} px or less; use a ResNet, "
             "DenseNet, EfficientNet or MobileNet of timm"

@@ -5,12 +5,12 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from core.errors import UserError
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Lets `write` fill a temporary file beside `path`, forces it to disk and renames it into place.
 
     A reader, or a restart after a crash or a kill, sees the old content or the new, never a part. Raises UserError, naming
@@ -64,7 +64,7 @@ def writable_folder(path: Path, option: str) -> Path:
     return path
 
 
-def _last_byte(file: BinaryIO) -> bytes:
+def _last_byte(file: IO[bytes]) -> bytes:
     file.seek(-1, os.SEEK_END)
     return file.read(1)
 

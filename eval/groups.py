@@ -18,10 +18,10 @@ class Breakdown:
     few: float
     group_std: float  # of (many, medium, few), ddof 0: the field's "Std", as SDCLR's author states it
     class_std: float  # over classes, ddof 0
-    group_sizes: tuple[int, int, int]  # classes in many, medium, few
+    group_sizes: list[int]  # classes in many, medium, few
 
 
-def by_thirds(counts: Sequence[int]) -> list[np.ndarray]:
+def by_thirds(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
     """Classes of the many, medium and few groups, by thirds.
 
     Classes are sorted by training images, fewest first (ties by class number); the first third is "few", the next "medium"
@@ -35,13 +35,19 @@ def by_thirds(counts: Sequence[int]) -> list[np.ndarray]:
     return [order[2 * third :], order[third : 2 * third], order[:third]]
 
 
-def break_down(class_accuracy: Sequence[float], counts: Sequence[int]) -> Breakdown:
+def break_down(class_accuracy: Sequence[float] | np.ndarray, counts: Sequence[int] | np.ndarray) -> Breakdown:
     """Summarises per-class accuracies (per cent) under the thirds of `counts`."""
     accuracy = np.asarray(class_accuracy, dtype=np.float64)
     groups = by_thirds(counts)
-    means = [float(accuracy[group].mean()) for group in groups]
+    many, medium, few = (float(accuracy[group].mean()) for group in groups)
     return Breakdown(
-        float(accuracy.mean()), *means, float(np.std(means)), float(np.std(accuracy)), tuple(len(group) for group in groups)
+        mean=float(accuracy.mean()),
+        many=many,
+        medium=medium,
+        few=few,
+        group_std=float(np.std([many, medium, few])),
+        class_std=float(np.std(accuracy)),
+        group_sizes=[len(group) for group in groups],
     )
 
 

@@ -27,8 +27,8 @@ def catalogue() -> str:
     lines.append("\nDATASETS")
     for name, benchmark in BENCHMARKS:
         lines.append(f"  {name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}")
-        for profile, declared in benchmark.profiles.items():
-            lines.append(f"      profile {profile}: {declared.size} images, splits 1 to {declared.splits}; {declared.about}")
+        for label, profile in benchmark.profiles.items():
+            lines.append(f"      profile {label}: {profile.size} images, splits 1 to {profile.splits}; {profile.about}")
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:
         lines.append(f"  {name}: {inspect.getdoc(build)}")
@@ -36,14 +36,14 @@ def catalogue() -> str:
     lines.append("\nPROBES")
     lines += [f"  {name}: {probe.protocol}" for name, probe in PROBES]
     lines.append("\nPRESETS")
-    lines += [f"  {name}: {preset.about}" for name, preset in PRESETS.items()]
+    lines += [f"  {label}: {preset.about}" for label, preset in PRESETS.items()]
     lines.append("\nRECIPE (the paper preset's values are each benchmark's own)")
     lines += _settings("recipe", Recipe)
     for name, benchmark in BENCHMARKS:
-        for preset, declared in PRESETS.items():
-            recipe = declared.change(benchmark.recipe)
+        for label, preset in PRESETS.items():
+            recipe = preset.change(benchmark.recipe)
             values = ", ".join(f"{field.name} {_value(getattr(recipe, field.name))}" for field in fields(recipe))
-            lines.append(f"      {name}, {preset}: {values}")
+            lines.append(f"      {name}, {label}: {values}")
     return "\n".join(lines)
 
 

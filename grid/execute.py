@@ -8,6 +8,7 @@ import traceback
 from dataclasses import asdict
 from functools import cache
 
+import numpy as np
 import torch
 
 from core.errors import UserError
@@ -104,9 +105,7 @@ def _record(
     result = PROBES[probe]().run(features, config.seed)
     probe_seconds = seconds + time.monotonic() - started
     accuracy = class_accuracies(result.predicted, images.test_labels, features.classes)
-    counts = images.train_labels[lists.pretrain]
-    counts = torch.bincount(torch.from_numpy(counts), minlength=features.classes).tolist()
-    breakdown = asdict(break_down(accuracy, counts))
+    counts = np.bincount(images.train_labels[lists.pretrain], minlength=features.classes)
     return Record(
         run_id=config.run_id,
         method=config.method,
@@ -125,8 +124,8 @@ def _record(
         chosen=result.chosen,
         val_accuracy=result.val_accuracy,
         class_accuracy=accuracy,
-        class_counts=counts,
-        **{**breakdown, "group_sizes": list(breakdown["group_sizes"])},
+        class_counts=counts.tolist(),
+        **asdict(break_down(accuracy, counts)),
         grouping="thirds of the classes by training images",
         n_pretrain=len(lists.pretrain),
         n_train=result.n_train,

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from core.settings import setting
 from data.loader import Batch
@@ -54,6 +55,6 @@ class BYOL(Method):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Moves the target's parameters; its batch statistics come from its own forward passes."""
-        online = [*self.backbone.parameters(), *self.projector.parameters()]
-        target = [*self.target_backbone.parameters(), *self.target_projector.parameters()]
+        online: list[Tensor] = [*self.backbone.parameters(), *self.projector.parameters()]
+        target: list[Tensor] = [*self.target_backbone.parameters(), *self.target_projector.parameters()]
         torch._foreach_lerp_(target, online, 1 - self.momentum_at(step))

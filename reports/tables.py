@@ -108,7 +108,7 @@ def table_csv(table: Table) -> str:
     """Means and standard deviations as numbers, in columns of their own."""
     lines = []
     for row in table.rows:
-        line = {"method": row.method}
+        line: dict[str, object] = {"method": row.method}
         for metric in METRICS:
             line[metric] = round(row.cells[metric].mean, 4)
             std = row.cells[metric].std

@@ -1,7 +1,5 @@
 """What several tests use: golden numbers, real photographs, command line runs."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +36,6 @@ def photographs():
             step = side // 32
             patches.append(picture[top : top + side : step, left : left + side : step].transpose(2, 0, 1))
     return torch.from_numpy(np.stack(patches))
-
-
-@pytest.fixture
-def command(tmp_path):
-    """Runs the command line in a process of its own, in an empty folder; returns the finished process."""
-
-    def run(*arguments, **options):
-        line = [sys.executable, str(ROOT / "bench.py"), *map(str, arguments)]
-        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=600, **options)
-
-    return run
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def prepare(config: RunConfig, images: Tensor, device: torch.device) -> Training
         device: where to train.
     """
     images = images.to(device)
-    method = build_method(config, len(images)).to(device, memory_format=torch.channels_last)
+    method = build_method(config, len(images)).to(device).to(memory_format=torch.channels_last)
     base = BENCHMARKS[config.dataset].view
     executor = {"torch": TorchViews}[config.executor](tuple(role.on(base) for role in method.views))
     loader = Loader(images, executor, config.recipe.batch_size, config.seed)

@@ -16,10 +16,8 @@ def build_optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
         groups = [{"params": parameters, "weight_decay": recipe.weight_decay}]
     else:
         groups = param_groups_weight_decay(method, recipe.weight_decay)
-    options = {"momentum": 0.9} if recipe.optimizer == "sgd" else {}
-    return create_optimizer_v2(
-        groups, opt=TIMM_NAMES[recipe.optimizer], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True, **options
-    )
+    name = TIMM_NAMES[recipe.optimizer]
+    return create_optimizer_v2(groups, opt=name, lr=recipe.lr, weight_decay=recipe.weight_decay, momentum=0.9, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -11,7 +11,7 @@ def test_breakdown_equals_the_reference(golden, case):
     assert np.allclose([breakdown.many, breakdown.medium, breakdown.few], golden[f"groups_{case}_many_med_few"], atol=1e-9)
     assert np.isclose(breakdown.group_std, golden[f"groups_{case}_std"], atol=1e-9)
     assert np.isclose(breakdown.class_std, golden[f"groups_{case}_class_std"], atol=1e-9)
-    assert breakdown.group_sizes == {"c10": (4, 3, 3), "c100": (34, 33, 33)}[case]
+    assert breakdown.group_sizes == {"c10": [4, 3, 3], "c100": [34, 33, 33]}[case]
 
 
 def test_groups_go_by_training_images_not_by_class_number():

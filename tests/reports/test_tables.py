@@ -43,11 +43,21 @@ def test_the_mean_and_deviation_are_over_runs(records):
     assert {row.method: row for row in table.rows}["byol"].cells["mean"].std is None
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("profile", "cao"), ("preset", "paper"), ("epochs", 7), ("backbone", "resnet18"), ("executor", "dali"), ("precision", "fp32"),
-     ("batch_size", 64), ("protocol", "another"), ("dataset", "cifar100lt")],
-)  # fmt: skip
+OTHER = {
+    "dataset": "cifar100lt",
+    "profile": "cao",
+    "preset": "paper",
+    "backbone": "resnet18",
+    "epochs": 7,
+    "batch_size": 64,
+    "precision": "fp32",
+    "executor": "dali",
+    "probe": "ridge",
+    "protocol": "another",
+}
+
+
+@pytest.mark.parametrize(("field", "value"), OTHER.items())
 def test_what_cannot_be_compared_is_never_in_one_table(records, field, value):
     before = len(build_tables(records))
     changed = dataclasses.replace(records[0], run_id="other", **{field: value})

@@ -6,11 +6,9 @@ from training.config import resolve
 
 
 def _resolve(**changes):
-    asked = dict(
-        method="simclr", dataset="cifar10lt", profile=None, split=1, seed=0, preset="paper", precision="fp32",
-        recipe_changes={}, hparam_changes={},
-    )  # fmt: skip
-    return resolve(**{**asked, **changes})
+    asked = {"method": "simclr", "dataset": "cifar10lt", "profile": None, "split": 1, "seed": 0, "preset": "paper"}
+    asked |= {"precision": "fp32", "recipe_changes": {}, "hparam_changes": {}}
+    return resolve(**asked | changes)
 
 
 def test_the_paper_preset_is_the_protocol():
