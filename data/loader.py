@@ -56,10 +56,11 @@ class Loader:
             strength: maps the (B,) indices of a batch to per-sample strengths, or to None.
         """
         count = len(self.images)
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(self.seed, "order", epoch)))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
+        order = torch.randperm(count, generator=generator).to(self.images.device)
         for step in range(start, self.steps):
             stop = count if step == self.steps - 1 else (step + 1) * self.batch_size
-            index = order[step * self.batch_size : stop].to(self.images.device)
+            index = order[step * self.batch_size : stop]
             seed = seed_of(self.seed, "views", epoch, 0, step)
             views = self.executor(self.images[index], seed, size, strength(index) if strength else None)
             yield Batch(views, index)

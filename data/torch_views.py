@@ -5,6 +5,8 @@ channel. Semantics are torchvision's on float images: each colour operation is c
 order drawn for that image.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from data.views import View
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L" mode
 CUBIC_A = -0.5  # Pillow's bicubic (torch's own `interpolate` uses -0.75)
+TABLE_SOURCE = 64  # widest image (pixels) whose resampling matrices are kept in a table
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER))
 
 
@@ -75,17 +78,37 @@ def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolat
         (B, C, size, size), clamped to [0, 1].
     """
     top, left, h, w = box.unbind(1)
-    height, width = images.shape[-2:]
-    rows = resize_weights(top, h, height, size, interpolation)  # (B, size, H)
-    columns = resize_weights(left, w, width, size, interpolation)  # (B, size, W)
-    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    rows = rows.to(images.device, non_blocking=True)
-    columns = columns.to(images.device, non_blocking=True)
-    B, C = images.shape[:2]
+    B, C, height, width = images.shape
+    rows = _weights(top, h, torch.zeros_like(flip), height, size, interpolation, images.device)  # (B, size, H)
+    columns = _weights(left, w, flip, width, size, interpolation, images.device)  # (B, size, W)
     # Pillow resizes along the lines first and clips in between, which tells where bicubic overshoots
     narrow = (images.reshape(B, C * height, width) @ columns.transpose(1, 2)).clamp_(0, 1)  # (B, C*H, size)
     out = rows[:, None] @ narrow.view(B, C, height, size)
     return out.clamp_(0, 1)
+
+
+def _weights(
+    start: Tensor, length: Tensor, mirror: Tensor, source: int, size: int, interpolation: str, device: torch.device
+) -> Tensor:
+    """`resize_weights` on `device`, rows in reverse order where `mirror` says so; from a table where images are small."""
+    if source <= TABLE_SOURCE:
+        entry = (mirror.long() * source + start) * (source + 1) + length
+        return _weight_table(source, size, interpolation, device)[entry.to(device, non_blocking=True)]
+    weights = resize_weights(start, length, source, size, interpolation)
+    return torch.where(mirror[:, None, None], weights.flip(1), weights).to(device, non_blocking=True)
+
+
+@cache
+def _weight_table(source: int, size: int, interpolation: str, device: torch.device) -> Tensor:
+    """All matrices that crops of a line of `source` pixels can need: (2 * source * (source + 1), size, source).
+
+    Boxes have whole pixels, so a 32-px line has about a thousand of them (4 MB): looking them up takes a tenth of the time
+    of computing them for each batch. Boxes that leave the line are in the table too, and are never asked for.
+    """
+    start = torch.arange(source).repeat_interleave(source + 1)
+    length = torch.arange(source + 1).repeat(source)
+    weights = resize_weights(start, length, source, size, interpolation)
+    return torch.cat([weights, weights.flip(1)]).to(device)
 
 
 def resize_weights(start: Tensor, length: Tensor, source: int, size: int, interpolation: str) -> Tensor:
@@ -119,7 +142,7 @@ def _cubic(x: Tensor) -> Tensor:
 def color_jitter(x: Tensor, apply: Tensor, order: Tensor, factor: Tensor) -> Tensor:
     """Brightness, contrast, saturation and hue in each image's own order.
 
-    Brightness, contrast and saturation are the blend `f * x + (1 - f) * target` towards black, the image's mean grey and
+    `x` may be overwritten. Brightness, contrast and saturation are the blend `f * x + (1 - f) * target` towards black, the image's mean grey and
     each pixel's grey: one 3x3 map and one offset per image, so that images at different operations go together. Hue is not
     linear and takes the images whose turn it is.
 
@@ -172,10 +195,10 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     inverse = 1 / chroma.clamp(min=1e-8)
     sector = torch.where(high == r, (g - b) * inverse, torch.where(high == g, (b - r) * inverse + 2, (r - g) * inverse + 4))
     hue = sector + 6 * turns[:, None]
-    # channel n of HSV -> RGB is high - chroma * clamp(min(k, 4 - k), 0, 1), with k = (n + hue) mod 6, n = 5, 3, 1
-    k = hue[:, None] + torch.tensor([5.0, 3.0, 1.0], device=x.device)[:, None]
-    k = k.remainder_(6)
-    fall = torch.minimum(k, 4 - k).clamp_(0, 1)
+    # HSV -> RGB: a channel falls from `high` to `low` between one and two sixths away from its opposite hue
+    away = hue[:, None] - torch.tensor([3.0, 5.0, 1.0], device=x.device)[:, None]  # cyan, magenta, yellow
+    away -= 6 * (away * (1 / 6)).round_()  # the circle closes after six sixths
+    fall = (2 - away.abs_()).clamp_(0, 1)
     return torch.addcmul(high[:, None], chroma[:, None], fall, value=-1)
 
 

@@ -13,6 +13,7 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
 
 import json
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -100,14 +101,12 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "config.json", self.config.to_json())
 
-    def lock(self) -> FileLock:
-        """A lock that one process at a time holds while it works on the run. Raises UserError if another has it."""
-        lock = FileLock(self.path / ".lock")
+    def lock(self) -> AbstractContextManager:
+        """Context in which no other process works on the run. Raises UserError if one does already."""
         try:
-            lock.acquire(timeout=0)
+            return FileLock(self.path / ".lock").acquire(timeout=0)
         except Timeout as error:
             raise UserError(f"another process works on {self.path}; wait for it, or give another --out") from error
-        return lock
 
     def trained(self) -> bool:
         """Whether nothing is left but probing."""
