@@ -142,9 +142,9 @@ def _cubic(x: Tensor) -> Tensor:
 def color_jitter(x: Tensor, apply: Tensor, order: Tensor, factor: Tensor) -> Tensor:
     """Brightness, contrast, saturation and hue in each image's own order.
 
-    `x` may be overwritten. Brightness, contrast and saturation are the blend `f * x + (1 - f) * target` towards black, the image's mean grey and
-    each pixel's grey: one 3x3 map and one offset per image, so that images at different operations go together. Hue is not
-    linear and takes the images whose turn it is.
+    Brightness, contrast and saturation are the blend `f * x + (1 - f) * target` towards black, the image's mean grey and each
+    pixel's grey: one 3x3 map and one offset per image, so that images at different operations go together. Hue is not linear
+    and takes the images whose turn it is. `x` may be overwritten.
 
     Args:
         x: (B, 3, P) float in [0, 1].
