@@ -50,8 +50,8 @@ class TorchViews:
             raise ValueError("per-sample strengths were given, but no declared view has an operation that takes them")
         generator = torch.Generator().manual_seed(seed)
         count, _, height, width = images.shape
-        scaled = images.float().div_(255)
         drawn = [draw(view, count, height, width, generator) for view in self.views]
+        scaled = images.float().div_(255)
         return tuple(render(scaled, view, params, size) for view, params in zip(self.views, drawn, strict=True))
 
 
@@ -144,7 +144,7 @@ def color_jitter(x: Tensor, apply: Tensor, order: Tensor, factor: Tensor) -> Ten
 
     Brightness, contrast and saturation are the blend `f * x + (1 - f) * target` towards black, the image's mean grey and each
     pixel's grey: one 3x3 map and one offset per image, so that images at different operations go together. Hue is not linear
-    and takes the images whose turn it is. `x` may be overwritten.
+    and takes the images whose turn it is.
 
     Args:
         x: (B, 3, P) float in [0, 1].
@@ -152,37 +152,38 @@ def color_jitter(x: Tensor, apply: Tensor, order: Tensor, factor: Tensor) -> Ten
         order: (B, 4) permutations of the four operations.
         factor: (B, 4) as in `Params`.
     """
-    chosen = apply.nonzero().squeeze(1)
-    if len(chosen) == 0:
-        return x
-    everyone = len(chosen) == len(x)
-    there = chosen.to(x.device, non_blocking=True)
-    y = x.clone() if everyone else x[there]
-    order, factor = order[chosen], factor[chosen]
+    factor = factor.gather(1, order)  # by position, like `order`
+    hue_turn = (order == HUE) & apply[:, None]
+    maps, mean_weights = (weights.to(x.device, non_blocking=True) for weights in _blends(apply, order, factor))
     for position in range(len(JITTER)):
-        operation = order[:, position]
-        f = factor.gather(1, operation[:, None]).squeeze(1)
-        y = _blend(y, operation, f)
-        turn = (operation == HUE).nonzero().squeeze(1)
+        # the mean of an image's greys is the grey of its means
+        offset = mean_weights[:, position, None] @ x.mean(dim=2, keepdim=True)
+        x = torch.baddbmm(offset, maps[:, position], x).clamp_(0, 1)
+        turn = hue_turn[:, position].nonzero().squeeze(1)
         if len(turn):
             here = turn.to(x.device, non_blocking=True)
-            y[here] = shift_hue(y[here], f[turn].to(x.device, non_blocking=True))
-    if everyone:
-        return y
-    x[there] = y
+            shifted = shift_hue(x.index_select(0, here), factor[turn, position].to(x.device, non_blocking=True))
+            x.index_copy_(0, here, shifted)
     return x
 
 
-def _blend(x: Tensor, operation: Tensor, f: Tensor) -> Tensor:
-    """One blend per image, clamped: by its operation and factor; the identity for those whose turn is hue."""
+def _blends(apply: Tensor, order: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """The blend of each image at each position; the identity where hue's turn is, or none.
+
+    Args:
+        apply: (B,) bool.
+        order: (B, 4) operation at each position.
+        factor: (B, 4) its factor.
+
+    Returns:
+        (B, 4, 3, 3) maps of the channels, and (B, 4, 3) weights of the image's channel means, whose sum is added to all.
+    """
     luma = torch.tensor(LUMA)
-    f = torch.where(operation == HUE, 1.0, f)
-    keep = f[:, None, None] * torch.eye(3)
-    to_gray = torch.where(operation == SATURATION, 1 - f, 0.0)[:, None, None] * luma.expand(3, 3)
-    to_mean = torch.where(operation == CONTRAST, 1 - f, 0.0)[:, None, None] * luma.expand(3, 3)
-    maps = torch.stack([keep + to_gray, to_mean]).to(x.device, non_blocking=True)
-    offset = maps[1] @ x.mean(dim=2, keepdim=True)  # the mean of the greys is the grey of the means
-    return torch.baddbmm(offset, maps[0], x).clamp_(0, 1)
+    f = torch.where(apply[:, None] & (order != HUE), factor, 1.0)
+    to_gray = torch.where(order == SATURATION, 1 - f, 0.0)
+    to_mean = torch.where(order == CONTRAST, 1 - f, 0.0)
+    maps = f[..., None, None] * torch.eye(3) + to_gray[..., None, None] * luma.expand(3, 3)
+    return maps, to_mean[..., None] * luma
 
 
 def shift_hue(x: Tensor, turns: Tensor) -> Tensor:

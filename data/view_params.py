@@ -27,9 +27,6 @@ class Params:
     factor: Tensor  # (B, 4) float32: brightness, contrast and saturation factors; hue shift in turns
     gray: Tensor  # (B,) bool
 
-    def __len__(self) -> int:
-        return len(self.flip)
-
 
 def draw(view: View, count: int, height: int, width: int, generator: torch.Generator) -> Params:
     """Draws the parameters of `view` for `count` images of `height` x `width` pixels from a CPU generator."""

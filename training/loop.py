@@ -81,7 +81,7 @@ def build_method(config: RunConfig, samples: int) -> Method:
     size = BENCHMARKS[config.dataset].image_size
     recipe = config.recipe
     scale = RunScale(samples, recipe.epochs, recipe.epochs * steps_per_epoch(samples, recipe.batch_size))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(config.seed, "init"))
         backbone = backbones.create(recipe.backbone, size)
         width = backbones.feature_width(backbone, size)
