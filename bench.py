@@ -31,7 +31,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
         Seconds between checkpoints: the most that a kill can cost.
     """
     from core.files import writable_folder
-    from grid.eta import clock, seconds_left
+    from grid.eta import estimate
     from grid.execute import execute
     from grid.plan import make_plan, plan_lines
 
@@ -41,7 +41,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; {len(plan.runs)} runs:")
     print("\n".join(plan_lines(plan)))
     if set(plan.states()) != {"DONE"}:
-        print(f"estimated time: {clock(seconds_left(plan))}", flush=True)
+        print(f"estimated time: {estimate(plan)}", flush=True)
     failed = execute(plan, checkpoint_seconds)
     _print_tables(request.out, [run.config.run_id for run in plan.runs])
     for name, reason in failed.items():
@@ -52,7 +52,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
 @app.command
 def plan(request: Request = Request()) -> int:
     """Show what `run` would do, and for how long; start nothing."""
-    from grid.eta import clock, seconds_left
+    from grid.eta import estimate
     from grid.plan import make_plan, plan_lines
 
     _use_threads(request.workers)
@@ -61,7 +61,7 @@ def plan(request: Request = Request()) -> int:
     print("\n".join(plan_lines(plan)))
     states = plan.states()
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
-    print(f"estimated time: {clock(seconds_left(plan))}")
+    print(f"estimated time: {estimate(plan)}")
     return 0
 
 
@@ -76,7 +76,8 @@ def report(*, out: Path = Path("runs")) -> int:
     """
     if not out.is_dir():
         raise UserError(f"there is no folder {out}; name the folder of runs with --out")
-    _print_tables(out)
+    if not _print_tables(out):
+        raise UserError(f"no records in {out}; train something first, or name the folder of runs with --out")
     return 0
 
 
@@ -104,21 +105,19 @@ def doctor(*, data_root: Path | None = None) -> int:
     return 0
 
 
-def _print_tables(out: Path, run_ids: list[str] | None = None) -> None:
-    """Writes all tables of a folder of runs and prints those of the given runs, or all."""
+def _print_tables(out: Path, run_ids: list[str] | None = None) -> bool:
+    """Writes all tables of a folder of runs and prints those of the given runs, or all. False if there are no records."""
+    from grid.catalogue import method_title
     from grid.store import all_records
-    from methods import METHODS
     from reports.tables import build_tables, tables_text, write_tables
-
-    def title(name: str) -> str:
-        return METHODS[name].title if name in METHODS else name
 
     records = all_records(out)
     if not records:
-        raise UserError(f"no records in {out}; train something first, or name the folder of runs with --out")
-    write_tables(records, out / "tables", title)
+        return False
+    write_tables(records, out / "tables", method_title)
     shown = records if run_ids is None else [record for record in records if record.run_id in run_ids]
-    print(f"\n{tables_text(build_tables(shown, title))}\n\ntables: {out / 'tables'}")
+    print(f"\n{tables_text(build_tables(shown, method_title))}\n\ntables: {out / 'tables'}")
+    return True
 
 
 def _use_threads(workers: int | None) -> None:
@@ -143,8 +142,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, CycloptsError) as error:
         print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `bench.py list | head`: the reader has seen enough
+        sys.stdout = None
+        return 0
+    except OSError as error:
+        print(
+            f"bench.py: {error.filename or 'a file'}: {error.strerror or error}; check the disk and the path", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:
-        print("bench.py: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("bench.py: stopped; the same command goes on from here", file=sys.stderr)
         return 130
 
 

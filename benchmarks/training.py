@@ -22,8 +22,9 @@ from cyclopts import App, Parameter
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.loader import Batch
+from training.checkpoint import Progress, save_checkpoint
 from training.config import resolve
-from training.device import choose_device, choose_precision
+from training.device import choose_device, choose_precision, wait_for
 from training.loop import autocast, batches, prepare, train
 
 app = App()
@@ -66,6 +67,7 @@ def main(
         started = time.perf_counter()
         for _ in batches(bare, epoch=0):
             pass
+        wait_for(device)
         view_seconds.append(time.perf_counter() - started)
     suite, plain, views = (median(seconds[1:]) / steps for seconds in (suite_seconds, bare_seconds, view_seconds))
     print(f"{method}, {config.recipe.backbone}, batch {batch_size}, {config.precision}, views of {size} px, {device}")
@@ -77,6 +79,7 @@ def main(
 def _bare(training, ready: list[Batch]) -> float:
     """Seconds for loss, backward and optimiser step on views that are already there."""
     training.method.train()
+    wait_for(training.device)
     started = time.perf_counter()
     for batch in ready:
         with autocast(training.device, training.config.precision):
@@ -84,13 +87,12 @@ def _bare(training, ready: list[Batch]) -> float:
         training.optimizer.zero_grad()
         loss.backward()
         training.optimizer.step()
+    wait_for(training.device)
     return time.perf_counter() - started
 
 
 def _checkpoint_seconds(training, folder: Path) -> float:
     """Seconds of one checkpoint of this run."""
-    from training.checkpoint import Progress, save_checkpoint
-
     started = time.perf_counter()
     save_checkpoint(folder / "again.pt", training.config.run_id, training.method, training.optimizer, Progress())
     return time.perf_counter() - started

@@ -9,6 +9,8 @@ from typing import IO, Any
 
 from core.errors import UserError
 
+UNFINISHED = ".part"  # how files that are being written end
+
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Lets `write` fill a temporary file beside `path`, forces it to disk and renames it into place.
@@ -18,7 +20,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED, delete=False) as file:
             temporary = Path(file.name)
             write(file)
             file.flush()
@@ -26,7 +28,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.chmod(0o644)  # the temporary file is private; the result is as readable as any other
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+        raise _cannot_write(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -43,14 +45,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left half-written in `folder`; only for who alone may write there."""
+    for file in folder.glob(f".*{UNFINISHED}"):
+        file.unlink(missing_ok=True)
+
+
 def append_line(path: Path, line: str) -> None:
     """Appends one line and forces it to disk. A line that a crash left unfinished before it is closed off first."""
-    with open(path, "ab+") as file:
-        if file.tell() and _last_byte(file) != b"\n":
-            file.write(b"\n")
-        file.write(line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(path, "ab+") as file:
+            if file.tell() and _last_byte(file) != b"\n":
+                file.write(b"\n")
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def writable_folder(path: Path, option: str) -> Path:
@@ -62,6 +73,10 @@ def writable_folder(path: Path, option: str) -> Path:
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror or error}; choose another folder with {option}") from error
     return path
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
 
 
 def _last_byte(file: IO[bytes]) -> bytes:

@@ -25,13 +25,18 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._discovered = False
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters a class or function under `name`. Raises ValueError, naming both files, on a clash."""
+    def register(self, name: str, **facts: Any) -> Callable[[T], T]:
+        """Decorator that enters a class or function and sets its `name`, and `facts`, as attributes.
+
+        Raises ValueError, naming both files, when two entries want the same name.
+        """
 
         def enter(entry: T) -> T:
             if name in self._entries:
                 first, second = inspect.getfile(self._entries[name]), inspect.getfile(entry)
                 raise ValueError(f"{self.kind} {name!r} is registered twice: in {first} and in {second}")
+            for attribute, value in {"name": name, **facts}.items():
+                setattr(entry, attribute, value)
             self._entries[name] = entry
             return entry
 
@@ -75,7 +80,11 @@ class Registry(Generic[T]):
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True
-        package = importlib.import_module(self.package)
-        for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
-            importlib.import_module(f"{self.package}.{module}")
+        self._discovered = True  # before the imports: they may look names up themselves
+        try:
+            package = importlib.import_module(self.package)
+            for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+                importlib.import_module(f"{self.package}.{module}")
+        except BaseException:
+            self._discovered = False  # half a registry must not pass for a whole one
+            raise

@@ -1,5 +1,6 @@
 """What a benchmark is: images, labels for the probes, official index lists, the field's views and recipe."""
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,18 +79,10 @@ class Benchmark(ABC):
         return name
 
 
+SCRATCH = ".fetch-"  # how folders of unfinished downloads begin
+
 BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data")
-
-
-def register(name: str):
-    """Class decorator: enters a Benchmark under `name`, which is also how tables and records call it."""
-    enter = BENCHMARKS.register(name)
-
-    def decorate(benchmark: type[Benchmark]) -> type[Benchmark]:
-        benchmark.name = name
-        return enter(benchmark)
-
-    return decorate
+register = BENCHMARKS.register  # decorator of a Benchmark; its argument is the name in tables and records
 
 
 def default_data_root() -> Path:
@@ -99,6 +92,11 @@ def default_data_root() -> Path:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Lets one process at a time fetch into `folder`; others wait and then find the data there."""
+    """Lets one process at a time fetch into `folder`; others wait and then find the data there.
+
+    Whoever enters clears away the `SCRATCH*` folders that killed processes left.
+    """
     with FileLock(folder / ".fetch.lock"):
+        for leftover in folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
         yield

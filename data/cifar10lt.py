@@ -7,7 +7,7 @@ import numpy as np
 
 from data import cifar10
 from data.benchmark import Benchmark, Images, Profile, register
-from data.longtail import IndexLists, Indices, exponential_profile, hold_out, shuffled_classes, take
+from data.longtail import IndexLists, Indices, exponential_profile, fingerprint, hold_out, shuffled_classes, take
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 VAL_PER_CLASS = 500
@@ -21,6 +21,14 @@ CLASS_ORDERS = (
     (0, 4, 2, 8, 5, 6, 7, 1, 9, 3),
     (4, 7, 0, 6, 1, 9, 8, 3, 2, 5),
     (2, 4, 8, 1, 0, 3, 9, 7, 6, 5),
+)
+# SHA-256 of the official pretraining lists, as `fingerprint` takes it
+PRETRAIN_SHA256 = (
+    "7a45276aaa30a01a1db4c2bb73be84e64c2b833f2c5b6f10864545c2879a72d4",
+    "4addf2af027ca0710b2b2811301ce5a2436f861f46750e534b7398d091add9d1",
+    "01ba96dd02ab1555a8b9288b8ec7d70496efc838acbac99578bac67e5372e49e",
+    "e53ae0cd7a17013039be189a8fc5d3e5cd960a763ef2558e0f28ed9623441ed4",
+    "3680650da42fe942a1f6a220af23f23c982151852076a29318bcbf42150fd63c",
 )
 
 
@@ -65,8 +73,11 @@ def _sdclr(labels: Indices, split: int) -> IndexLists:
     val, pool = hold_out(labels, VAL_PER_CLASS)
     shuffled = shuffled_classes(pool, SPLIT_SEEDS[split - 1])
     counts = dict(zip(CLASS_ORDERS[split - 1], exponential_profile(4500, 100, 10), strict=True))
+    pretrain = take(shuffled, [counts[c] for c in range(10)])
+    if fingerprint(pretrain) != PRETRAIN_SHA256[split - 1]:
+        raise RuntimeError(f"split {split} of CIFAR-10-LT came out other than the official list; use another Python")
     return IndexLists(
-        pretrain=take(shuffled, [counts[c] for c in range(10)]),
+        pretrain=pretrain,
         balanced=take(shuffled, BALANCED_PER_CLASS),
         fewshot=take(shuffled, FEWSHOT_PER_CLASS),
         train=take(pool, len(labels)),

@@ -29,6 +29,9 @@ class TorchViews:
     name = "torch"
 
     def __init__(self, views: tuple[View, ...]):
+        """Raises ValueError for a view with RandAugment, which this executor does not have."""
+        if any(view.randaugment for view in views):
+            raise ValueError("the torch executor has no RandAugment")
         self.views = views
 
     def __call__(self, images: Tensor, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -38,16 +41,16 @@ class TorchViews:
             images: (B, 3, H, W) uint8, on any device.
             seed: seed of this batch; views are drawn from it one after the other.
             size: side of the square views in pixels.
-            strength: (B,) per-sample strengths in [0, 1] for operations that a view declares with one.
+            strength: (B,) strengths in [0, 1] of the images, for RandAugment.
 
         Returns:
             One (B, 3, size, size) float32 tensor a view, normalised, on the device of `images`.
 
         Raises:
-            ValueError: strengths for views of which none declares an operation that takes them.
+            ValueError: strengths for views without RandAugment.
         """
         if strength is not None:
-            raise ValueError("per-sample strengths were given, but no declared view has an operation that takes them")
+            raise ValueError("strengths were given, but no declared view has RandAugment")
         generator = torch.Generator().manual_seed(seed)
         count, _, height, width = images.shape
         drawn = [draw(view, count, height, width, generator) for view in self.views]

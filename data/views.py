@@ -12,6 +12,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
+class RandAugment:
+    """Random operations that hit an image the harder, the larger its strength in [0, 1] is (BCL, arXiv:2205.12693)."""
+
+    operations: int = 1  # drawn per view, with replacement
+
+
+@dataclass(frozen=True)
 class View:
     """One random view, its operations in the order they are applied. Probabilities in [0, 1]; images in [0, 1].
 
@@ -29,6 +36,7 @@ class View:
     saturation: float = 0.4
     hue: float = 0.1  # shift in -+ this, in turns of the colour circle
     gray_p: float = 0.2
+    randaugment: RandAugment | None = None  # with strengths of the batch's images
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 

@@ -39,17 +39,7 @@ class Probe(ABC):
 
 
 PROBES: Registry[type[Probe]] = Registry("probe", package="eval")
-
-
-def register(name: str):
-    """Class decorator: enters a Probe under the name that records and tables print."""
-    enter = PROBES.register(name)
-
-    def decorate(probe: type[Probe]) -> type[Probe]:
-        probe.name = name
-        return enter(probe)
-
-    return decorate
+register = PROBES.register  # decorator of a Probe; its argument is the name in tables and records
 
 
 @register("sdclr-cached")

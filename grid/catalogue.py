@@ -1,7 +1,7 @@
 """What there is to run, as text: methods, benchmarks, backbones, probes, presets."""
 
 import inspect
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import timm
 
@@ -11,6 +11,8 @@ from data.benchmark import BENCHMARKS
 from data.recipe import Recipe
 from eval.probes import PROBES
 from methods import METHODS
+from reports.records import Record
+from training.config import default_hparams
 from training.presets import PRESETS
 
 
@@ -45,6 +47,15 @@ def catalogue() -> str:
             values = ", ".join(f"{field.name} {_value(getattr(recipe, field.name))}" for field in fields(recipe))
             lines.append(f"      {name}, {label}: {values}")
     return "\n".join(lines)
+
+
+def method_title(record: Record) -> str:
+    """How tables print the method of a record: its title, and the hyper-parameters that are not its defaults."""
+    if record.method not in METHODS:
+        return record.method
+    defaults = asdict(default_hparams(record.method, record.dataset, record.preset))
+    changes = [f"{key}={_value(value)}" for key, value in record.hparams.items() if value != defaults.get(key)]
+    return METHODS[record.method].title + (f" ({', '.join(changes)})" if changes else "")
 
 
 def _settings(owner: str, declared: type) -> list[str]:

@@ -1,5 +1,6 @@
 """How long a plan will take, by timing a few steps of each kind of run on this machine."""
 
+import logging
 import time
 from dataclasses import replace
 
@@ -11,28 +12,34 @@ from grid.plan import Plan
 from grid.store import RunFolder
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
+from training.device import wait_for
 from training.loop import Training, autocast, batches, prepare, step
 from training.schedule import view_size
+
+log = logging.getLogger(__name__)
 
 STEPS = 3  # timed steps of each view size, after one to warm up
 CPU_BATCH = 128  # images a timed step on a processor: from there on a step's time is proportional to its images
 PROBE_SECONDS = 2e-4  # what the probes themselves take an image, after the features are extracted
 
 
-def seconds_left(plan: Plan) -> float:
-    """Estimated wall time of the plan's unfinished runs, in seconds, on random images; nothing is written or downloaded."""
+def estimate(plan: Plan) -> str:
+    """Wall time of the plan's unfinished runs, for people. Times random images; writes and downloads nothing."""
     total = 0.0
-    timed = {}
+    timed: dict[str, tuple[float, float] | None] = {}
     for run, state in zip(plan.runs, plan.states(), strict=True):
         if state == "DONE":
             continue
         config = run.config
         key = replace(config, split=1, seed=0).run_id
         if key not in timed:
-            timed[key] = _time_run(config, plan.device)
-        training, probing = timed[key]
-        total += training * _share_left(run) + probing
-    return total
+            timed[key] = _try_to_time(config, plan.device)
+        seconds = timed[key]
+        if seconds is not None:
+            training, probing = seconds
+            total += training * _share_left(run) + probing
+    unknown = sum(seconds is None for seconds in timed.values())
+    return clock(total) + (f", and {unknown} kinds of runs that failed to be timed" if unknown else "")
 
 
 def clock(seconds: float) -> str:
@@ -46,6 +53,15 @@ def clock(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def _try_to_time(config: RunConfig, device: torch.device) -> tuple[float, float] | None:
+    """What `_time_run` returns, or None: a method that fails here will fail, and be reported, as a run."""
+    try:
+        return _time_run(config, device)
+    except Exception as error:  # whatever a method's code can raise
+        log.warning("no estimate for %s: %s: %s", config.method, type(error).__name__, error)
+        return None
 
 
 def _time_run(config: RunConfig, device: torch.device) -> tuple[float, float]:
@@ -66,10 +82,10 @@ def _time_run(config: RunConfig, device: torch.device) -> tuple[float, float]:
     x = torch.zeros(BATCH, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), autocast(device, config.precision):
         network(x)
-        _wait(device)
+        wait_for(device)
         started = time.monotonic()
         network(x)
-        _wait(device)
+        wait_for(device)
     per_image = (time.monotonic() - started) / BATCH
     return training_seconds, (PROBE_SECONDS + per_image) * benchmark.labelled_images
 
@@ -80,24 +96,20 @@ def _seconds_per_image(training: Training) -> float:
     started = 0.0
     for number, batch in enumerate(batches(training, epoch=0)):
         if number == 1:
-            _wait(training.device)
+            wait_for(training.device)
             started = time.monotonic()
         step(training, batch, number)
-    _wait(training.device)
+    wait_for(training.device)
     return (time.monotonic() - started) / (STEPS * training.config.recipe.batch_size)
 
 
 def _share_left(run: RunFolder) -> float:
-    """Share of the run's epochs that are still to be trained."""
+    """Share of the run's work, measured in pixels, that is still to be done."""
     if run.trained():
         return 0.0
     if not run.checkpoint.exists():
         return 1.0
+    recipe = run.config.recipe
     done = read_checkpoint(run.checkpoint, run.config.run_id)["progress"]["epoch"]
-    return 1 - done / max(run.config.recipe.epochs, 1)
-
-
-def _wait(device: torch.device) -> None:
-    """Lets the device finish what it was given, so that a clock can be read."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    work = [view_size(epoch, recipe.epochs, recipe.sizes) ** 2 for epoch in range(recipe.epochs)]
+    return sum(work[done:]) / max(sum(work), 1)

@@ -5,6 +5,7 @@ import logging
 import platform
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 
@@ -20,9 +21,10 @@ from eval.groups import break_down, class_accuracies
 from eval.probes import PROBES
 from grid.plan import Plan
 from grid.progress import probing_bar, training_bar
+from grid.stop import stop_requests
 from grid.store import RunFolder, TrainingFacts
 from reports.records import Record
-from training.device import device_name, peak_memory_mb
+from training.device import device_name, peak_memory_mb, reset_peak_memory
 from training.loop import Diverged, Training, autocast, prepare, train
 
 log = logging.getLogger(__name__)
@@ -47,19 +49,20 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
         log.info("[%d/%d] %s", number, len(todo), run.config.label)
         try:
             _execute_run(run, plan, load(run.config.dataset), checkpoint_seconds)
-        except (UserError, Diverged) as error:
-            failed[run.path.name] = str(error)
         except Exception as error:  # one failed run must not stop the night's grid
-            failed[run.path.name] = f"{type(error).__name__}: {error}; see {run.error}"
-            write_text(run.error, traceback.format_exc())
-        if run.path.name in failed:
-            log.error("%s failed: %s", run.config.label, failed[run.path.name])
+            known = isinstance(error, UserError | Diverged)
+            reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
+            failed[run.path.name] = reason
+            log.error("%s failed: %s", run.config.label, reason)
+            with suppress(UserError):  # where even this cannot be written, the reason has been told
+                write_text(run.error, traceback.format_exc())
     return failed
 
 
 def _execute_run(run: RunFolder, plan: Plan, images: Images, checkpoint_seconds: float) -> None:
     run.create()
     with run.lock():
+        run.begin()
         config = run.config
         lists = BENCHMARKS[config.dataset]().lists(images.train_labels, config.profile, config.split)
         training = prepare(config, torch.from_numpy(images.train[lists.pretrain]), plan.device)
@@ -76,10 +79,9 @@ def _execute_run(run: RunFolder, plan: Plan, images: Images, checkpoint_seconds:
 
 
 def _train(run: RunFolder, training: Training, checkpoint_seconds: float) -> None:
-    if training.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(training.device)
-    with training_bar(training) as bar:
-        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds)
+    reset_peak_memory(training.device)
+    with training_bar(training) as bar, stop_requests() as stop:
+        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop)
     device = training.device
     facts = TrainingFacts(progress.seconds, progress.images, peak_memory_mb(device), device_name(device))
     run.save_trained(training.method, facts)
@@ -109,12 +111,14 @@ def _record(
     return Record(
         run_id=config.run_id,
         method=config.method,
+        hparams=dict(config.hparams),
         dataset=config.dataset,
         profile=config.profile,
         split=config.split,
         seed=config.seed,
         backbone=recipe.backbone,
         preset=config.preset,
+        recipe=config.to_json()["recipe"],
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         precision=config.precision,
@@ -135,7 +139,7 @@ def _record(
         train_seconds=round(facts.seconds, 2),
         probe_seconds=round(probe_seconds, 2),
         images_per_second=round(facts.images / facts.seconds, 1) if facts.images else None,
-        peak_memory_mb=round(facts.peak_memory_mb, 1),
+        peak_memory_mb=facts.peak_memory_mb and round(facts.peak_memory_mb, 1),
         device=facts.device,
         versions=_versions(),
     )

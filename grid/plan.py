@@ -34,22 +34,18 @@ class Plan:
         """The state of each run."""
         return [run.state(self.probes) for run in self.runs]
 
-    def datasets(self) -> list[str]:
-        """Benchmarks of the plan, each once."""
-        return list(dict.fromkeys(run.config.dataset for run in self.runs))
-
 
 def make_plan(request: Request) -> Plan:
     """Resolves a request. Raises UserError for the first thing in it that cannot be run."""
     device = choose_device(request.device)
-    preset, why = _preset(request.preset, device)
+    preset, why = choose_preset(request.preset, device)
     precision = choose_precision(request.precision, preset, device)
     methods = METHODS.select(request.methods)
     datasets = BENCHMARKS.select(request.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
-    recipe, hparams = _parse_sets(request.set, methods)
+    recipe_changes, hparam_changes = _parse_sets(request.set, methods)
     for option, value in (("backbone", request.backbone), ("epochs", request.epochs), ("batch_size", request.batch_size)):
         if value is not None:
-            recipe[option] = value
+            recipe_changes[option] = value
     configs = [
         resolve(
             method=method,
@@ -59,15 +55,15 @@ def make_plan(request: Request) -> Plan:
             seed=seed,
             preset=preset,
             precision=precision,
-            recipe_changes=recipe,
-            hparam_changes=hparams.get(method, {}),
+            recipe_changes=recipe_changes,
+            hparam_changes=hparam_changes.get(method, {}),
         )
         for dataset, split, seed, method in product(
             datasets, dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
         )
     ]
-    for name, dataset in {(config.recipe.backbone, config.dataset) for config in configs}:
-        _check_backbone(name, BENCHMARKS[dataset].image_size)
+    for dataset, recipe in {(config.dataset, config.recipe) for config in configs}:
+        _check_backbone(recipe.backbone, BENCHMARKS[dataset].image_size, recipe.sizes)
     runs = [folder_of(request.out, config) for config in configs]
     for run in runs:
         run.check()
@@ -75,7 +71,7 @@ def make_plan(request: Request) -> Plan:
     return Plan(runs, PROBES.select(request.probes), preset, why, device, data_root)
 
 
-def _preset(wanted: str, device: torch.device) -> tuple[str, str]:
+def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
     """The preset's name and why it was taken."""
     if wanted != "auto":
         return wanted, "as asked"
@@ -104,10 +100,17 @@ def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, 
     return recipe, hparams
 
 
-def _check_backbone(name: str, image_size: int) -> None:
-    """Builds the network without memory or computation, so that one that does not fit is refused before anything runs."""
-    with torch.device("meta"):
-        backbones.create(name, image_size)
+def _check_backbone(name: str, image_size: int, view_sizes: Sequence[int]) -> None:
+    """Builds and runs the network without memory or computation, so that one that does not fit is refused beforehand."""
+    with torch.device("meta"), torch.no_grad():
+        for size in {image_size, *view_sizes}:
+            try:
+                backbones.create(name, image_size).eval()(torch.zeros(2, 3, size, size))
+            except UserError:
+                raise
+            except Exception as error:  # whatever a network can raise at a size that it was not made for
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise UserError(f"backbone {name!r} cannot take images of {size} px ({reason}); choose another") from error
 
 
 def plan_lines(plan: Plan) -> list[str]:

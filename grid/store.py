@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from core.errors import UserError
-from core.files import append_line, write_atomic, write_json, write_text
+from core.files import append_line, remove_unfinished, writable_folder, write_atomic, write_json, write_text
 from reports.records import RESULTS, Record, read_records
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
@@ -37,7 +37,7 @@ class TrainingFacts:
 
     seconds: float  # over all sittings
     images: int  # source images seen
-    peak_memory_mb: float  # highest of the process until then
+    peak_memory_mb: float | None  # of the last sitting: on the GPU, or of the process
     device: str
 
 
@@ -97,8 +97,12 @@ class RunFolder:
             read_checkpoint(self.checkpoint, self.config.run_id)
 
     def create(self) -> None:
-        """Makes the folder and writes the configuration."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Makes the folder."""
+        writable_folder(self.path, "--out")
+
+    def begin(self) -> None:
+        """Clears what a killed process left half-written and writes the configuration; call it under the lock."""
+        remove_unfinished(self.path)
         write_json(self.path / "config.json", self.config.to_json())
 
     def lock(self) -> AbstractContextManager:
@@ -138,6 +142,7 @@ class RunFolder:
         """Marks the run as done."""
         write_text(self.done, self.config.run_id + "\n")
         self.error.unlink(missing_ok=True)
+        self.checkpoint.unlink(missing_ok=True)
 
 
 def folder_of(out: Path, config: RunConfig) -> RunFolder:

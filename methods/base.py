@@ -68,7 +68,7 @@ class Method(nn.Module, ABC):
         """Hook after the optimiser step number `step` of the run (from 0)."""
 
     def view_strength(self, index: Tensor) -> Tensor | None:
-        """Hook before the views are made: (B,) augmentation strengths in [0, 1] of the images `index`, or None."""
+        """Hook before the views are made: (B,) strengths in [0, 1] of the images `index`, or None. Draws nothing at random."""
         return None
 
 
@@ -86,10 +86,4 @@ def register(
         paper: authors, venue and arXiv number.
         recipes: hyper-parameters that differ from the defaults, by name of a benchmark or of a preset (which comes later).
     """
-    enter = METHODS.register(name)
-
-    def decorate(method: type[Method]) -> type[Method]:
-        method.name, method.title, method.paper, method.recipes = name, title, paper, recipes or {}
-        return enter(method)
-
-    return decorate
+    return METHODS.register(name, title=title, paper=paper, recipes=recipes or {})

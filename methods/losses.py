@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def nt_xent(z1: Tensor, z2: Tensor, tau: float | Tensor) -> Tensor:
+def nt_xent(z1: Tensor, z2: Tensor, tau: float) -> Tensor:
     """Normalised temperature-scaled cross entropy of two views, per image.
 
     Each of the 2B embeddings is an anchor; its positive is the other view of its image, and all 2B - 1 others (the positive

@@ -5,6 +5,9 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +21,14 @@ class Record:
 
     run_id: str  # hash of the resolved configuration
     method: str
+    hparams: dict[str, Any]  # of the method
     dataset: str
     profile: str
     split: int
     seed: int
     backbone: str
     preset: str
+    recipe: dict[str, Any]  # optimisation and scale, of which the next two are part
     epochs: int
     batch_size: int
     precision: str
@@ -50,7 +55,7 @@ class Record:
     train_seconds: float
     probe_seconds: float
     images_per_second: float | None  # source images of training; None where nothing was trained
-    peak_memory_mb: float
+    peak_memory_mb: float | None  # of training: on the GPU, or of the process
     device: str
     versions: dict[str, str]
     format: int = FORMAT
@@ -70,7 +75,7 @@ def read_records(files: Iterable[Path]) -> list[Record]:
     records: dict[tuple[str, str], Record] = {}
     skipped = 0
     for file in files:
-        for line in file.read_text(errors="replace").splitlines():
+        for line in _read(file).splitlines():
             try:
                 content = json.loads(line)
             except ValueError:
@@ -83,3 +88,10 @@ def read_records(files: Iterable[Path]) -> list[Record]:
     if skipped:
         log.warning("skipped %d damaged or foreign lines of the records", skipped)
     return list(records.values())
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}; mend it, or move the run's folder away") from error

@@ -1,9 +1,11 @@
 """Tables as pure functions of records: CSV, LaTeX, Markdown, and text for the terminal.
 
-One table holds what may be compared: one benchmark, profile, preset, backbone, length, batch, precision, executor and
-probe. Nothing else is ever in the same table.
+One table holds what may be compared: one benchmark, profile, preset, recipe (network, length, batch, optimiser), precision,
+executor and probe. One row holds runs of one method with one set of hyper-parameters, over splits and seeds.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -12,13 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.files import write_text
+from core.files import writable_folder, write_text
 from reports.records import Record
 
 METRICS = {"many": "Many", "medium": "Medium", "few": "Few", "mean": "All", "group_std": "Std"}
-COMPARABLE = (
-    "dataset", "profile", "preset", "backbone", "epochs", "batch_size", "precision", "executor", "probe", "protocol",
-)  # fmt: skip
+COMPARABLE = ("dataset", "profile", "preset", "recipe", "precision", "executor", "probe", "protocol")
 SCALES = {"cpu": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
 
 
@@ -36,9 +36,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method."""
+    """One method under one set of hyper-parameters."""
 
-    method: str
+    method: str  # as printed
     cells: dict[str, Cell]  # by key of METRICS
     splits: int
     seeds: int
@@ -73,29 +73,37 @@ class Table:
         )
 
 
-def build_tables(records: Iterable[Record], titles: Callable[[str], str] = lambda name: name) -> list[Table]:
+def build_tables(records: Iterable[Record], title: Callable[[Record], str] = lambda record: record.method) -> list[Table]:
     """Groups records into tables, in the order of their names; methods in alphabetical order.
 
     Args:
         records: of any runs.
-        titles: how a method's name is printed.
+        title: how the method of a record is printed; rows of other hyper-parameters should differ in it.
     """
 
-    def key(record: Record) -> tuple:
-        return tuple(getattr(record, field) for field in COMPARABLE)
+    def comparable(record: Record) -> str:
+        return json.dumps([getattr(record, field) for field in COMPARABLE], sort_keys=True)
+
+    def row(record: Record) -> tuple[str, str]:
+        return record.method, json.dumps(record.hparams, sort_keys=True)
 
     tables = []
-    for _, group in groupby(sorted(records, key=lambda r: (key(r), r.method)), key):
+    for key, group in groupby(sorted(records, key=lambda r: (comparable(r), row(r), r.split, r.seed)), comparable):
         members = list(group)
-        rows = [_row(titles(method), list(runs)) for method, runs in groupby(members, lambda r: r.method)]
-        tables.append(Table(_name(members[0]), _title(members[0]), _setting(members[0]), _notes(members), rows))
+        first = members[0]
+        rows = [_row(title, list(runs)) for _, runs in groupby(members, row)]
+        # a name has to tell settings apart that would make it too long
+        name = "-".join([first.dataset, first.profile, first.preset, first.probe, _digest(key)])
+        tables.append(Table(name, _title(first), _setting(first), _notes(members), rows))
     return tables
 
 
-def write_tables(records: list[Record], folder: Path, titles: Callable[[str], str] = lambda name: name) -> list[Table]:
+def write_tables(
+    records: list[Record], folder: Path, title: Callable[[Record], str] = lambda record: record.method
+) -> list[Table]:
     """Writes every table as CSV, LaTeX and Markdown, and all records as one tidy CSV; returns the tables."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = build_tables(records, titles)
+    folder = writable_folder(folder, "--out")
+    tables = build_tables(records, title)
     for table in tables:
         write_text(folder / f"{table.name}.csv", table_csv(table))
         write_text(folder / f"{table.name}.tex", table_latex(table))
@@ -157,23 +165,23 @@ def records_csv(records: Iterable[Record]) -> str:
         row["class_accuracy"] = " ".join(f"{value:.2f}" for value in record.class_accuracy)
         for field in ("class_counts", "group_sizes"):
             row[field] = " ".join(map(str, row[field]))
-        row["versions"] = " ".join(f"{package}={version}" for package, version in record.versions.items())
+        for field in ("hparams", "recipe", "versions"):
+            row[field] = json.dumps(row[field])
         rows.append(row)
     return pd.DataFrame(rows).to_csv(index=False)
 
 
-def _row(method: str, runs: list[Record]) -> Row:
+def _row(title: Callable[[Record], str], runs: list[Record]) -> Row:
     def cell(metric: str) -> Cell:
         values = [getattr(run, metric) for run in runs]
         return Cell(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
     cells = {metric: cell(metric) for metric in METRICS}
-    return Row(method, cells, len({run.split for run in runs}), len({run.seed for run in runs}), len(runs))
+    return Row(title(runs[0]), cells, len({run.split for run in runs}), len({run.seed for run in runs}), len(runs))
 
 
-def _name(record: Record) -> str:
-    parts = (record.dataset, record.profile, record.preset, record.backbone)
-    return "-".join([*parts, f"e{record.epochs}", f"b{record.batch_size}", record.precision, record.executor, record.probe])
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def _title(r: Record) -> str:
@@ -183,9 +191,11 @@ def _title(r: Record) -> str:
 def _setting(r: Record) -> str:
     scale = f" {SCALES[r.preset]} numbers, not comparable with published ones." if r.preset in SCALES else ""
     untrained = " Untrained networks." if r.epochs == 0 else ""
+    sizes = ", ".join(map(str, r.recipe["sizes"]))
+    optimizer = f"{r.recipe['optimizer']} lr {r.recipe['lr']:g} decay {r.recipe['weight_decay']:g}"
     return (
-        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs, batch {r.batch_size}, {r.precision}, {r.executor} views, "
-        f"{r.n_pretrain} images.{scale}{untrained}"
+        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs of {r.n_pretrain} images, batch {r.batch_size}, {optimizer}, "
+        f"{r.executor} views of {sizes} px, {r.precision}.{scale}{untrained}"
     )
 
 

@@ -1,7 +1,6 @@
 """The command line as a user meets it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,8 +15,16 @@ from core.errors import UserError
 from data.digitslt import DigitsLT
 from methods import METHODS
 from tests.conftest import ROOT
+from training.loop import Diverged
 
 SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--epochs", "2", "--batch-size", "64")
+SMALL += ("--device", "cpu")
+
+
+def _progress(out):
+    """Where the one run under `out` is, by its checkpoint."""
+    checkpoints = list(out.glob("*/checkpoint.pt"))
+    return torch.load(checkpoints[0], weights_only=True)["progress"] if checkpoints else {"epoch": -1, "step": 0}
 
 
 def _weights(out):
@@ -90,47 +97,78 @@ def test_zero_epochs_probe_the_untrained_network(tmp_path, capsys):
     assert (record["epochs"], record["images_per_second"]) == (0, None)
 
 
-def test_one_failed_run_does_not_stop_the_grid(tmp_path, monkeypatch, capsys):
+def test_one_failed_run_does_not_stop_the_grid(tmp_path, monkeypatch, capsys, caplog):
     def fail(self, batch):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(METHODS["byol"], "loss", fail)
-    # the estimate times every method's steps: here only the run itself is to meet the failure
-    monkeypatch.setattr("grid.eta.seconds_left", lambda plan: 0)
     assert bench.main([*SMALL, "--methods", "byol", "simclr", "--out", str(tmp_path)]) == 1
     printed = capsys.readouterr()
     assert "FAILED digitslt-byol-split1-seed0-" in printed.err
-    assert "RuntimeError: out of luck" in printed.err
+    assert "no estimate for byol: RuntimeError: out of luck" in caplog.text
     assert "SimCLR" in printed.out
     (error,) = tmp_path.glob("*/error.txt")
     assert "in fail" in error.read_text()
     assert len(list(tmp_path.glob("*/done"))) == 1
 
 
+def test_when_every_run_fails_the_reasons_are_told(tmp_path, monkeypatch, capsys):
+    def fail(self, batch):
+        raise Diverged("the loss is not finite")
+
+    monkeypatch.setattr(METHODS["simclr"], "loss", fail)
+    assert bench.main([*SMALL, "--methods", "simclr", "--out", str(tmp_path)]) == 1
+    assert "the loss is not finite" in capsys.readouterr().err.splitlines()[-1]
+    assert len(list(tmp_path.glob("*/error.txt"))) == 1
+
+
+def test_other_hyper_parameters_get_a_row_of_their_own(tmp_path, capsys):
+    asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--out", str(tmp_path)]
+    assert bench.main(asked) == 0
+    assert bench.main([*asked, "--set", "simclr.temperature=0.5"]) == 0
+    capsys.readouterr()
+    assert bench.main(["report", "--out", str(tmp_path)]) == 0
+    rows = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("SimCLR")]
+    assert rows == ["SimCLR", "SimCLR (temperature=0.5)"]
+
+
+def test_ctrl_c_saves_a_checkpoint_first(tmp_path):
+    asked = ["--datasets", "digitslt", "--preset", "smoke", "--methods", "simclr", "--epochs", "500", "--workers", "1"]
+    start = [sys.executable, str(ROOT / "bench.py"), *asked, "--checkpoint-seconds", "1e9", "--out", str(tmp_path)]
+    running = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(log.read_text() for log in tmp_path.glob("*/log.jsonl")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == "bench.py: stopped; the same command goes on from here"
+    assert _progress(tmp_path)["images"] > 0
+
+
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path):
     """SIGKILL, then the same command: weights equal those of a run that was left alone."""
     asked = ["--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--methods", "byol", "--workers", "1"]
-    asked += ["--epochs", "40", "--batch-size", "16", "--checkpoint-seconds", "0", "--probes", "knn", "--out"]
+    asked += ["--device", "cpu"]
+    asked += ["--epochs", "14", "--batch-size", "16", "--checkpoint-seconds", "0", "--probes", "knn", "--out"]
     start = [sys.executable, str(ROOT / "bench.py"), *asked]
     killed, alone = tmp_path / "killed", tmp_path / "alone"
-    steps = 335 // 16  # an epoch's full batches; the rest is one more step
     kills = 0
-    for earliest in (2, 11):
+    for earliest in (1, 5):
         running = subprocess.Popen([*start, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and running.poll() is None:
-            logs = list(killed.glob("*/log.jsonl"))
-            if logs and len(logs[0].read_text().splitlines()) >= earliest:
-                os.kill(running.pid, signal.SIGKILL)
+            running.send_signal(signal.SIGSTOP)  # so that it is killed exactly where it was seen
+            if _progress(killed)["epoch"] >= earliest and _progress(killed)["step"] > 0:
+                running.kill()
                 kills += 1
                 break
-            time.sleep(0.002)
+            running.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
         running.wait(timeout=60)
     assert kills == 2
-    (checkpoint,) = killed.glob("*/checkpoint.pt")
-    progress = torch.load(checkpoint, weights_only=True)["progress"]
-    assert 0 < progress["epoch"] < 40
-    assert 0 <= progress["step"] <= steps
+    assert 5 <= _progress(killed)["epoch"] < 14
+    assert _progress(killed)["step"] > 0
     for out in (killed, alone):
         subprocess.run([*start, str(out)], check=True, capture_output=True, timeout=300)
     first, second = _weights(killed), _weights(alone)
@@ -145,6 +183,8 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path
         (["--datasets", "cifar10-lt"], "no dataset matches 'cifar10-lt'; did you mean 'cifar10lt'?"),
         (["--probes", "sdclr_cached"], "did you mean 'sdclr-cached'?"),
         (["--backbone", "resnet81"], "did you mean 'resnet18'?"),
+        (["--backbone", "vgg11_bn"], "backbone 'vgg11_bn' cannot take images of"),
+        (["--epochs", "3", "--set", "recipe.warmup_epochs=5"], "leaves nothing of 3 epochs"),
         (["--set", "simclr.temprature=1"], "did you mean 'temperature'?"),
         (["--set", "simclr.temperature=hot"], "simclr.temperature=hot is not of type float"),
         (["--set", "simclr.temperature"], "is not of the form METHOD.KEY=VALUE"),

@@ -29,14 +29,16 @@ class Progress:
 
 
 def save_checkpoint(path: Path, run_id: str, method: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Writes a checkpoint atomically."""
+    """Writes a checkpoint atomically. Raises UserError when the disk is full or the folder cannot be written."""
     content = {
         "run_id": run_id,
         "method": method.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    write_atomic(path, lambda file: torch.save(content, file))
+    buffer = io.BytesIO()  # torch's own writer hides what is wrong with a disk
+    torch.save(content, buffer)
+    write_atomic(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def load_checkpoint(path: Path, run_id: str, method: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

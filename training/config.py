@@ -73,7 +73,8 @@ def resolve(
         seed: of every random stream of the run.
         preset: a key of PRESETS.
         precision: "fp32" or "bf16".
-        recipe_changes: what the user sets of the recipe. A batch size without a learning rate scales the rate with it.
+        recipe_changes: what the user sets of the recipe. A batch size without a learning rate scales the rate with it, a
+            number of epochs without a warm-up the warm-up.
         hparam_changes: what the user sets of the method.
         executor: name of the executor of the views.
 
@@ -91,12 +92,24 @@ def resolve(
     recipe = with_changes(base, recipe_changes, "recipe")
     if "batch_size" in recipe_changes and "lr" not in recipe_changes:
         recipe = with_changes(recipe, {"lr": base.lr * recipe.batch_size / base.batch_size}, "recipe")
+    if "epochs" in recipe_changes and "warmup_epochs" not in recipe_changes:
+        recipe = with_changes(recipe, {"warmup_epochs": base.warmup_epochs * recipe.epochs / base.epochs}, "recipe")
+    if recipe.epochs and recipe.warmup_epochs >= recipe.epochs:
+        raise UserError(
+            f"recipe.warmup_epochs={recipe.warmup_epochs} leaves nothing of {recipe.epochs} epochs; "
+            "lower it with --set recipe.warmup_epochs=..."
+        )
     if recipe.batch_size > size:
         raise UserError(f"batch size {recipe.batch_size} is larger than {dataset}'s {size} images; lower --batch-size")
 
+    hparams = with_changes(default_hparams(method, dataset, preset), hparam_changes, method)
+    return RunConfig(method, asdict(hparams), dataset, profile, split, seed, preset, recipe, precision, executor)
+
+
+def default_hparams(method: str, dataset: str, preset: str) -> Any:
+    """A method's hyper-parameters where the user sets none: its defaults, then its recipes for benchmark and preset."""
     declared = METHODS[method]
     hparams = declared.Hparams()
     for name in (dataset, preset):
         hparams = with_changes(hparams, declared.recipes.get(name, {}), method)
-    hparams = with_changes(hparams, hparam_changes, method)
-    return RunConfig(method, asdict(hparams), dataset, profile, split, seed, preset, recipe, precision, executor)
+    return hparams

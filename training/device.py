@@ -1,13 +1,11 @@
 """Which device and precision a run uses, and why."""
 
-import resource
-import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
 from core.errors import UserError
-
-PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -28,16 +26,16 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_precision(wanted: str, preset: str, device: torch.device) -> str:
-    """The precision for `auto`: float32 as in the papers, bfloat16 in the CPU presets where the processor has it."""
+    """The precision for `auto`: float32 as in the papers, bfloat16 in the other presets where the device has it."""
     if wanted != "auto":
         return wanted
-    if preset != "paper" and (device.type == "cuda" or has_fast_bf16()):
-        return "bf16"
-    return "fp32"
+    return "bf16" if preset != "paper" and has_bf16(device) else "fp32"
 
 
-def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; without it bf16 autocast is slower than float32."""
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; without it bf16 autocast is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -48,9 +46,27 @@ def device_name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Most memory used so far, in MB: of the GPU, or of this process."""
+def wait_for(device: torch.device) -> None:
+    """Lets the device finish what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Begins a new measurement of `peak_memory_mb`, where the system can (CUDA; Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Most memory used since the last reset, in MB: allocated on the GPU, or resident of this process (Linux), else None."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB, macOS in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return None

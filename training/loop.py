@@ -76,7 +76,7 @@ def prepare(config: RunConfig, images: Tensor, device: torch.device) -> Training
 
 
 def build_method(config: RunConfig, samples: int) -> Method:
-    """The method of a run at its initial weights, on the CPU; the global generator is left as it was."""
+    """The method of a run at its initial weights, on the CPU; the CPU's global generator is left as it was."""
     declared = METHODS[config.method]
     size = BENCHMARKS[config.dataset].image_size
     recipe = config.recipe
@@ -94,7 +94,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def train(
-    training: Training, checkpoint: Path, log: Path, report: Callable[[StepReport], None], checkpoint_seconds: float
+    training: Training,
+    checkpoint: Path,
+    log: Path,
+    report: Callable[[StepReport], None],
+    checkpoint_seconds: float,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Trains a run to its end, from its checkpoint where there is one.
 
@@ -104,8 +109,10 @@ def train(
         log: file of one JSON line an epoch; lines past the checkpoint are dropped, as those epochs are trained again.
         report: called after every step.
         checkpoint_seconds: a checkpoint is saved when this much time has passed since the last, and at the end.
+        stop: asked after every step; when it says so, a checkpoint is saved and the run left.
 
     Raises:
+        KeyboardInterrupt: it was stopped.
         Diverged: loss or gradient not finite; the last checkpoint is from before it.
         UserError: the checkpoint is damaged or foreign, or cannot be written.
     """
@@ -131,6 +138,7 @@ def train(
     while progress.epoch < config.recipe.epochs:
         epoch_started, epoch = time.monotonic(), progress.epoch
         if progress.step == 0:
+            torch.manual_seed(seed_of(config.seed, "epoch", epoch))  # for hooks that draw random numbers
             method.on_epoch_start(epoch)
         size, seen = training.size(epoch), 0
         for batch in batches(training, epoch, progress.step):
@@ -143,8 +151,11 @@ def train(
             if progress.step % CHECK_EVERY == 0:
                 watch.check(progress)
             report(StepReport(epoch, images, images * size * size, lambda: watch.mean_loss(progress)))
-            if time.monotonic() - saved >= checkpoint_seconds and progress.step < training.loader.steps:
+            stopping = stop()
+            if stopping or (time.monotonic() - saved >= checkpoint_seconds and progress.step < training.loader.steps):
                 save()
+            if stopping:
+                raise KeyboardInterrupt
         watch.check(progress)
         line = {
             "epoch": epoch + 1,

@@ -7,6 +7,7 @@ from torch import nn
 
 from data.longtail import IndexLists
 from data.views import View
+from eval import probes
 from eval.features import FeatureSet, extract
 from eval.probes import PROBES
 
@@ -42,14 +43,29 @@ def test_test_labels_change_nothing_that_a_probe_does(features, name):
     assert a.chosen == b.chosen
 
 
-def test_sdclr_chooses_the_epoch_by_validation(features):
-    """With validation labels that only an untrained head could meet, an early epoch wins; with true ones, a later result."""
+def test_sdclr_takes_the_first_epoch_that_is_best_on_validation(features, monkeypatch):
+    """Validation accuracies are dictated: the predictions must be those of the epoch they favour, and of no other."""
+    told, predictions = [], []
+    original = probes._predict
+
+    def predict(head, x):
+        if len(x) == len(features.test):
+            predictions.append(original(head, x).numpy())
+        return original(head, x)
+
+    def accuracy(head, x, y):
+        assert torch.equal(y, features.train_labels[200:])
+        predict(head, features.test)  # what would be reported if this epoch were taken
+        told.append({7: 80.0, 12: 80.0, 20: 79.0}.get(len(told) + 1, 50.0))
+        return told[-1]
+
+    monkeypatch.setattr(probes, "_predict", predict)
+    monkeypatch.setattr(probes, "_accuracy", accuracy)
     result = PROBES["sdclr-cached"]().run(features, seed=0)
-    labels = features.train_labels.clone()
-    labels[200:] = (labels[200:] + 1) % 3
-    misled = PROBES["sdclr-cached"]().run(dataclasses.replace(features, train_labels=labels), seed=0)
-    assert result.val_accuracy > 75
-    assert misled.val_accuracy < 40
+    assert len(told) == 30
+    assert (result.chosen, result.val_accuracy) == ("epoch 7 of 30", 80.0)
+    # epoch 1 was best so far and predicted once more: its extra entry, and epoch 7's own, come before later epochs
+    assert np.array_equal(result.predicted, predictions[7])
     assert result.n_train == 200
 
 

@@ -14,7 +14,11 @@ from tests.conftest import GOLDEN
 
 FOLDER = GOLDEN / "tables"
 FORMS = {"csv": table_csv, "tex": table_latex, "md": table_markdown}
-TITLES = {"simclr": "SimCLR", "byol": "BYOL", "odd_name": "A & B_1 100%"}.get
+
+
+def title(record):
+    name = {"simclr": "SimCLR", "byol": "BYOL", "odd_name": "A & B_1 100%"}[record.method]
+    return name if record.hparams == {"temperature": 0.2} else f"{name} (temperature={record.hparams['temperature']})"
 
 
 @pytest.fixture
@@ -24,18 +28,18 @@ def records():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_tables_are_the_golden_text(records, form):
-    (table,) = [t for t in build_tables(records, TITLES) if "sdclr-cached" in t.name]
+    (table,) = [t for t in build_tables(records, title) if "sdclr-cached" in t.name]
     assert FORMS[form](table) == (FOLDER / f"sdclr-cached.{form}").read_text()
 
 
 def test_terminal_and_tidy_forms_are_the_golden_text(records):
-    assert tables_text(build_tables(records, TITLES)) + "\n" == (FOLDER / "terminal.txt").read_text()
+    assert tables_text(build_tables(records, title)) + "\n" == (FOLDER / "terminal.txt").read_text()
     assert records_csv(records) == (FOLDER / "results.csv").read_text()
 
 
 def test_the_mean_and_deviation_are_over_runs(records):
     (table,) = [t for t in build_tables(records) if "sdclr-cached" in t.name]
-    row = {row.method: row for row in table.rows}["simclr"]
+    row = next(row for row in table.rows if row.method == "simclr")
     assert (row.splits, row.seeds, row.runs) == (2, 1, 2)
     # golden records: 57 and 61; their mean, and their sample standard deviation
     assert row.cells["mean"].mean == 59
@@ -47,9 +51,7 @@ OTHER = {
     "dataset": "cifar100lt",
     "profile": "cao",
     "preset": "paper",
-    "backbone": "resnet18",
-    "epochs": 7,
-    "batch_size": 64,
+    "recipe": {"sizes": [32], "optimizer": "sgd", "lr": 0.5, "weight_decay": 1e-4},
     "precision": "fp32",
     "executor": "dali",
     "probe": "ridge",
@@ -61,7 +63,13 @@ OTHER = {
 def test_what_cannot_be_compared_is_never_in_one_table(records, field, value):
     before = len(build_tables(records))
     changed = dataclasses.replace(records[0], run_id="other", **{field: value})
-    assert len(build_tables([*records, changed])) == before + 1
+    tables = build_tables([*records, changed])
+    assert len(tables) == len({table.name for table in tables}) == before + 1
+
+
+def test_other_hyper_parameters_are_never_averaged(records):
+    (table,) = [t for t in build_tables(records, title) if "sdclr-cached" in t.name]
+    assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 2), ("SimCLR (temperature=0.5)", 1)]
 
 
 def test_damaged_and_foreign_lines_are_skipped_and_counted(records, tmp_path, caplog):
@@ -88,7 +96,7 @@ def test_all_forms_are_written_once_a_table(records, tmp_path):
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles(records, tmp_path):
-    tables = "\n".join(table_latex(table) for table in build_tables(records, TITLES))
+    tables = "\n".join(table_latex(table) for table in build_tables(records, title))
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + tables + "\\end{document}\n"
     (tmp_path / "t.tex").write_text(document)
     finished = subprocess.run(

@@ -32,6 +32,11 @@ def test_the_rate_follows_the_batch_unless_it_is_given():
     assert _resolve(recipe_changes={"batch_size": 256, "lr": "0.4"}).recipe.lr == 0.4
 
 
+def test_the_warm_up_follows_the_length_unless_it_is_given():
+    assert _resolve(recipe_changes={"epochs": 200}).recipe.warmup_epochs == 1
+    assert _resolve(recipe_changes={"epochs": 200, "warmup_epochs": "7"}).recipe.warmup_epochs == 7
+
+
 def test_every_setting_names_another_run():
     base = small_config("simclr")
     others = [

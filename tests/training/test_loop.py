@@ -50,6 +50,29 @@ def test_a_stopped_run_ends_with_the_same_bits(name, stop_after, photographs, tm
     assert logs[0][1]["loss"] == pytest.approx(logs[1][1]["loss"], rel=1e-6)
 
 
+def test_hooks_that_draw_at_random_are_resumed_too(photographs, tmp_path, monkeypatch):
+    declared = METHODS["simclr"]
+    drawn: list[float] = []
+    monkeypatch.setattr(declared, "on_epoch_start", lambda self, epoch: drawn.append(torch.rand(()).item()))
+    monkeypatch.setattr(declared, "after_step", lambda self, step: drawn.append(torch.rand(()).item()))
+    config = small_config("simclr")
+    _run(config, photographs, tmp_path / "whole")
+    whole, drawn = drawn, []
+    with pytest.raises(Stop):
+        _run(config, photographs, tmp_path / "stopped", stop_after=8)
+    _run(config, photographs, tmp_path / "stopped")
+    assert sorted(set(drawn)) == sorted(whole)  # what a stop repeats, it repeats exactly
+
+
+def test_a_request_to_stop_saves_first(photographs, tmp_path):
+    config = small_config("simclr")
+    training = prepare(config, photographs, torch.device("cpu"))
+    files = tmp_path / "checkpoint.pt", tmp_path / "log.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        train(training, *files, lambda step: None, checkpoint_seconds=1e9, stop=lambda: True)
+    assert read_checkpoint(files[0], config.run_id)["progress"]["step"] == 1
+
+
 def test_checkpoints_are_as_rare_as_asked(photographs, tmp_path):
     config = small_config("simclr")
     with pytest.raises(Stop):
@@ -57,7 +80,7 @@ def test_checkpoints_are_as_rare_as_asked(photographs, tmp_path):
     assert not (tmp_path / "rare" / "checkpoint.pt").exists()
 
 
-def test_training_does_not_touch_or_follow_the_global_generator(photographs, tmp_path):
+def test_training_does_not_follow_the_global_generator(photographs, tmp_path):
     config = small_config("simclr", epochs=1)
     torch.manual_seed(1)
     first, _ = _run(config, photographs, tmp_path / "a")
