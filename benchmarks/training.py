@@ -1,6 +1,6 @@
 """Speed of the training loop against a bare forward, backward and step of the same network on resident tensors.
 
-    python benchmarks/training.py [--method simclr] [--steps 12] [--rounds 7] [--size 32]
+    python benchmarks/training.py [--method simclr] [--steps 30] [--rounds 5] [--size 32]
 
 Both sides run the cpu preset's network, batch, optimiser and precision on the same views; the bare side has its views ready
 and does nothing but the method's loss, backward and the optimiser's step. The two take turns in one process, so that a
@@ -34,8 +34,8 @@ app = App()
 def main(
     *,
     method: str = "simclr",
-    steps: Annotated[int, Parameter(help="steps a round")] = 12,
-    rounds: Annotated[int, Parameter(help="rounds of each side")] = 7,
+    steps: Annotated[int, Parameter(help="steps a round")] = 30,
+    rounds: Annotated[int, Parameter(help="rounds of each side")] = 5,
     size: Annotated[int, Parameter(help="side of the views in px")] = 32,
 ) -> None:
     """Times both sides in turn and prints their medians and ratio."""

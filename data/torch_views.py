@@ -16,6 +16,9 @@ from data.views import View
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L" mode
 CUBIC_A = -0.5  # Pillow's bicubic (torch's own `interpolate` uses -0.75)
 TABLE_SOURCE = 64  # widest image (pixels) whose resampling matrices are kept in a table
+# equal views are made in one go where calls cost more than pixels: on a GPU, or up to this many pixels a view; measured:
+# 0.7 of the time for 128 views of 16 px, the same at 24 px, 1.1 at 32 px, where a processor's cache overflows
+JOINED_PIXELS = 128 * 24 * 24
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER))
 
 
@@ -55,6 +58,9 @@ class TorchViews:
         count, _, height, width = images.shape
         drawn = [draw(view, count, height, width, generator) for view in self.views]
         scaled = images.float().div_(255)
+        if len(set(self.views)) == 1 and (images.is_cuda or count * size * size <= JOINED_PIXELS):
+            joined = render(scaled.repeat(len(drawn), 1, 1, 1), self.views[0], Params.join(drawn), size)
+            return joined.split(count)
         return tuple(render(scaled, view, params, size) for view, params in zip(self.views, drawn, strict=True))
 
 

@@ -5,7 +5,8 @@ so that a seed means the same view whatever executes it. Distributions are torch
 `ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`), drawn for the whole batch at once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -26,6 +27,11 @@ class Params:
     order: Tensor  # (B, 4) int64: order[b, k] is the k-th operation on image b, an index into JITTER
     factor: Tensor  # (B, 4) float32: brightness, contrast and saturation factors; hue shift in turns
     gray: Tensor  # (B,) bool
+
+    @classmethod
+    def join(cls, parts: Sequence["Params"]) -> "Params":
+        """The parameters of several batches as those of one."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def draw(view: View, count: int, height: int, width: int, generator: torch.Generator) -> Params:

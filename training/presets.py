@@ -26,7 +26,7 @@ def _cpu(recipe: Recipe) -> Recipe:
         epochs=34,
         batch_size=128,
         optimizer="adamw",
-        lr=2e-3,
+        lr=4e-3,
         weight_decay=1e-4,
         warmup_epochs=1.7,
         final_lr=0.0,

@@ -11,6 +11,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
+from data import torch_views
 from data.torch_views import TorchViews, color_jitter, crop_resize, gray_and_normalize, render
 from data.view_params import draw
 from data.views import CONTRASTIVE, RandAugment, View
@@ -156,6 +157,15 @@ def test_an_image_keeps_its_view_whatever_else_is_in_the_batch(photographs):
     one = dataclasses.replace(params, **{f.name: getattr(params, f.name)[5:6] for f in dataclasses.fields(params)})
     together = render(photographs.float() / 255, View(), params, 32)[5]
     assert torch.allclose(render(photographs[5:6].float() / 255, View(), one, 32)[0], together, atol=1e-5)
+
+
+def test_equal_views_are_the_same_made_together_or_apart(photographs, monkeypatch):
+    executor = TorchViews((View(), View()))
+    monkeypatch.setattr(torch_views, "JOINED_PIXELS", 10**9)
+    together = executor(photographs, 3, 24)
+    monkeypatch.setattr(torch_views, "JOINED_PIXELS", 0)
+    for a, b in zip(together, executor(photographs, 3, 24), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
 
 
 def test_a_role_changes_the_benchmarks_view_and_nothing_unknown():
