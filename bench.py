@@ -116,7 +116,8 @@ def _print_tables(out: Path, run_ids: list[str] | None = None) -> bool:
         return False
     write_tables(records, out / "tables", method_title)
     shown = records if run_ids is None else [record for record in records if record.run_id in run_ids]
-    print(f"\n{tables_text(build_tables(shown, method_title))}\n\ntables: {out / 'tables'}")
+    if shown:
+        print(f"\n{tables_text(build_tables(shown, method_title))}\n\ntables: {out / 'tables'}")
     return True
 
 

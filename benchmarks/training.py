@@ -1,16 +1,15 @@
 """Speed of the training loop against a bare forward, backward and step of the same network on resident tensors.
 
-    python benchmarks/training.py [--method simclr] [--steps 30] [--rounds 5] [--size 32]
+    python benchmarks/training.py [--method simclr] [--steps 40] [--rounds 5] [--sizes 16,24,32]
 
 Both sides run the cpu preset's network, batch, optimiser and precision on the same views; the bare side has its views ready
 and does nothing but the method's loss, backward and the optimiser's step. The two take turns in one process, so that a
 noisy machine disturbs both alike; what is compared is the median of the rounds. The suite's side includes views, batches,
-learning rates, the watch for infinite numbers and checks of whether a checkpoint is due.
+learning rates, the watch for infinite numbers, the log, and checks of whether a checkpoint is due.
 """
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -21,11 +20,13 @@ from cyclopts import App, Parameter
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from data.benchmark import BENCHMARKS
 from data.loader import Batch
 from training.checkpoint import Progress, save_checkpoint
 from training.config import resolve
 from training.device import choose_device, choose_precision, wait_for
-from training.loop import autocast, batches, prepare, train
+from training.loop import Training, autocast, batches, prepare, train
+from training.presets import PRESETS
 
 app = App()
 
@@ -34,12 +35,15 @@ app = App()
 def main(
     *,
     method: str = "simclr",
-    steps: Annotated[int, Parameter(help="steps a round")] = 30,
+    steps: Annotated[int, Parameter(help="steps an epoch")] = 40,
     rounds: Annotated[int, Parameter(help="rounds of each side")] = 5,
-    size: Annotated[int, Parameter(help="side of the views in px")] = 32,
+    sizes: Annotated[str, Parameter(help="sides of the views in px, an epoch each; default: the preset's")] = "",
 ) -> None:
     """Times both sides in turn and prints their medians and ratio."""
     device = choose_device("auto")
+    precision = choose_precision("auto", "cpu", device)
+    preset = PRESETS["cpu"].change(BENCHMARKS["cifar10lt"].recipe)
+    sizes = sizes or ",".join(map(str, preset.sizes))
     config = resolve(
         method=method,
         dataset="cifar10lt",
@@ -47,36 +51,38 @@ def main(
         split=1,
         seed=0,
         preset="cpu",
-        precision=choose_precision("auto", "cpu", device),
-        recipe_changes={"epochs": 1, "sizes": str(size)},
+        precision=precision,
+        recipe_changes={"epochs": len(sizes.split(",")), "sizes": sizes},
         hparam_changes={},
     )
-    batch_size = config.recipe.batch_size
-    images = torch.randint(256, (steps * batch_size, 3, 32, 32), dtype=torch.uint8)
+    recipe = config.recipe
+    images = torch.randint(256, (steps * recipe.batch_size, 3, 32, 32), dtype=torch.uint8)
     bare = prepare(config, images, device)
-    ready = list(batches(bare, epoch=0))
+    ready = [list(batches(bare, epoch)) for epoch in range(recipe.epochs)]
     suite_seconds, bare_seconds, view_seconds = [], [], []
     for _ in range(rounds + 1):  # the first round warms up
         with TemporaryDirectory() as folder:
-            training = prepare(replace(config, seed=0), images, device)
+            training = prepare(config, images, device)
             started = time.perf_counter()
             train(training, Path(folder) / "checkpoint.pt", Path(folder) / "log", lambda step: None, checkpoint_seconds=1e9)
             # the checkpoint at the end is once a run, not once a step
             suite_seconds.append(time.perf_counter() - started - _checkpoint_seconds(training, Path(folder)))
-        bare_seconds.append(_bare(bare, ready))
+        bare_seconds.append(sum(_bare(bare, epoch) for epoch in ready))
         started = time.perf_counter()
-        for _ in batches(bare, epoch=0):
-            pass
+        for epoch in range(recipe.epochs):
+            for _ in batches(bare, epoch):
+                pass
         wait_for(device)
         view_seconds.append(time.perf_counter() - started)
-    suite, plain, views = (median(seconds[1:]) / steps for seconds in (suite_seconds, bare_seconds, view_seconds))
-    print(f"{method}, {config.recipe.backbone}, batch {batch_size}, {config.precision}, views of {size} px, {device}")
-    print(f"suite {batch_size / suite:7.0f} images/s ({1e3 * suite:.1f} ms a step)")
-    print(f"bare  {batch_size / plain:7.0f} images/s ({1e3 * plain:.1f} ms a step)")
+    total = steps * recipe.epochs
+    suite, plain, views = (median(seconds[1:]) / total for seconds in (suite_seconds, bare_seconds, view_seconds))
+    print(f"{method}, {recipe.backbone}, batch {recipe.batch_size}, {precision}, views of {sizes} px, {device}")
+    print(f"suite {recipe.batch_size / suite:7.0f} images/s ({1e3 * suite:.1f} ms a step)")
+    print(f"bare  {recipe.batch_size / plain:7.0f} images/s ({1e3 * plain:.1f} ms a step)")
     print(f"suite over bare {plain / suite:.3f}; making views takes {views / suite:.1%} of a step")
 
 
-def _bare(training, ready: list[Batch]) -> float:
+def _bare(training: Training, ready: list[Batch]) -> float:
     """Seconds for loss, backward and optimiser step on views that are already there."""
     training.method.train()
     wait_for(training.device)
@@ -91,7 +97,7 @@ def _bare(training, ready: list[Batch]) -> float:
     return time.perf_counter() - started
 
 
-def _checkpoint_seconds(training, folder: Path) -> float:
+def _checkpoint_seconds(training: Training, folder: Path) -> float:
     """Seconds of one checkpoint of this run."""
     started = time.perf_counter()
     save_checkpoint(folder / "again.pt", training.config.run_id, training.method, training.optimizer, Progress())

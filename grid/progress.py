@@ -11,6 +11,7 @@ from training.loop import StepReport, Training
 
 QUIET_SECONDS = 30  # between lines where the output is a file, not a terminal
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"
+LINE = "{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
 
 
 @contextmanager
@@ -53,5 +54,17 @@ def probing_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _bar(total: int | None, label: str) -> tqdm:
-    terminal = sys.stderr.isatty()
-    return tqdm(total=total, desc=label, bar_format=BAR, mininterval=0.5 if terminal else QUIET_SECONDS, leave=False)
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=label, bar_format=BAR, mininterval=0.5, leave=False)
+    return tqdm(total=total, desc=label, bar_format=LINE, mininterval=QUIET_SECONDS, file=_Lines(), delay=1e-9)
+
+
+class _Lines:
+    """A file for bars where there is no terminal: each new state of a bar is a line of its own."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        """Lines are flushed as they are written."""
