@@ -201,15 +201,19 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     high = torch.maximum(torch.maximum(r, g), b)
     low = torch.minimum(torch.minimum(r, g), b)
     chroma = high - low
-    # hue in sixths of a turn, from the channel that is highest; where chroma is 0 any hue gives the same grey
-    inverse = 1 / chroma.clamp(min=1e-8)
-    sector = torch.where(high == r, (g - b) * inverse, torch.where(high == g, (b - r) * inverse + 2, (r - g) * inverse + 4))
-    hue = sector + 6 * turns[:, None]
-    # HSV -> RGB: a channel falls from `high` to `low` between one and two sixths away from its opposite hue
-    away = hue[:, None] - torch.tensor([3.0, 5.0, 1.0], device=x.device)[:, None]  # cyan, magenta, yellow
-    away -= 6 * (away * (1 / 6)).round_()  # the circle closes after six sixths
-    fall = (2 - away.abs_()).clamp_(0, 1)
-    return torch.addcmul(high[:, None], chroma[:, None], fall, value=-1)
+    # hue in sixths of a turn, from the channel that is highest; where chroma is 0 any hue gives the same grey. Masks are
+    # made and used by arithmetic: a processor takes ten times as long for comparisons and `where`
+    is_red = (r - high).sign_().add_(1)
+    is_green = (g - high).sign_().add_(1).mul_(1 - is_red)
+    from_red, from_green, from_blue = g - b, torch.add(b - r, chroma, alpha=2), torch.add(r - g, chroma, alpha=4)
+    sector = from_blue + is_red * (from_red - from_blue) + is_green * (from_green - from_blue)
+    sector.div_(chroma.clamp(min=1e-8))
+    hue = sector.add_(6 * turns[:, None])
+    hue.add_((hue * (1 / 6)).floor_(), alpha=-6)  # into [0, 6)
+    # the pure colour of a hue: red |hue - 3| - 1, green 2 - |hue - 2|, blue 2 - |hue - 4|, each within [0, 1]
+    centre, sign, offset = torch.tensor([[3.0, 2.0, 4.0], [1.0, -1.0, -1.0], [-1.0, 2.0, 2.0]], device=x.device)[..., None]
+    pure = torch.addcmul(offset, sign, (hue[:, None] - centre).abs_()).clamp_(0, 1)
+    return torch.addcmul(low[:, None], chroma[:, None], pure)
 
 
 def gray_and_normalize(x: Tensor, gray: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -1,0 +1,50 @@
+import pytest
+
+from core.errors import UserError
+from grid.store import TrainingFacts, folder_of
+from tests.runs import small_config
+from training.loop import build_method
+
+
+@pytest.fixture
+def folder(tmp_path):
+    run = folder_of(tmp_path, small_config("simclr"))
+    run.create()
+    run.begin()
+    return run
+
+
+def test_a_run_goes_from_new_to_resumable_to_done(folder):
+    assert folder.state([]) == "NEW"
+    folder.checkpoint.write_bytes(b"x")
+    assert folder.state([]) == "RESUMABLE"
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    assert not folder.checkpoint.exists()
+    assert folder.state([]) == "RESUMABLE"  # trained, but not marked as done
+    folder.finish()
+    assert folder.state([]) == "DONE"
+    assert folder.state(["knn"]) == "RESUMABLE"  # another probe is asked for
+
+
+def test_what_a_kill_left_half_written_is_cleared(folder):
+    leftover = folder.path / ".checkpoint.pt.abc.part"
+    leftover.write_bytes(b"half")
+    folder.begin()
+    assert not leftover.exists()
+
+
+def test_weights_are_kept_to_the_bit(folder):
+    method = build_method(folder.config, 8)
+    folder.save_trained(method, TrainingFacts(1.0, 8, None, "cpu"))
+    other = build_method(small_config("simclr", seed=1), 8)
+    folder.load_weights(other)
+    assert all((a == b).all() for a, b in zip(method.state_dict().values(), other.state_dict().values(), strict=True))
+    with pytest.raises(UserError, match="is damaged or foreign"):
+        folder.load_weights(build_method(small_config("simclr", hparams={"out_dim": 7}), 8))
+
+
+def test_the_lock_is_held_and_given_back(folder):
+    with folder.lock(), pytest.raises(UserError, match="another process works on"):
+        folder.lock()
+    with folder.lock():
+        pass
