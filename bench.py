@@ -17,7 +17,6 @@ app = App(
     help_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-log = logging.getLogger("bench")
 
 
 @app.default
@@ -40,7 +39,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     writable_folder(request.out, "--out")
     print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; {len(plan.runs)} runs:")
     print("\n".join(plan_lines(plan)))
-    if set(plan.states()) != {"DONE"}:
+    if set(plan.states) != {"DONE"}:
         print(f"estimated time: {estimate(plan)}", flush=True)
     failed = execute(plan, checkpoint_seconds)
     _print_tables(request.out, [run.config.run_id for run in plan.runs])
@@ -59,7 +58,7 @@ def plan(request: Request = Request()) -> int:
     plan = make_plan(request)
     print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}")
     print("\n".join(plan_lines(plan)))
-    states = plan.states()
+    states = plan.states
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
     print(f"estimated time: {estimate(plan)}")
     return 0

@@ -1,5 +1,5 @@
 """Networks: any timm model by name, and the few that the suite declares itself."""
 
-from backbones.registry import BACKBONES, check_name, create, feature_width
+from backbones.registry import BACKBONES, create, feature_width
 
-__all__ = ["BACKBONES", "check_name", "create", "feature_width"]
+__all__ = ["BACKBONES", "create", "feature_width"]

@@ -23,19 +23,14 @@ def create(name: str, image_size: int) -> nn.Module:
     Raises:
         UserError: unknown name, or a network whose stem cannot be fitted to small images.
     """
-    check_name(name)
     if name in BACKBONES:
         return BACKBONES[name]()
+    if not timm.is_model(name):
+        raise UserError(f"no backbone is named {name!r}{nearest(name, [*BACKBONES.names(), *timm.list_models()])}")
     backbone = _create_timm(name)
     if image_size <= SMALL_IMAGE:
         use_small_stem(backbone, name)
     return backbone
-
-
-def check_name(name: str) -> None:
-    """Raises UserError, with the nearest name, unless `create` knows `name`."""
-    if name not in BACKBONES and not timm.is_model(name):
-        raise UserError(f"no backbone is named {name!r}{nearest(name, [*BACKBONES.names(), *timm.list_models()])}")
 
 
 def feature_width(backbone: nn.Module, image_size: int) -> int:

@@ -16,3 +16,8 @@ def nearest(name: str, options: Iterable[str]) -> str:
     options = sorted(options)
     close = get_close_matches(name, options, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; choose from: {', '.join(options)}"
+
+
+def first_line(error: Exception) -> str:
+    """What another library's exception says, in one line: its first, or its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -85,9 +85,9 @@ BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data")
 register = BENCHMARKS.register  # decorator of a Benchmark; its argument is the name in tables and records
 
 
-def default_data_root() -> Path:
-    """The user's cache folder for data, by the platform's convention."""
-    return user_cache_path("tailbench") / "data"
+def data_folder(wanted: Path | None) -> Path:
+    """Where images lie: the folder asked for, else the user's cache folder by the platform's convention; absolute."""
+    return (wanted or user_cache_path("tailbench") / "data").expanduser().absolute()
 
 
 @contextmanager

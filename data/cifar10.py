@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.files import writable_folder
 from data.benchmark import SCRATCH, Images, exclusive
 
@@ -94,8 +94,8 @@ def _first_source(data_root: Path) -> Batches:
                 raise UserError(f"it delivered a {wrong} that is not CIFAR-10's")
             return batches
         except Exception as error:  # whatever a network, a client or a foreign file can raise: the next source may do
-            failures.append(f"{name}: {_one_line(error)}")
-            log.info("CIFAR-10: %s failed (%s)", name, _one_line(error))
+            failures.append(f"{name}: {first_line(error)}")
+            log.info("CIFAR-10: %s failed (%s)", name, first_line(error))
     raise UserError(
         f"CIFAR-10 is not in {data_root} and cannot be fetched ({'; '.join(failures)}); put the folder {PYTHON} or {BINARY} "
         "there, or name its place with --data-root"
@@ -204,7 +204,3 @@ def _missing(file: Path, folder: Path) -> UserError:
 
 def _damaged(file: Path, folder: Path) -> UserError:
     return UserError(f"{file} is truncated or not CIFAR-10's; delete {folder} to fetch CIFAR-10 again, or restore the file")
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from data.benchmark import BENCHMARKS, default_data_root
+from data.benchmark import BENCHMARKS, data_folder
 from data.torch_views import TorchViews
 from grid.plan import choose_preset
 from training.device import choose_device, choose_precision, device_name, has_bf16
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas", "
 
 def diagnosis(data_root: Path | None) -> str:
     """The report of `doctor`; nothing is downloaded or written."""
-    root = (data_root or default_data_root()).expanduser().absolute()
+    root = data_folder(data_root)
     device = choose_device("auto")
     preset, why = choose_preset("auto", device)
     precision = choose_precision("auto", preset, device)

@@ -14,7 +14,7 @@ from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 from training.device import wait_for
 from training.loop import Training, autocast, batches, prepare, step
-from training.schedule import view_size
+from training.schedule import view_size, work
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def estimate(plan: Plan) -> str:
     """Wall time of the plan's unfinished runs, for people. Times random images; writes and downloads nothing."""
     total = 0.0
     timed: dict[str, tuple[float, float] | None] = {}
-    for run, state in zip(plan.runs, plan.states(), strict=True):
+    for run, state in zip(plan.runs, plan.states, strict=True):
         if state == "DONE":
             continue
         config = run.config
@@ -111,5 +111,5 @@ def _share_left(run: RunFolder) -> float:
         return 1.0
     recipe = run.config.recipe
     done = read_checkpoint(run.checkpoint, run.config.run_id)["progress"]["epoch"]
-    work = [view_size(epoch, recipe.epochs, recipe.sizes) ** 2 for epoch in range(recipe.epochs)]
-    return sum(work[done:]) / max(sum(work), 1)
+    left, whole = (work(start, recipe.epochs, recipe.epochs, recipe.sizes) for start in (done, 0))
+    return left / max(whole, 1)

@@ -41,7 +41,7 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
         Reason by run folder's name, for each run that failed.
     """
     failed = {}
-    todo = [run for run, state in zip(plan.runs, plan.states(), strict=True) if state != "DONE"]
+    todo = [run for run, state in zip(plan.runs, plan.states, strict=True) if state != "DONE"]
     load = cache(lambda dataset: BENCHMARKS[dataset]().load(plan.data_root))
     for dataset in dict.fromkeys(run.config.dataset for run in todo):
         load(dataset)  # before the first run: data that cannot be had is the user's to mend, not a run's failure

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import torch
 
 import backbones
-from core.errors import UserError, nearest
-from data.benchmark import BENCHMARKS, default_data_root
+from core.errors import UserError, first_line, nearest
+from data.benchmark import BENCHMARKS, data_folder
 from eval.probes import PROBES
 from grid.request import Request
 from grid.store import RunFolder, State, folder_of
@@ -30,8 +31,9 @@ class Plan:
     device: torch.device
     data_root: Path
 
+    @cached_property
     def states(self) -> list[State]:
-        """The state of each run."""
+        """The state of each run when it was first asked for; every record is read for it, so only once."""
         return [run.state(self.probes) for run in self.runs]
 
 
@@ -67,8 +69,7 @@ def make_plan(request: Request) -> Plan:
     runs = [folder_of(request.out, config) for config in configs]
     for run in runs:
         run.check()
-    data_root = (request.data_root or default_data_root()).expanduser().absolute()
-    return Plan(runs, PROBES.select(request.probes), preset, why, device, data_root)
+    return Plan(runs, PROBES.select(request.probes), preset, why, device, data_folder(request.data_root))
 
 
 def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
@@ -102,17 +103,18 @@ def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, 
 
 def _check_backbone(name: str, image_size: int, view_sizes: Sequence[int]) -> None:
     """Builds and runs the network without memory or computation, so that one that does not fit is refused beforehand."""
-    with torch.device("meta"), torch.no_grad():
-        for size in {image_size, *view_sizes}:
-            try:
-                backbones.create(name, image_size).eval()(torch.zeros(2, 3, size, size))
-            except UserError:
-                raise
-            except Exception as error:  # whatever a network can raise at a size that it was not made for
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise UserError(f"backbone {name!r} cannot take images of {size} px ({reason}); choose another") from error
+    size = image_size
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network = backbones.create(name, image_size).eval()
+            for size in {image_size, *view_sizes}:
+                network(torch.zeros(2, 3, size, size))
+    except UserError:
+        raise
+    except Exception as error:  # whatever a network can raise at a size that it was not made for
+        raise UserError(f"backbone {name!r} cannot take images of {size} px ({first_line(error)}); choose another") from error
 
 
 def plan_lines(plan: Plan) -> list[str]:
     """The plan for people, a line a run."""
-    return [f"{state:9}  {run.path.name}" for run, state in zip(plan.runs, plan.states(), strict=True)]
+    return [f"{state:9}  {run.path.name}" for run, state in zip(plan.runs, plan.states, strict=True)]

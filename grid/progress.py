@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from training.loop import StepReport, Training
+from training.schedule import work
 
 QUIET_SECONDS = 30  # between lines where the output is a file, not a terminal
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"
@@ -21,15 +22,14 @@ def training_bar(training: Training) -> Iterator[Callable[[StepReport], None]]:
     The bar counts pixels, not images: with growing views a late image costs several early ones, and the time left is
     right only in units of work.
     """
-    epochs, images = training.config.recipe.epochs, len(training.loader.images)
-    work = sum(images * training.size(epoch) ** 2 for epoch in range(epochs))
-    with _bar(work, training.config.label) as bar:
+    epochs, sizes, images = training.config.recipe.epochs, training.config.recipe.sizes, len(training.loader.images)
+    with _bar(images * work(0, epochs, epochs, sizes), training.config.label) as bar:
         shown, seen = time.monotonic(), 0
 
         def report(step: StepReport) -> None:
             nonlocal shown, seen
             if bar.n == 0:  # a resumed run begins where it was
-                bar.initial = bar.n = bar.last_print_n = sum(images * training.size(e) ** 2 for e in range(step.epoch))
+                bar.initial = bar.n = bar.last_print_n = images * work(0, step.epoch, epochs, sizes)
             seen += step.images
             elapsed = time.monotonic() - shown
             if elapsed >= bar.mininterval:
