@@ -2,15 +2,17 @@
 
 No loop over images: crop, flip and resize are two batched matrix products, the colour operations work on one plane a
 channel. Semantics are torchvision's on float images: each colour operation is clamped to [0, 1] before the next, in the
-order drawn for that image.
+order drawn for that image. RandAugment alone (`data/randaugment.py`) works on whole grey levels.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from data.view_params import JITTER, Params, draw
+from data.randaugment import augment
+from data.view_params import JITTER, Params, draw_batch
 from data.views import View
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L" mode
@@ -32,9 +34,6 @@ class TorchViews:
     name = "torch"
 
     def __init__(self, views: tuple[View, ...]):
-        """Raises ValueError for a view with RandAugment, which this executor does not have."""
-        if any(view.randaugment for view in views):
-            raise ValueError("the torch executor has no RandAugment")
         self.views = views
 
     def __call__(self, images: Tensor, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -44,33 +43,59 @@ class TorchViews:
             images: (B, 3, H, W) uint8, on any device.
             seed: seed of this batch; views are drawn from it one after the other.
             size: side of the square views in pixels.
-            strength: (B,) strengths in [0, 1] of the images, for RandAugment.
+            strength: (B,) strengths in [0, 1] of the images for RandAugment, best on the CPU; None is 0 for all.
 
         Returns:
             One (B, 3, size, size) float32 tensor a view, normalised, on the device of `images`.
 
         Raises:
-            ValueError: strengths for views without RandAugment.
+            ValueError: strengths for views without RandAugment, or not one in [0, 1] an image.
         """
-        if strength is not None:
-            raise ValueError("strengths were given, but no declared view has RandAugment")
-        generator = torch.Generator().manual_seed(seed)
         count, _, height, width = images.shape
-        drawn = [draw(view, count, height, width, generator) for view in self.views]
+        drawn = draw_batch(self.views, count, height, width, seed, strength)
         scaled = images.float().div_(255)
         if len(set(self.views)) == 1 and (images.is_cuda or count * size * size <= JOINED_PIXELS):
-            joined = render(scaled.repeat(len(drawn), 1, 1, 1), self.views[0], Params.join(drawn), size)
-            return joined.split(count)
-        return tuple(render(scaled, view, params, size) for view, params in zip(self.views, drawn, strict=True))
+            made = render(scaled.repeat(len(drawn), 1, 1, 1), self.views[0], Params.join(drawn), size).split(count)
+        else:
+            made = tuple(render(scaled, view, params, size) for view, params in zip(self.views, drawn, strict=True))
+        for operations in {params.operation.shape[1] for params in drawn} - {0}:
+            of = [k for k, params in enumerate(drawn) if params.operation.shape[1] == operations]
+            randaugment([made[k] for k in of], [self.views[k] for k in of], [drawn[k] for k in of])
+        return made
 
 
 def render(images: Tensor, view: View, params: Params, size: int) -> Tensor:
-    """Applies drawn parameters to `images`, (B, 3, H, W) float in [0, 1]; returns (B, 3, size, size), normalised."""
+    """Makes views up to RandAugment of `images`, (B, 3, H, W) float in [0, 1]; returns (B, 3, size, size), normalised."""
     cropped = crop_resize(images, params.box, params.flip, size, view.interpolation)
     planes = cropped.flatten(2)
     planes = color_jitter(planes, params.jitter, params.order, params.factor)
     planes = gray_and_normalize(planes, params.gray, view.mean, view.std)
     return planes.unflatten(2, (size, size))
+
+
+def randaugment(made: Sequence[Tensor], views: Sequence[View], drawn: Sequence[Params]) -> None:
+    """Replaces the images that operations of RandAugment hit in `made`, finished views (B, 3, S, S) with equally many of them.
+
+    The normalisation is undone and the result rounded to whole grey levels; other images keep every bit. All views go together,
+    on a processor too: here calls cost more than pixels.
+    """
+    hits = [params.applied.any(dim=1).nonzero().squeeze(1) for params in drawn]
+    counts = [len(hit) for hit in hits]
+    if not any(counts):
+        return
+    device = made[0].device
+    here = [hit.to(device, non_blocking=True) for hit in hits]
+    mean = 255 * torch.tensor([view.mean for view in views], device=device)[..., None, None]
+    std = 255 * torch.tensor([view.std for view in views], device=device)[..., None, None]
+    levels = made[0].new_empty(sum(counts), *made[0].shape[1:])
+    parts = levels.split(counts)  # written in place: with many big temporaries a processor's time goes into memory pages
+    for x, i, part, m, s in zip(made, here, parts, mean, std, strict=True):
+        torch.index_select(x, 0, i, out=part).mul_(s).add_(m)
+    chosen = torch.cat([hit + k * len(made[0]) for k, hit in enumerate(hits)])
+    fields = ("operation", "applied", "value", "centre")
+    augment(levels.round_(), *(torch.cat([getattr(params, field) for params in drawn])[chosen] for field in fields))
+    for x, i, part, m, s in zip(made, here, parts, mean, std, strict=True):
+        x.index_copy_(0, i, part.sub_(m).div_(s))
 
 
 def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:

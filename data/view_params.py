@@ -2,16 +2,17 @@
 
 Every executor that can be told its parameters uses these, so that two executors can be compared on the very same view, and
 so that a seed means the same view whatever executes it. Distributions are torchvision's (`transforms.RandomResizedCrop`,
-`ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`), drawn for the whole batch at once.
+`ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`) and BCL's (`RandAugment`), drawn for the whole batch at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
-from data.views import View
+from data.randaugment import OPERATIONS, SIGNED, values
+from data.views import RandAugment, View
 
 JITTER = ("brightness", "contrast", "saturation", "hue")  # positions in `Params.order`, as torchvision numbers them
 CROP_TRIES = 10  # torchvision draws this many boxes before it falls back to the central crop
@@ -19,7 +20,7 @@ CROP_TRIES = 10  # torchvision draws this many boxes before it falls back to the
 
 @dataclass(frozen=True)
 class Params:
-    """What one view does to each of `B` images. All tensors are on the CPU."""
+    """What one view does to each of `B` images, with `K` operations of RandAugment. All tensors are on the CPU."""
 
     box: Tensor  # (B, 4) int64: top, left, height, width of the crop in pixels
     flip: Tensor  # (B,) bool
@@ -27,6 +28,10 @@ class Params:
     order: Tensor  # (B, 4) int64: order[b, k] is the k-th operation on image b, an index into JITTER
     factor: Tensor  # (B, 4) float32: brightness, contrast and saturation factors; hue shift in turns
     gray: Tensor  # (B,) bool
+    operation: Tensor  # (B, K) int64: indices into randaugment.OPERATIONS
+    applied: Tensor  # (B, K) bool: whether that operation acts at all
+    value: Tensor  # (B, K) float64: its signed value in the units of randaugment.RANGES
+    centre: Tensor  # (B, K, 2) float64: x and y of a cutout as shares of the width
 
     @classmethod
     def join(cls, parts: Sequence["Params"]) -> "Params":
@@ -35,7 +40,7 @@ class Params:
 
 
 def draw(view: View, count: int, height: int, width: int, generator: torch.Generator) -> Params:
-    """Draws the parameters of `view` for `count` images of `height` x `width` pixels from a CPU generator."""
+    """Draws the parameters of `view`, but RandAugment's, for `count` images of `height` x `width` pixels; CPU generator."""
 
     def coin(probability: float) -> Tensor:
         return torch.rand(count, generator=generator) < probability
@@ -50,7 +55,57 @@ def draw(view: View, count: int, height: int, width: int, generator: torch.Gener
         order=torch.rand(count, len(JITTER), generator=generator).argsort(dim=1),
         factor=low + torch.rand(count, len(JITTER), generator=generator) * (centre + spread - low),
         gray=coin(view.gray_p),
+        operation=torch.empty(count, 0, dtype=torch.int64),
+        applied=torch.empty(count, 0, dtype=torch.bool),
+        value=torch.empty(count, 0, dtype=torch.float64),
+        centre=torch.empty(count, 0, 2, dtype=torch.float64),
     )
+
+
+def draw_batch(
+    views: Sequence[View], count: int, height: int, width: int, seed: int, strength: Tensor | None = None
+) -> list[Params]:
+    """Draws the parameters of all views of a batch.
+
+    RandAugment's come after those of all views, so that strengths decide about its operations and nothing else.
+
+    Args:
+        views: the declared views.
+        count: images in the batch, B.
+        height: of the images in pixels.
+        width: of the images in pixels.
+        seed: of the batch.
+        strength: (B,) strengths in [0, 1] of the images; None draws no operations (K = 0).
+
+    Raises:
+        ValueError: strengths for views without RandAugment, or not one in [0, 1] an image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [draw(view, count, height, width, generator) for view in views]
+    if strength is None:
+        return drawn
+    if not any(view.randaugment for view in views):
+        raise ValueError("strengths were given, but no declared view has RandAugment")
+    strength = strength.detach().cpu().double()
+    if strength.shape != (count,) or not ((strength >= 0) & (strength <= 1)).all():
+        raise ValueError(f"strengths must be {count} numbers in [0, 1], one an image")
+    shared = torch.rand(count, generator=generator, dtype=torch.float64)
+    return [
+        _add_operations(params, view.randaugment, strength, shared, generator) if view.randaugment else params
+        for params, view in zip(drawn, views, strict=True)
+    ]
+
+
+def _add_operations(params: Params, spec: RandAugment, strength: Tensor, shared: Tensor, generator: torch.Generator) -> Params:
+    """`params` with operations drawn at `strength` (B,); `shared` (B,) is each image's u, the same for all its views."""
+    shape = (len(strength), spec.operations, 5)
+    coin, which, sign, x, y = torch.rand(shape, generator=generator, dtype=torch.float64).unbind(2)
+    operation = (which * len(OPERATIONS)).long()
+    magnitude = spec.weakest + spec.span * (strength * shared if spec.jittered else strength)
+    value = values(operation, magnitude[:, None])
+    value = torch.where((operation < SIGNED) & (sign < 0.5), -value, value)
+    applied = coin < strength[:, None]
+    return replace(params, operation=operation, applied=applied, value=value, centre=torch.stack([x, y], dim=2))
 
 
 def _crop_boxes(view: View, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:

@@ -13,9 +13,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class RandAugment:
-    """Random operations that hit an image the harder, the larger its strength in [0, 1] is (BCL, arXiv:2205.12693)."""
+    """Random operations that hit an image the harder, the larger its strength M in [0, 1] is (BCL, arXiv:2205.12693).
 
-    operations: int = 1  # drawn per view, with replacement
+    Each is applied with probability M, at the magnitude `weakest + span * M`, of 30; if `jittered`, at
+    `weakest + span * M * u` with u ~ U(0, 1) drawn once for all views of an image. The defaults are BCL-I. BCL-D is
+    `RandAugment(operations=2, weakest=5, span=25, jittered=True)`, its large-scale variant the same with weakest 0 and span 30
+    (MediaBrain-SJTU/BCL, `data/memoboosted_cifar100.py`).
+    """
+
+    operations: int = 1  # drawn per view with replacement from the fifteen of `data/randaugment.py`
+    weakest: float = 10.0
+    span: float = 20.0
+    jittered: bool = False
 
 
 @dataclass(frozen=True)

@@ -179,5 +179,7 @@ def test_a_role_changes_the_benchmarks_view_and_nothing_unknown():
 def test_what_the_executor_does_not_have_is_refused(photographs):
     with pytest.raises(ValueError, match="no declared view has RandAugment"):
         TorchViews((View(),))(photographs, 0, 32, strength=torch.ones(len(photographs)))
-    with pytest.raises(ValueError, match="has no RandAugment"):
-        TorchViews((CONTRASTIVE.but(randaugment=RandAugment()).on(View()),))
+    augmented = TorchViews((CONTRASTIVE.but(randaugment=RandAugment()).on(View()),))
+    for strength in (torch.ones(len(photographs) - 1), torch.full((len(photographs),), 1.1), torch.tensor(torch.nan)):
+        with pytest.raises(ValueError, match=r"256 numbers in \[0, 1\]"):
+            augmented(photographs, 0, 32, strength=strength)
