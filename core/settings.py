@@ -1,7 +1,9 @@
 """Typed settings: a frozen dataclass whose fields carry their meaning and bounds, and how text becomes their values."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from core.errors import UserError, nearest
@@ -57,7 +59,12 @@ def with_changes(settings: Settings, changes: Mapping[str, Any], owner: str) -> 
 
 
 def _parse(text: str, hint: Any, name: str) -> Any:
-    """The value that `text` spells for a type: bool, int, float, str, a Literal, or a tuple of these."""
+    """The value that `text` spells for a type: bool, int, float, str or a type made of it, a Literal, a tuple, a union."""
+    if get_origin(hint) is UnionType:
+        for member in get_args(hint):
+            with suppress(UserError):
+                return _parse(text, member, name)
+        raise UserError(f"{name}={text} is not of the form {_type_name(hint)}")
     if get_origin(hint) is Literal:
         if text not in get_args(hint):
             raise UserError(f"{name}={text} is not one of its values{nearest(text, get_args(hint))}")
@@ -90,4 +97,6 @@ def _type_name(hint: Any) -> str:
         return "|".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
         return f"{_type_name(get_args(hint)[0])},..."
-    return hint.__name__
+    if get_origin(hint) is UnionType:
+        return "|".join(map(_type_name, get_args(hint)))
+    return getattr(hint, "form", hint.__name__)  # a type made of str tells the form of its text

@@ -15,7 +15,8 @@ class Batch:
     """What a method's loss is computed from."""
 
     views: tuple[Tensor, ...]  # one (B, 3, S, S) float tensor a declared view
-    index: Tensor  # (B,) int64: positions of the images in the pretraining set, for per-sample memory
+    index: Tensor  # (B,) int64: positions of the images in the pretraining set, for per-sample memory; -1: from the pool
+    epoch: int = 0  # from 0
 
 
 class Executor(Protocol):
@@ -42,10 +43,18 @@ class Loader:
         self.executor = executor
         self.batch_size = batch_size
         self.seed = seed
-        self.steps = steps_per_epoch(len(images), batch_size)
+
+    def steps(self, extra: int = 0) -> int:
+        """Steps of an epoch that trains on `extra` images beside the set."""
+        return steps_per_epoch(len(self.images) + extra, self.batch_size)
 
     def epoch(
-        self, epoch: int, size: int, start: int = 0, strength: Callable[[Tensor], Tensor | None] | None = None
+        self,
+        epoch: int,
+        size: int,
+        start: int = 0,
+        strength: Callable[[Tensor], Tensor | None] | None = None,
+        extra: Tensor | None = None,
     ) -> Iterator[Batch]:
         """Yields the batches of one epoch from step `start` on.
 
@@ -54,16 +63,20 @@ class Loader:
             size: side of the views in px.
             start: steps of this epoch that are already done.
             strength: maps the (B,) indices of a batch to per-sample strengths, or to None.
+            extra: (K, 3, H, W) uint8 further images that this epoch mixes in, with index -1.
         """
-        count = len(self.images)
+        images = self.images if extra is None else torch.cat([self.images, extra])
+        count = len(images)
         generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-        order = torch.randperm(count, generator=generator).to(self.images.device)
-        for step in range(start, self.steps):
-            stop = count if step == self.steps - 1 else (step + 1) * self.batch_size
-            index = order[step * self.batch_size : stop]
+        order = torch.randperm(count, generator=generator).to(images.device)
+        steps = steps_per_epoch(count, self.batch_size)
+        for step in range(start, steps):
+            stop = count if step == steps - 1 else (step + 1) * self.batch_size
+            chosen = order[step * self.batch_size : stop]
+            index = chosen if extra is None else chosen.masked_fill(chosen >= len(self.images), -1)
             seed = seed_of(self.seed, "views", epoch, 0, step)
-            views = self.executor(self.images[index], seed, size, strength(index) if strength else None)
-            yield Batch(views, index)
+            views = self.executor(images[chosen], seed, size, strength(index) if strength else None)
+            yield Batch(views, index, epoch)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data.benchmark import Images
+from data.corpus import normalized
 from data.longtail import IndexLists
 from data.views import View
-
-BATCH = 500  # images per forward pass
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def extract(
 
     def features(pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
         nonlocal seen
-        for batch in normalized(torch.from_numpy(pixels), view, device):
+        for batch in normalized(pixels, view, device):
             with torch.no_grad():
                 yield backbone(batch).float().cpu()
             seen += len(batch)
@@ -70,12 +69,3 @@ def extract(
     train[torch.from_numpy(needed)] = some
     test = torch.cat(list(features(images.test)))
     return FeatureSet(train, torch.from_numpy(images.train_labels), test, torch.from_numpy(images.test_labels), lists, classes)
-
-
-def normalized(pixels: Tensor, view: View, device: torch.device) -> Iterator[Tensor]:
-    """Batches of (N, 3, H, W) uint8 images as the network sees them at test time: scaled to [0, 1] and normalised."""
-    mean = torch.tensor(view.mean, device=device)[:, None, None]
-    std = torch.tensor(view.std, device=device)[:, None, None]
-    for batch in pixels.split(BATCH):
-        x = batch.to(device).float().div_(255)
-        yield ((x - mean) / std).contiguous(memory_format=torch.channels_last)

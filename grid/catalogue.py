@@ -7,7 +7,8 @@ import timm
 
 from backbones import BACKBONES
 from core.settings import describe
-from data.benchmark import BENCHMARKS
+from data.benchmark import BENCHMARKS, data_folder
+from data.pools import pools_text
 from data.recipe import Recipe
 from eval.probes import PROBES
 from methods import METHODS
@@ -20,7 +21,8 @@ def catalogue() -> str:
     """Every registered thing with its source and, for methods, its hyper-parameters and their meaning."""
     lines = ["METHODS"]
     for name, method in METHODS:
-        lines.append(f"  {name}: {method.title}. {method.paper}")
+        asked = "" if method.suite else " (not in `all`)"
+        lines.append(f"  {name}: {method.title}. {method.paper}{asked}")
         lines += _settings(name, method.Hparams)
         lines += [
             f"      in {where}: {', '.join(f'{key} = {value}' for key, value in changes.items())}"
@@ -31,6 +33,8 @@ def catalogue() -> str:
         lines.append(f"  {name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}")
         for label, profile in benchmark.profiles.items():
             lines.append(f"      profile {label}: {profile.size} images, splits 1 to {profile.splits}; {profile.about}")
+    lines.append("\nPOOLS (of images from elsewhere, for colt.pool)")
+    lines += [f"  {line}" for line in pools_text(data_folder(None))]
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:
         lines.append(f"  {name}: {inspect.getdoc(build)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from data.benchmark import BENCHMARKS, data_folder
+from data.pools import pools_text
 from data.torch_views import TorchViews
 from grid.plan import choose_preset
 from training.device import choose_device, choose_precision, device_name, has_bf16
@@ -32,6 +33,8 @@ def diagnosis(data_root: Path | None) -> str:
     lines.append(f"views: {TorchViews.name} (batched tensor operations on the training device; images in memory)")
     lines.append(f"data root: {root} ({_space(root)})")
     lines += [f"  {name}: {benchmark().present(root)}" for name, benchmark in BENCHMARKS]
+    lines.append("pools of images from elsewhere")
+    lines += [f"  {line}" for line in pools_text(root)]
     return "\n".join(lines)
 
 

@@ -3,30 +3,32 @@
 import logging
 import time
 from dataclasses import replace
+from itertools import islice
 
+import numpy as np
 import torch
 
 from data.benchmark import BENCHMARKS
-from eval.features import BATCH
+from data.corpus import BATCH
 from grid.plan import Plan
 from grid.store import RunFolder
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 from training.device import wait_for
 from training.loop import Training, autocast, batches, prepare, step
-from training.schedule import view_size, work
 
 log = logging.getLogger(__name__)
 
 STEPS = 3  # timed steps of each view size, after one to warm up
 CPU_BATCH = 128  # images a timed step on a processor: from there on a step's time is proportional to its images
+POOL = 10**9  # images that a method may believe to draw on; one image, repeated without memory
 PROBE_SECONDS = 2e-4  # what the probes themselves take an image, after the features are extracted
 
 
 def estimate(plan: Plan) -> str:
     """Wall time of the plan's unfinished runs, for people. Times random images; writes and downloads nothing."""
     total = 0.0
-    timed: dict[str, tuple[float, float] | None] = {}
+    timed: dict[str, tuple[list[float], float] | None] = {}
     for run, state in zip(plan.runs, plan.states, strict=True):
         if state == "DONE":
             continue
@@ -36,8 +38,8 @@ def estimate(plan: Plan) -> str:
             timed[key] = _try_to_time(config, plan.device)
         seconds = timed[key]
         if seconds is not None:
-            training, probing = seconds
-            total += training * _share_left(run) + probing
+            epochs, probing = seconds
+            total += sum(epochs[_epochs_done(run) :]) + probing
     unknown = sum(seconds is None for seconds in timed.values())
     return clock(total) + (f", and {unknown} kinds of runs that failed to be timed" if unknown else "")
 
@@ -55,7 +57,7 @@ def clock(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def _try_to_time(config: RunConfig, device: torch.device) -> tuple[float, float] | None:
+def _try_to_time(config: RunConfig, device: torch.device) -> tuple[list[float], float] | None:
     """What `_time_run` returns, or None: a method that fails here will fail, and be reported, as a run."""
     try:
         return _time_run(config, device)
@@ -64,21 +66,24 @@ def _try_to_time(config: RunConfig, device: torch.device) -> tuple[float, float]
         return None
 
 
-def _time_run(config: RunConfig, device: torch.device) -> tuple[float, float]:
-    """Seconds to train a run of this configuration from its start, and seconds to probe it."""
+def _time_run(config: RunConfig, device: torch.device) -> tuple[list[float], float]:
+    """Seconds of each epoch of a run of this configuration, without what a method does between epochs; and of probing it."""
     benchmark, recipe = BENCHMARKS[config.dataset], config.recipe
     batch = recipe.batch_size if device.type == "cuda" else min(recipe.batch_size, CPU_BATCH)
     side = benchmark.image_size
     pixels = torch.randint(256, (batch * (1 + STEPS), 3, side, side), dtype=torch.uint8)
 
-    training_seconds = 0.0
-    samples = benchmark.profiles[config.profile].size
-    sizes = [view_size(epoch, recipe.epochs, recipe.sizes) for epoch in range(recipe.epochs)]
+    pool = np.broadcast_to(np.zeros((3, side, side), dtype=np.uint8), (POOL, 3, side, side))
+    whole = prepare(config, pixels, device)
+    sizes = [whole.size(epoch) for epoch in range(recipe.epochs)]
+    per_image = {}
     for size in set(sizes):
         small = replace(config, recipe=replace(recipe, epochs=1, batch_size=batch, sizes=(size,)))
-        training_seconds += sizes.count(size) * samples * _seconds_per_image(prepare(small, pixels, device))
+        per_image[size] = _seconds_per_image(prepare(small, pixels, device, pool=pool))
+    samples = benchmark.profiles[config.profile].size
+    epochs = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
 
-    network = prepare(config, pixels, device).method.backbone.eval()
+    network = whole.method.backbone.eval()
     x = torch.zeros(BATCH, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     with torch.no_grad(), autocast(device, config.precision):
         network(x)
@@ -86,15 +91,15 @@ def _time_run(config: RunConfig, device: torch.device) -> tuple[float, float]:
         started = time.monotonic()
         network(x)
         wait_for(device)
-    per_image = (time.monotonic() - started) / BATCH
-    return training_seconds, (PROBE_SECONDS + per_image) * benchmark.labelled_images
+    probing = PROBE_SECONDS + (time.monotonic() - started) / BATCH
+    return epochs, probing * benchmark.labelled_images
 
 
 def _seconds_per_image(training: Training) -> float:
     """Time of a training step over its images, views included."""
     training.method.train()
     started = 0.0
-    for number, batch in enumerate(batches(training, epoch=0)):
+    for number, batch in enumerate(islice(batches(training, epoch=0), 1 + STEPS)):
         if number == 1:
             wait_for(training.device)
             started = time.monotonic()
@@ -103,13 +108,10 @@ def _seconds_per_image(training: Training) -> float:
     return (time.monotonic() - started) / (STEPS * training.config.recipe.batch_size)
 
 
-def _share_left(run: RunFolder) -> float:
-    """Share of the run's work, measured in pixels, that is still to be done."""
+def _epochs_done(run: RunFolder) -> int:
+    """Whole epochs that the run has behind it."""
     if run.trained():
-        return 0.0
+        return run.config.recipe.epochs
     if not run.checkpoint.exists():
-        return 1.0
-    recipe = run.config.recipe
-    done = read_checkpoint(run.checkpoint, run.config.run_id)["progress"]["epoch"]
-    left, whole = (work(start, recipe.epochs, recipe.epochs, recipe.sizes) for start in (done, 0))
-    return left / max(whole, 1)
+        return 0
+    return read_checkpoint(run.checkpoint, run.config.run_id)["progress"]["epoch"]

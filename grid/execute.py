@@ -5,9 +5,11 @@ import logging
 import platform
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,17 +17,20 @@ import torch
 from core.errors import UserError
 from core.files import write_text
 from data.benchmark import BENCHMARKS, Images
-from data.longtail import IndexLists, fingerprint
+from data.longtail import IndexLists, Indices, fingerprint
+from data.pools import Pool, load_pool
 from eval.features import FeatureSet, extract
 from eval.groups import break_down, class_accuracies
 from eval.probes import PROBES
+from eval.tail import describe_state, tail_detection
 from grid.plan import Plan
 from grid.progress import probing_bar, training_bar
 from grid.stop import stop_requests
 from grid.store import RunFolder, TrainingFacts
 from reports.records import Record
+from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory
-from training.loop import Diverged, Training, autocast, prepare, train
+from training.loop import Diverged, Training, autocast, check_pool_size, prepare, train
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +48,16 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
     failed = {}
     todo = [run for run, state in zip(plan.runs, plan.states, strict=True) if state != "DONE"]
     load = cache(lambda dataset: BENCHMARKS[dataset]().load(plan.data_root))
-    for dataset in dict.fromkeys(run.config.dataset for run in todo):
-        load(dataset)  # before the first run: data that cannot be had is the user's to mend, not a run's failure
+    pool = cache(lambda name, size: load_pool(name, size, plan.data_root) if name else None)
+    for run in todo:  # before the first run: data that cannot be had is the user's to mend, not a run's failure
+        load(run.config.dataset)
+        drawn_on = pool(*_pool_of(run.config))
+        if drawn_on is not None:
+            check_pool_size(run.config, len(drawn_on.images))
     for number, run in enumerate(todo, start=1):
         log.info("[%d/%d] %s", number, len(todo), run.config.label)
         try:
-            _execute_run(run, plan, load(run.config.dataset), checkpoint_seconds)
+            _execute_run(run, plan, load(run.config.dataset), pool(*_pool_of(run.config)), checkpoint_seconds)
         except Exception as error:  # one failed run must not stop the night's grid
             known = isinstance(error, UserError | Diverged)
             reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
@@ -59,32 +68,56 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
     return failed
 
 
-def _execute_run(run: RunFolder, plan: Plan, images: Images, checkpoint_seconds: float) -> None:
+def _pool_of(config: RunConfig) -> tuple[str | None, int]:
+    """Name of the pool that a run draws on, if any, and the size of its images."""
+    return config.hparams.get("pool"), BENCHMARKS[config.dataset].image_size
+
+
+def _execute_run(run: RunFolder, plan: Plan, images: Images, pool: Pool | None, checkpoint_seconds: float) -> None:
     run.create()
     with run.lock():
         run.begin()
         config = run.config
         lists = BENCHMARKS[config.dataset]().lists(images.train_labels, config.profile, config.split)
-        training = prepare(config, torch.from_numpy(images.train[lists.pretrain]), plan.device)
+        labels = images.train_labels[lists.pretrain]
+        training = prepare(
+            config,
+            torch.from_numpy(images.train[lists.pretrain]),
+            plan.device,
+            pool=None if pool is None else pool.images,
+            labels=torch.from_numpy(labels),
+        )
         if run.trained():
             run.load_weights(training.method)
         else:
-            _train(run, training, checkpoint_seconds)
+            _train(run, training, labels, checkpoint_seconds)
         missing = run.missing(plan.probes)
         if missing:
             features, seconds = _extract(training, images, lists)
             for probe in missing:
-                run.add(_record(run, training, images, lists, features, probe, seconds))
+                run.add(_record(run, training, images, lists, pool, features, probe, seconds))
         run.finish()
 
 
-def _train(run: RunFolder, training: Training, checkpoint_seconds: float) -> None:
+def _train(run: RunFolder, training: Training, labels: Indices, checkpoint_seconds: float) -> None:
     reset_peak_memory(training.device)
     with training_bar(training) as bar, stop_requests() as stop:
-        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop)
+        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, _analysis(labels))
     device = training.device
     facts = TrainingFacts(progress.seconds, progress.images, peak_memory_mb(device), device_name(device))
     run.save_trained(training.method, facts)
+
+
+def _analysis(labels: Indices) -> Callable[[Training], dict[str, Any]]:
+    """What is written into the log at the end of each epoch: whether the method finds the tail. The method never sees it."""
+    counts = np.bincount(labels)
+
+    def analyse(training: Training) -> dict[str, Any]:
+        state = {name: values.cpu().numpy() for name, values in training.method.sample_state().items()}
+        scores = training.tail_scores.all().cpu().numpy()
+        return {"tail": tail_detection(scores, labels, counts), **describe_state(state, labels, counts)}
+
+    return analyse
 
 
 def _extract(training: Training, images: Images, lists: IndexLists) -> tuple[FeatureSet, float]:
@@ -99,7 +132,14 @@ def _extract(training: Training, images: Images, lists: IndexLists) -> tuple[Fea
 
 
 def _record(
-    run: RunFolder, training: Training, images: Images, lists: IndexLists, features: FeatureSet, probe: str, seconds: float
+    run: RunFolder,
+    training: Training,
+    images: Images,
+    lists: IndexLists,
+    pool: Pool | None,
+    features: FeatureSet,
+    probe: str,
+    seconds: float,
 ) -> Record:
     """Runs one probe and writes down what it found."""
     config, recipe, facts = run.config, run.config.recipe, run.training_facts()
@@ -108,6 +148,7 @@ def _record(
     probe_seconds = seconds + time.monotonic() - started
     accuracy = class_accuracies(result.predicted, images.test_labels, features.classes)
     counts = np.bincount(images.train_labels[lists.pretrain], minlength=features.classes)
+    tail = run.last_epoch().get("tail", {})
     return Record(
         run_id=config.run_id,
         method=config.method,
@@ -127,6 +168,11 @@ def _record(
         protocol=PROBES[probe].protocol,
         chosen=result.chosen,
         val_accuracy=result.val_accuracy,
+        val_class_accuracy=(
+            class_accuracies(result.val_predicted, images.train_labels[lists.val], features.classes)
+            if result.val_predicted is not None
+            else None
+        ),
         class_accuracy=accuracy,
         class_counts=counts.tolist(),
         **asdict(break_down(accuracy, counts)),
@@ -136,6 +182,9 @@ def _record(
         n_val=result.n_val,
         n_test=len(images.test_labels),
         pretrain_sha256=fingerprint(lists.pretrain),
+        pool=pool.about if pool else None,
+        tail_auroc=tail.get("auroc"),
+        tail_spearman=tail.get("spearman"),
         train_seconds=round(facts.seconds, 2),
         probe_seconds=round(probe_seconds, 2),
         images_per_second=round(facts.images / facts.seconds, 1) if facts.images else None,

@@ -1,7 +1,7 @@
 """From a request to the runs it means, each resolved and checked before anything starts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 
-import backbones
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BENCHMARKS, data_folder
+from data.pools import best_pool, check_pool
 from eval.probes import PROBES
 from grid.request import Request
 from grid.store import RunFolder, State, folder_of
 from methods import METHODS
-from training.config import resolve
+from training.config import RunConfig, resolve
 from training.device import choose_device, choose_precision
+from training.loop import build_method
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def make_plan(request: Request) -> Plan:
     device = choose_device(request.device)
     preset, why = choose_preset(request.preset, device)
     precision = choose_precision(request.precision, preset, device)
-    methods = METHODS.select(request.methods)
+    data_root = data_folder(request.data_root)
+    methods = METHODS.select(request.methods, everything=[name for name, method in METHODS if method.suite])
     datasets = BENCHMARKS.select(request.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
     recipe_changes, hparam_changes = _parse_sets(request.set, methods)
     for option, value in (("backbone", request.backbone), ("epochs", request.epochs), ("batch_size", request.batch_size)):
@@ -58,18 +60,18 @@ def make_plan(request: Request) -> Plan:
             preset=preset,
             precision=precision,
             recipe_changes=recipe_changes,
-            hparam_changes=hparam_changes.get(method, {}),
+            hparam_changes={**hparam_changes.get(method, {}), **_pool(method, hparam_changes.get(method, {}), data_root)},
         )
         for dataset, split, seed, method in product(
             datasets, dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
         )
     ]
-    for dataset, recipe in {(config.dataset, config.recipe) for config in configs}:
-        _check_backbone(recipe.backbone, BENCHMARKS[dataset].image_size, recipe.sizes)
+    for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
+        _check_network(config)
     runs = [folder_of(request.out, config) for config in configs]
     for run in runs:
         run.check()
-    return Plan(runs, PROBES.select(request.probes), preset, why, device, data_folder(request.data_root))
+    return Plan(runs, PROBES.select(request.probes), preset, why, device, data_root)
 
 
 def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
@@ -101,13 +103,25 @@ def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, 
     return recipe, hparams
 
 
-def _check_backbone(name: str, image_size: int, view_sizes: Sequence[int]) -> None:
-    """Builds and runs the network without memory or computation, so that one that does not fit is refused beforehand."""
-    size = image_size
+def _pool(method: str, changes: Mapping[str, Any], data_root: Path) -> dict[str, str]:
+    """The pool that a method which draws on one will use, so that configuration, records and tables name it."""
+    if "pool" not in {field.name for field in fields(METHODS[method].Hparams)}:
+        return {}
+    asked = changes.get("pool", "auto")
+    if asked == "auto":
+        return {"pool": best_pool(data_root)}
+    check_pool(asked)
+    return {"pool": asked}
+
+
+def _check_network(config: RunConfig) -> None:
+    """Builds and runs the method without memory or computation, so that a network that does not fit is refused beforehand."""
+    name = config.recipe.backbone
+    image_size = size = BENCHMARKS[config.dataset].image_size
     try:
         with torch.device("meta"), torch.no_grad():
-            network = backbones.create(name, image_size).eval()
-            for size in {image_size, *view_sizes}:
+            network = build_method(config, config.recipe.batch_size).backbone.eval()
+            for size in {image_size, *config.recipe.sizes}:
                 network(torch.zeros(2, 3, size, size))
     except UserError:
         raise

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from training.loop import StepReport, Training
-from training.schedule import work
 
 QUIET_SECONDS = 30  # between lines where the output is a file, not a terminal
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"
@@ -22,19 +21,18 @@ def training_bar(training: Training) -> Iterator[Callable[[StepReport], None]]:
     The bar counts pixels, not images: with growing views a late image costs several early ones, and the time left is
     right only in units of work.
     """
-    epochs, sizes, images = training.config.recipe.epochs, training.config.recipe.sizes, len(training.loader.images)
-    with _bar(images * work(0, epochs, epochs, sizes), training.config.label) as bar:
+    with _bar(training.work_before(training.epochs), training.config.label) as bar:
         shown, seen = time.monotonic(), 0
 
         def report(step: StepReport) -> None:
             nonlocal shown, seen
             if bar.n == 0:  # a resumed run begins where it was
-                bar.initial = bar.n = bar.last_print_n = images * work(0, step.epoch, epochs, sizes)
+                bar.initial = bar.n = bar.last_print_n = training.work_before(step.epoch)
             seen += step.images
             elapsed = time.monotonic() - shown
             if elapsed >= bar.mininterval:
                 speed = f"{seen / elapsed:.0f} images/s"
-                bar.set_postfix_str(f"epoch {step.epoch + 1}/{epochs}, loss {step.loss():.3f}, {speed}", refresh=False)
+                bar.set_postfix_str(f"epoch {step.epoch + 1}/{training.epochs}, loss {step.loss():.3f}, {speed}", refresh=False)
                 shown, seen = time.monotonic(), 0
             bar.update(step.pixels)
 

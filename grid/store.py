@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
@@ -126,6 +126,11 @@ class RunFolder:
     def training_facts(self) -> TrainingFacts:
         """What training cost."""
         return TrainingFacts(**json.loads(self.facts.read_text()))
+
+    def last_epoch(self) -> dict[str, Any]:
+        """The log's last line; empty where nothing was trained."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return json.loads(lines[-1]) if lines else {}
 
     def load_weights(self, method: nn.Module) -> None:
         """Restores the trained method, strictly. Raises UserError if the file is damaged or of another network."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from core.registry import Registry
+from data.corpus import Corpus
 from data.loader import Batch
 from data.views import CONTRASTIVE, Role
 
@@ -26,23 +27,24 @@ class Output:
     """What a method returns for one batch."""
 
     loss: Tensor  # scalar to minimise
-    scores: Tensor  # (B,) detached per-sample losses, of the images in `Batch.index`
+    scores: Tensor  # (B,) detached tail scores of the images in `Batch.index`: higher means more like the tail
 
 
 class Method(nn.Module, ABC):
-    """One SSL method: hyper-parameters, views, modules, a loss, and at most three hooks.
+    """One SSL method: hyper-parameters, views, modules, a loss, and hooks.
 
     A method never builds an optimiser, a loader or a probe, and never sees a label. What it remembers about each image lives
     in buffers indexed by `batch.index`, so that it is checkpointed and moved to the device with everything else.
     """
 
-    name: ClassVar[str]  # set by `register`, as are the next three
+    name: ClassVar[str]  # set by `register`, as are the next four
     title: ClassVar[str]
     paper: ClassVar[str]
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
+    suite: ClassVar[bool]
 
     Hparams: ClassVar[type]  # frozen dataclass whose fields are made by `core.settings.setting`
-    views: ClassVar[tuple[Role, ...]] = (CONTRASTIVE, CONTRASTIVE)
+    views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may set others, where hyper-parameters decide
     decay_norm_and_bias: ClassVar[bool] = True  # whether weight decay reaches norms and biases, as in the SDCLR reference
 
     def __init__(self, hparams: Any, backbone: nn.Module, width: int, scale: RunScale):
@@ -59,10 +61,13 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> Output:
-        """Scalar loss of one batch, and per-sample losses."""
+        """Scalar loss of one batch, and the tail score of each of its images."""
 
-    def on_epoch_start(self, epoch: int) -> None:
-        """Hook before the first step of epoch `epoch` (from 0); not called again when a run resumes inside it."""
+    def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
+        """Hook before the first step of epoch `epoch` (from 0); not called again when a run resumes inside it.
+
+        Called in eval mode, without gradients.
+        """
 
     def after_step(self, step: int) -> None:
         """Hook after the optimiser step number `step` of the run (from 0)."""
@@ -71,12 +76,34 @@ class Method(nn.Module, ABC):
         """Hook before the views are made: (B,) strengths in [0, 1] of the images `index`, or None. Draws nothing at random."""
         return None
 
+    def extra_images(self, epoch: int) -> int:
+        """Hook: how many images of the pool epoch `epoch` trains on beside the set; known before the run begins."""
+        return 0
+
+    def extra_selection(self) -> Tensor | None:
+        """Hook: positions in the pool (K,) of those images, from a buffer, or None where there are none."""
+        return None
+
+    def sample_state(self) -> Mapping[str, Tensor]:
+        """Hook: (N,) values of all images that are worth comparing with the true classes, for analysis; see `eval/tail.py`."""
+        return {}
+
+    @property
+    def wants_labels(self) -> bool:
+        """Whether the corpus shows the true labels: only for an ablation that says so in its hyper-parameters."""
+        return False
+
 
 METHODS: Registry[type[Method]] = Registry("method", package="methods")
 
 
 def register(
-    name: str, *, title: str, paper: str, recipes: Mapping[str, Mapping[str, Any]] | None = None
+    name: str,
+    *,
+    title: str,
+    paper: str,
+    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    suite: bool = True,
 ) -> Callable[[type[Method]], type[Method]]:
     """Class decorator that enters a Method.
 
@@ -85,5 +112,6 @@ def register(
         title: how tables print it.
         paper: authors, venue and arXiv number.
         recipes: hyper-parameters that differ from the defaults, by name of a benchmark or of a preset (which comes later).
+        suite: whether `--methods all` means it; variants and combinations are asked for by name.
     """
-    return METHODS.register(name, title=title, paper=paper, recipes=recipes or {})
+    return METHODS.register(name, title=title, paper=paper, recipes=recipes or {}, suite=suite)

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def nt_xent(z1: Tensor, z2: Tensor, tau: float) -> Tensor:
+def nt_xent(z1: Tensor, z2: Tensor, tau: float | Tensor) -> Tensor:
     """Normalised temperature-scaled cross entropy of two views, per image.
 
     Each of the 2B embeddings is an anchor; its positive is the other view of its image, and all 2B - 1 others (the positive
@@ -14,17 +14,28 @@ def nt_xent(z1: Tensor, z2: Tensor, tau: float) -> Tensor:
     Args:
         z1: (B, d) embeddings of the first views, not yet normalised.
         z2: (B, d) of the second views, in the same order.
-        tau: temperature, above 0.
+        tau: temperature, above 0: one number, or (B,) that of each anchor's image, for its positive and its negatives.
 
     Returns:
         (B,) losses, each the mean over the image's two anchors; their mean is the batch's loss.
     """
+    B = len(z1)
+    _, log_p = log_probabilities(z1, z2, tau)
+    anchor = torch.arange(2 * B, device=z1.device)
+    return -log_p[anchor, anchor.roll(B)].view(2, B).mean(dim=0)
+
+
+def log_probabilities(z1: Tensor, z2: Tensor, tau: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled similarities of all 2B views, and their log-softmax over all others; arguments as in `nt_xent`.
+
+    Returns:
+        (2B, 2B) cosines over `tau`, and (2B, 2B) log probabilities of a row's anchor; -inf on both diagonals.
+    """
     with torch.autocast(z1.device.type, enabled=False):
-        B = len(z1)
         z = F.normalize(torch.cat([z1, z2]).to(_at_least_float32(z1)), dim=1)
-        similarity = (z @ z.T / tau).fill_diagonal_(-torch.inf)
-        positive = torch.arange(2 * B, device=z.device).roll(B)
-        return F.cross_entropy(similarity, positive, reduction="none").view(2, B).mean(dim=0)
+        rows = tau.repeat(2)[:, None] if isinstance(tau, Tensor) else tau
+        similarity = (z @ z.T / rows).fill_diagonal_(-torch.inf)
+        return similarity, similarity.log_softmax(dim=1)
 
 
 def byol_regression(p: Tensor, z: Tensor) -> Tensor:

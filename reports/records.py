@@ -11,7 +11,7 @@ from core.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 RESULTS = "results.jsonl"
 
 
@@ -37,6 +37,7 @@ class Record:
     protocol: str  # the probe in one line
     chosen: str  # what the probe chose on validation
     val_accuracy: float | None
+    val_class_accuracy: list[float] | None  # on the validation images, by class, for choices between runs
     class_accuracy: list[float]  # on the test images, by class
     class_counts: list[int]  # images per class in the pretraining set
     mean: float
@@ -52,6 +53,9 @@ class Record:
     n_val: int
     n_test: int
     pretrain_sha256: str  # of the index list
+    pool: str | None  # images from elsewhere that the method drew on, with their number and hash
+    tail_auroc: float | None  # of the last tail scores against "the class is in the few group"
+    tail_spearman: float | None  # rank correlation of the last tail scores with the rarity of the class
     train_seconds: float
     probe_seconds: float
     images_per_second: float | None  # source images of training; None where nothing was trained

@@ -162,7 +162,8 @@ def records_csv(records: Iterable[Record]) -> str:
     rows = []
     for record in ordered:
         row = asdict(record)
-        row["class_accuracy"] = " ".join(f"{value:.2f}" for value in record.class_accuracy)
+        for field in ("class_accuracy", "val_class_accuracy"):
+            row[field] = " ".join(f"{value:.2f}" for value in row[field] or [])
         for field in ("class_counts", "group_sizes"):
             row[field] = " ".join(map(str, row[field]))
         for field in ("hparams", "recipe", "versions"):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,8 @@ from safetensors.torch import load_file
 import bench
 from core.errors import UserError
 from data.digitslt import DigitsLT
+from grid.plan import make_plan
+from grid.request import Request
 from methods import METHODS
 from tests.conftest import ROOT
 from training.loop import Diverged
@@ -56,11 +59,11 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
             ".lock", "config.json", "log.jsonl", "weights.safetensors", "training.json", "results.jsonl", "done",
         }  # fmt: skip
         records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-        assert {record["probe"] for record in records} == {"knn", "sdclr-cached", "sdclr-cached-1pct"}
+        assert {record["probe"] for record in records} == {"knn", "ridge", "sdclr-cached", "sdclr-cached-1pct"}
         assert all(record["preset"] == "smoke" and record["run_id"] == folder.name[-12:] for record in records)
         assert all(len(record["class_accuracy"]) == 10 for record in records)
     tables = {file.name: file.read_text() for file in (out / "tables").iterdir()}
-    assert len([name for name in tables if name.endswith(".tex")]) == 3
+    assert len([name for name in tables if name.endswith(".tex")]) == 4
 
     before = {file: file.stat().st_mtime_ns for folder in folders for file in folder.iterdir()}
     assert bench.main([*asked, "--checkpoint-seconds", "5"]) == 0
@@ -85,6 +88,7 @@ def test_a_finished_run_takes_another_probe_without_training(tmp_path, monkeypat
         "knn",
         "sdclr-cached",
         "sdclr-cached-1pct",
+        "ridge",
     ]
 
 
@@ -95,6 +99,46 @@ def test_zero_epochs_probe_the_untrained_network(tmp_path, capsys):
     (results,) = tmp_path.glob("*/results.jsonl")
     record = json.loads(results.read_text())
     assert (record["epochs"], record["images_per_second"]) == (0, None)
+
+
+@pytest.fixture
+def pool(photographs, tmp_path):
+    """The setting that makes COLT draw on real photographs without a download."""
+    path = tmp_path / "pool.npy"
+    np.save(path, photographs.permute(0, 2, 3, 1).numpy())
+    return f"colt.pool=folder:{path}"
+
+
+def test_a_pool_is_named_in_configuration_records_and_tables(pool, tmp_path, capsys):
+    out = tmp_path / "runs"
+    assert bench.main([*SMALL, "--methods", "colt", "--set", pool, "--out", str(out), "--probes", "knn"]) == 0
+    name = pool.removeprefix("colt.pool=")
+    assert f"COLT (pool={name})" in capsys.readouterr().out
+    (folder,) = out.glob("digitslt-*")
+    assert json.loads((folder / "config.json").read_text())["hparams"]["pool"] == name
+    record = json.loads((folder / "results.jsonl").read_text())
+    assert record["pool"].startswith(f"{name}, 256 images, sha256 ")
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= line["tail"]["auroc"] <= 1 for line in lines)
+    assert record["tail_auroc"] == lines[-1]["tail"]["auroc"]
+    assert lines[-1]["clusters"]["number"] == 10
+
+
+def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch):
+    pools = []
+    for best in ("emoji", "300k"):
+        monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best: best)
+        request = Request(methods=["colt", "simclr"], datasets=["digitslt"], preset="smoke", data_root=tmp_path)
+        colt, simclr = make_plan(request).runs
+        pools.append(colt.config.hparams["pool"])
+        assert "pool" not in simclr.config.hparams
+    assert pools == ["emoji", "300k"]
+
+
+def test_a_pool_smaller_than_the_budget_is_refused_before_the_first_run(pool, tmp_path, mistake):
+    asked = [*SMALL, "--methods", "simclr", "colt", "--out", tmp_path / "runs", "--set", pool, "colt.budget=300"]
+    assert "colt samples 300 images and its pool has 256; lower colt.budget or take another pool" in mistake(*asked)
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_one_failed_run_does_not_stop_the_grid(tmp_path, monkeypatch, capsys, caplog):
@@ -186,7 +230,9 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path
         (["--backbone", "vgg11_bn"], "backbone 'vgg11_bn' cannot take images of"),
         (["--epochs", "3", "--set", "recipe.warmup_epochs=5"], "leaves nothing of 3 epochs"),
         (["--set", "simclr.temprature=1"], "did you mean 'temperature'?"),
-        (["--set", "simclr.temperature=hot"], "simclr.temperature=hot is not of type float"),
+        (["--methods", "colt", "--set", "colt.pool=emojis"], "no pool is named 'emojis'; did you mean 'emoji'"),
+        (["--methods", "sdclr", "--backbone", "resnet50_gn"], "SDCLR needs a backbone with convolutions and batch norm"),
+        (["--set", "simclr.temperature=hot"], "simclr.temperature=hot is not of the form float|cosine:LOW:HIGH:PERIOD"),
         (["--set", "simclr.temperature"], "is not of the form METHOD.KEY=VALUE"),
         (["--set", "simlcr.temperature=1"], "no method is named 'simlcr'; did you mean 'simclr'?"),
         (["--methods", "simclr", "--set", "byol.momentum=0.5"], "method 'byol' is not among --methods simclr"),
@@ -277,8 +323,9 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, capsys):
 def test_list_and_doctor_tell_everything(capsys, tmp_path):
     assert bench.main(["list"]) == 0
     listed = capsys.readouterr().out
-    assert "simclr.temperature (float, default 0.2): softmax temperature tau" in listed
-    for part in ("arXiv:2006.07733", "cifar10lt", "slim-resnet8", "sdclr-cached", "paper: the field's protocol"):
+    assert "simclr.temperature (float|cosine:LOW:HIGH:PERIOD, default 0.2): softmax temperature tau" in listed
+    assert "bcl-d: BCL-D. Zhou et al., ICML 2022, arXiv:2205.12693 (not in `all`)" in listed
+    for part in ("arXiv:2006.07733", "cifar10lt", "emoji", "slim-resnet8", "sdclr-cached", "paper: the field's protocol"):
         assert part in listed
     assert bench.main(["doctor", "--data-root", str(tmp_path)]) == 0
     told = capsys.readouterr().out

@@ -28,11 +28,11 @@ class Progress:
     epoch_images: int = 0
 
 
-def save_checkpoint(path: Path, run_id: str, method: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Writes a checkpoint atomically. Raises UserError when the disk is full or the folder cannot be written."""
     content = {
         "run_id": run_id,
-        "method": method.state_dict(),
+        "state": state.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
@@ -41,14 +41,14 @@ def save_checkpoint(path: Path, run_id: str, method: nn.Module, optimizer: torch
     write_atomic(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def load_checkpoint(path: Path, run_id: str, method: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restores a method and its optimiser, strictly, and returns where the run was.
+def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restores a run's state and its optimiser, strictly, and returns where the run was.
 
     Raises:
         UserError: the file is damaged, or belongs to another configuration.
     """
     content = read_checkpoint(path, run_id)
-    method.load_state_dict(content["method"], strict=True)
+    state.load_state_dict(content["state"], strict=True)
     optimizer.load_state_dict(content["optimizer"])
     return Progress(**content["progress"])
 

@@ -4,19 +4,26 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 import backbones
+from core.errors import UserError
 from core.files import write_text
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS
+from data.corpus import Corpus
 from data.loader import Batch, Loader, steps_per_epoch
 from data.torch_views import TorchViews
 from methods import METHODS, Method, RunScale
+from methods.memory import SampleMemory
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.config import RunConfig
 from training.optimizer import build_optimizer, set_learning_rate
@@ -47,32 +54,78 @@ class Training:
     method: Method
     optimizer: torch.optim.Optimizer
     loader: Loader
+    corpus: Corpus
+    tail_scores: SampleMemory  # each image's last tail score, as the method reported it
     device: torch.device
 
     @property
-    def steps(self) -> int:
-        """Optimiser steps of the whole run."""
-        return self.config.recipe.epochs * self.loader.steps
+    def state(self) -> nn.Module:
+        """All that a checkpoint holds of the run beside its optimiser."""
+        return nn.ModuleDict({"method": self.method, "tail_scores": self.tail_scores})
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.config.recipe.epochs
+
+    def images(self, epoch: int) -> int:
+        """Source images that an epoch trains on."""
+        return len(self.corpus.images) + self.method.extra_images(epoch)
+
+    def steps(self, epoch: int) -> int:
+        """Optimiser steps of an epoch."""
+        return self.loader.steps(self.method.extra_images(epoch))
+
+    @cached_property
+    def steps_before(self) -> list[int]:
+        """Optimiser steps of the run before each epoch; the last entry, for the epoch after the last, is that of the run."""
+        return [0, *accumulate(self.steps(epoch) for epoch in range(self.epochs))]
 
     def size(self, epoch: int) -> int:
         """Side of the views in an epoch, in px."""
-        return view_size(epoch, self.config.recipe.epochs, self.config.recipe.sizes)
+        return view_size(epoch, self.epochs, self.config.recipe.sizes)
+
+    def work_before(self, epoch: int) -> int:
+        """Work of the run before an epoch, in pixels of one view of every image: what a run's time goes with."""
+        return sum(self.images(earlier) * self.size(earlier) ** 2 for earlier in range(epoch))
 
 
-def prepare(config: RunConfig, images: Tensor, device: torch.device) -> Training:
+def prepare(
+    config: RunConfig,
+    images: Tensor,
+    device: torch.device,
+    *,
+    pool: NDArray[np.uint8] | None = None,
+    labels: Tensor | None = None,
+) -> Training:
     """Builds the method, its optimiser and its loader at their initial state.
 
     Args:
         config: the run.
         images: (N, 3, H, W) uint8, the pretraining set in the order of its index list.
         device: where to train.
+        pool: (M, 3, H, W) images that the method may draw on.
+        labels: (N,) true classes; the method gets them only if it is an ablation that wants them.
     """
     images = images.to(device)
     method = build_method(config, len(images)).to(device).to(memory_format=torch.channels_last)
     base = BENCHMARKS[config.dataset].view
     executor = {"torch": TorchViews}[config.executor](tuple(role.on(base) for role in method.views))
     loader = Loader(images, executor, config.recipe.batch_size, config.seed)
-    return Training(config, method, build_optimizer(method, config.recipe), loader, device)
+    shown = labels.to(device) if labels is not None and method.wants_labels else None
+    corpus = Corpus(images, base, pool, config.precision == "bf16", shown)
+    scores = SampleMemory(len(images)).to(device)
+    return Training(config, method, build_optimizer(method, config.recipe), loader, corpus, scores, device)
+
+
+def check_pool_size(config: RunConfig, available: int) -> None:
+    """Raises UserError where the run would draw more images from its pool than are available."""
+    with torch.device("meta"):
+        method = build_method(config, config.recipe.batch_size)
+    drawn = max((method.extra_images(epoch) for epoch in range(config.recipe.epochs)), default=0)
+    if drawn > available:
+        name = config.method
+        raise UserError(f"{name} samples {drawn} images and its pool has {available}; lower {name}.budget or take another pool")
 
 
 def build_method(config: RunConfig, samples: int) -> Method:
@@ -100,6 +153,7 @@ def train(
     report: Callable[[StepReport], None],
     checkpoint_seconds: float,
     stop: Callable[[], bool] = lambda: False,
+    analyse: Callable[[Training], dict] = lambda training: {},
 ) -> Progress:
     """Trains a run to its end, from its checkpoint where there is one.
 
@@ -110,20 +164,20 @@ def train(
         report: called after every step.
         checkpoint_seconds: a checkpoint is saved when this much time has passed since the last, and at the end.
         stop: asked after every step; when it says so, a checkpoint is saved and the run left.
+        analyse: called at the end of each epoch; what it returns goes into that epoch's line of the log.
 
     Raises:
         KeyboardInterrupt: it was stopped.
         Diverged: loss or gradient not finite; the last checkpoint is from before it.
         UserError: the checkpoint is damaged or foreign, or cannot be written.
     """
-    config, method, optimizer = training.config, training.method, training.optimizer
+    config, optimizer, state = training.config, training.optimizer, training.state
     progress = Progress()
     if checkpoint.exists():
-        progress = load_checkpoint(checkpoint, config.run_id, method, optimizer)
+        progress = load_checkpoint(checkpoint, config.run_id, state, optimizer)
     lines = log.read_text().splitlines()[: progress.epoch] if log.exists() else []
     write_text(log, "".join(line + "\n" for line in lines))
 
-    method.train()
     watch = _Watch(training.device)
     started = saved = time.monotonic()
     earlier = progress.seconds
@@ -132,17 +186,18 @@ def train(
         nonlocal saved
         watch.check(progress)
         progress.seconds = earlier + time.monotonic() - started
-        save_checkpoint(checkpoint, config.run_id, method, optimizer, progress)
+        save_checkpoint(checkpoint, config.run_id, state, optimizer, progress)
         saved = time.monotonic()
 
-    while progress.epoch < config.recipe.epochs:
+    while progress.epoch < training.epochs:
         epoch_started, epoch = time.monotonic(), progress.epoch
         if progress.step == 0:
-            torch.manual_seed(seed_of(config.seed, "epoch", epoch))  # for hooks that draw random numbers
-            method.on_epoch_start(epoch)
+            start_epoch(training, epoch)
+        training.method.train()
+        first, steps = training.steps_before[epoch], training.steps(epoch)
         size, seen = training.size(epoch), 0
         for batch in batches(training, epoch, progress.step):
-            loss, gradient = step(training, batch, epoch * training.loader.steps + progress.step)
+            loss, gradient = step(training, batch, first + progress.step)
             images = len(batch.index)
             watch.add(loss, gradient, images)
             progress.step += 1
@@ -152,7 +207,7 @@ def train(
                 watch.check(progress)
             report(StepReport(epoch, images, images * size * size, lambda: watch.mean_loss(progress)))
             stopping = stop()
-            if stopping or (time.monotonic() - saved >= checkpoint_seconds and progress.step < training.loader.steps):
+            if stopping or (time.monotonic() - saved >= checkpoint_seconds and progress.step < steps):
                 save()
             if stopping:
                 raise KeyboardInterrupt
@@ -163,13 +218,22 @@ def train(
             "lr": optimizer.param_groups[0]["lr"],
             "view_px": size,
             "images_per_second": round(seen / (time.monotonic() - epoch_started), 1),
+            **analyse(training),
         }
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")
         progress.epoch, progress.step, progress.epoch_loss, progress.epoch_images = epoch + 1, 0, 0.0, 0
-        if progress.epoch == config.recipe.epochs or time.monotonic() - saved >= checkpoint_seconds:
+        if progress.epoch == training.epochs or time.monotonic() - saved >= checkpoint_seconds:
             save()
     return progress
+
+
+def start_epoch(training: Training, epoch: int) -> None:
+    """Lets the method look at its images before epoch `epoch`: in eval mode, so that looking changes no statistics."""
+    torch.manual_seed(seed_of(training.config.seed, "epoch", epoch))  # for hooks that draw random numbers
+    training.method.eval()
+    with torch.no_grad():
+        training.method.on_epoch_start(epoch, training.corpus)
 
 
 def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]:
@@ -177,23 +241,28 @@ def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]
     config, method, optimizer, recipe = training.config, training.method, training.optimizer, training.config.recipe
     # networks that draw random numbers themselves (dropout, stochastic depth) draw the same ones when resumed
     torch.manual_seed(seed_of(config.seed, "network", number))
-    warmup = round(recipe.warmup_epochs * training.loader.steps)
-    set_learning_rate(optimizer, learning_rate(number + 1, training.steps, warmup, recipe.lr, recipe.final_lr))
+    warmup, steps = round(recipe.warmup_epochs * training.loader.steps()), training.steps_before[-1]
+    set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr))
     with autocast(training.device, config.precision):
-        loss = method.loss(batch).loss
+        output = method.loss(batch)
+    loss = output.loss
     optimizer.zero_grad()
     loss.backward()
     gradient = torch.nn.utils.get_total_norm([p.grad for p in method.parameters() if p.grad is not None])
     optimizer.step()
     method.after_step(number)
+    training.tail_scores.update(batch.index, output.scores)
     return loss.detach(), gradient
 
 
 def batches(training: Training, epoch: int, start: int = 0) -> Iterator[Batch]:
     """The batches of an epoch from step `start` on, in the memory format that convolutions like."""
-    for batch in training.loader.epoch(epoch, training.size(epoch), start, training.method.view_strength):
+    method = training.method
+    selected = method.extra_selection()
+    extra = training.corpus.take(selected) if selected is not None and method.extra_images(epoch) else None
+    for batch in training.loader.epoch(epoch, training.size(epoch), start, method.view_strength, extra):
         views = tuple(view.contiguous(memory_format=torch.channels_last) for view in batch.views)
-        yield Batch(views, batch.index)
+        yield replace(batch, views=views)
 
 
 class _Watch:

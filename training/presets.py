@@ -47,5 +47,5 @@ def _growing(recipe: Recipe) -> tuple[int, ...]:
 PRESETS = {
     "paper": Preset("the field's protocol: the benchmark's own recipe; for a GPU", _paper),
     "cpu": Preset("the same pipeline at a scale for two cores: slim ResNet, AdamW, growing views; about 5 minutes a run", _cpu),
-    "smoke": Preset("every method in about three minutes together: a first look, not a result", _smoke),
+    "smoke": Preset("every method in about two minutes together: a first look, not a result", _smoke),
 }

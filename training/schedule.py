@@ -26,8 +26,3 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, final: float)
 def view_size(epoch: int, epochs: int, sizes: Sequence[int]) -> int:
     """Side of the views in epoch `epoch` (from 0): each size serves an equal share of the epochs, in order."""
     return sizes[epoch * len(sizes) // epochs]
-
-
-def work(start: int, stop: int, epochs: int, sizes: Sequence[int]) -> int:
-    """Work of the epochs from `start` to before `stop`, in pixels of a view of each image: what a run's time goes with."""
-    return sum(view_size(epoch, epochs, sizes) ** 2 for epoch in range(start, stop))

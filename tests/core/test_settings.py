@@ -7,6 +7,25 @@ from core.errors import UserError
 from core.settings import describe, setting, with_changes
 
 
+class Metres(str):
+    """Text that is checked when it is made."""
+
+    form = "NUMBERm"
+
+    def __new__(cls, text: str) -> "Metres":
+        float(text.removesuffix("m"))
+        if not text.endswith("m"):
+            raise ValueError(text)
+        return super().__new__(cls, text)
+
+
+@dataclass(frozen=True)
+class Distances:
+    length: Metres = setting(Metres("3m"), "a length")
+    either: float | Metres = setting(1.0, "a number or a length", low=0.5)
+    name: str = setting("a", "any text", low=1)
+
+
 @dataclass(frozen=True)
 class Example:
     rate: float = setting(0.5, "a rate", low=0, high=1)
@@ -48,3 +67,32 @@ def test_describe_tells_type_default_and_meaning():
         ("sizes", "int,...", (1,)),
     ]
     assert described[0].meaning == "a rate"
+
+
+def test_text_becomes_the_first_type_of_a_union_that_takes_it():
+    changed = with_changes(Distances(), {"length": "7m", "either": "2", "name": "b"}, "x")
+    assert (changed.length, changed.either, changed.name) == ("7m", 2.0, "b")
+    assert (type(changed.length), type(changed.either)) == (Metres, float)
+    assert type(with_changes(Distances(), {"either": "2m"}, "x").either) is Metres
+    assert type(with_changes(Distances(), {"either": Metres("2m")}, "x").either) is Metres
+    assert with_changes(Distances(), {"either": 2.5}, "x").either == 2.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": "7"}, "x.length=7 is not of type NUMBERm; its default shows the form: see `list`"),
+        ({"length": "am"}, "x.length=am is not of type NUMBERm; its default shows the form: see `list`"),
+        ({"either": "far"}, "x.either=far is not of the form float|NUMBERm"),
+        ({"either": "0.1"}, "x.either=0.1 is out of range; it must be at least 0.5"),
+        ({"either": "nan"}, "x.either=nan is out of range; it must be at least 0.5"),
+    ],
+)
+def test_wrong_text_for_a_form_or_a_union_is_told_in_one_line(changes, message):
+    with pytest.raises(UserError) as told:
+        with_changes(Distances(), changes, "x")
+    assert str(told.value) == message
+
+
+def test_describe_tells_the_form_of_text():
+    assert [s.type for s in describe(Distances)] == ["NUMBERm", "float|NUMBERm", "str"]

@@ -53,3 +53,34 @@ def test_strengths_of_the_batch_reach_the_executor():
     batches = list(loader.epoch(0, size=2, strength=lambda index: index / 20))
     for batch, (_, _, strength) in zip(batches, loader.executor.calls, strict=True):
         assert torch.equal(strength, batch.index / 20)
+
+
+def test_further_images_are_mixed_in_and_have_no_place_in_the_set():
+    extra = _images(40)[30:]  # grey levels 30 to 39 tell them from the set's 0 to 24
+    loader = Loader(_images(25), Echo(), batch_size=8, seed=0)
+    batches = list(loader.epoch(2, size=2, strength=lambda index: (index >= 0).float(), extra=extra))
+    assert [len(batch.index) for batch in batches] == [8, 8, 8, 8, 3]
+    assert loader.steps(10) == steps_per_epoch(35, 8) == len(batches)
+    assert loader.steps() == 3
+    index, grey = (torch.cat(parts) for parts in zip(*((b.index, b.views[0][:, 0, 0, 0]) for b in batches), strict=True))
+    assert (index == -1).sum() == 10
+    assert sorted(grey.tolist()) == [*range(25), *range(30, 40)]
+    assert torch.equal(index, torch.where(grey < 30, grey, -1).long())
+    assert len({(batch.index < 0).sum().item() for batch in batches}) > 1  # shuffled, not dealt out
+    assert all(batch.epoch == 2 for batch in batches)
+    for batch, (_, _, strength) in zip(batches, loader.executor.calls, strict=True):
+        assert torch.equal(strength, (batch.index >= 0).float())  # strengths are asked for with the -1 too
+
+
+def test_an_epoch_with_further_images_can_be_entered_in_the_middle():
+    whole, rest = Loader(_images(25), Echo(), 8, seed=3), Loader(_images(25), Echo(), 8, seed=3)
+    full = list(whole.epoch(1, size=2, extra=_images(40)[30:]))
+    late = list(rest.epoch(1, size=2, start=3, extra=_images(40)[30:]))
+    assert [batch.index.tolist() for batch in late] == [batch.index.tolist() for batch in full[3:]]
+    assert all(torch.equal(a.views[0], b.views[0]) for a, b in zip(late, full[3:], strict=True))
+    assert rest.executor.calls == whole.executor.calls[3:]
+
+
+def test_a_single_image_left_over_by_further_ones_joins_the_step_before():
+    batches = list(Loader(_images(12), Echo(), 8, seed=0).epoch(0, size=2, extra=_images(5)))
+    assert [len(batch.index) for batch in batches] == [8, 9]

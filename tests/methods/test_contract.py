@@ -15,11 +15,12 @@ from tests.runs import small_config
 from training.config import RunConfig
 from training.loop import batches, prepare, step
 
+SUITE = ("cifar10lt", "cifar100lt", "imagenet100lt", "imagenetlt", "placeslt", "inat18")  # what recipes may name
 every_method = pytest.mark.parametrize("name", METHODS.names())
 
 
 def _training(name: str, images, **recipe):
-    return prepare(small_config(name, **recipe), images, torch.device("cpu"))
+    return prepare(small_config(name, **recipe), images, torch.device("cpu"), pool=images.repeat(4, 1, 1, 1).numpy())
 
 
 @every_method
@@ -63,19 +64,23 @@ def test_saved_and_loaded_it_takes_the_same_next_step(name, photographs):
 
 
 @every_method
-def test_no_label_reaches_pretraining(name, tmp_path, monkeypatch):
+def test_no_label_reaches_pretraining(name, photographs, tmp_path, monkeypatch):
     """A whole run under permuted labels, with the index lists held fixed: the same loss trace and weights to the last bit."""
     benchmark = BENCHMARKS["digitslt"]
     images = benchmark().load(tmp_path)
     lists = benchmark().lists(images.train_labels, "own", 1)
     monkeypatch.setattr(benchmark, "lists", lambda self, labels, profile, split: lists)
     order = np.random.RandomState(0).permutation(len(images.train_labels))
+    pool = tmp_path / "pool.npy"
+    np.save(pool, photographs.permute(0, 2, 3, 1).numpy())
+    draws = "pool" in {field.name for field in dataclasses.fields(METHODS[name].Hparams)}
+    drawn = ["--set", f"{name}.pool=folder:{pool}"] if draws else []
     results = []
     for labels in (images.train_labels, images.train_labels[order]):
         monkeypatch.setattr(benchmark, "load", lambda self, root, y=labels: dataclasses.replace(images, train_labels=y))
         out = tmp_path / str(len(results))
         asked = ["--datasets", "digitslt", "--preset", "smoke", "--methods", name, "--epochs", "2", "--probes", "knn"]
-        assert bench.main([*asked, "--device", "cpu", "--out", str(out)]) == 0
+        assert bench.main([*asked, *drawn, "--device", "cpu", "--out", str(out)]) == 0
         (folder,) = out.glob("digitslt-*")
         losses = [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
         accuracy = json.loads((folder / "results.jsonl").read_text())["mean"]
@@ -89,7 +94,7 @@ def test_no_label_reaches_pretraining(name, tmp_path, monkeypatch):
 @every_method
 def test_declared_recipes_fit_the_hyper_parameters(name):
     for where, changes in METHODS[name].recipes.items():
-        assert where in [*BENCHMARKS.names(), "paper", "cpu", "smoke"]
+        assert where in {*BENCHMARKS.names(), *SUITE, "paper", "cpu", "smoke"}
         assert set(changes) <= {field.name for field in dataclasses.fields(METHODS[name].Hparams)}
 
 

@@ -61,7 +61,7 @@ def test_every_setting_names_another_run():
         ({"recipe_changes": {"batch_size": 20_000}}, "batch size 20000 is larger than cifar10lt's 11165 images"),
         ({"recipe_changes": {"epochs": -1}}, "recipe.epochs=-1 is out of range"),
         ({"hparam_changes": {"temprature": "1"}}, "simclr has no setting 'temprature'; did you mean 'temperature'"),
-        ({"hparam_changes": {"temperature": "warm"}}, "simclr.temperature=warm is not of type float"),
+        ({"hparam_changes": {"temperature": "warm"}}, r"simclr.temperature=warm is not of the form float\|cosine:LOW"),
         ({"dataset": "cifar10-lt"}, "no dataset is named 'cifar10-lt'; did you mean 'cifar10lt'"),
         ({"method": "simsiam"}, "no method is named 'simsiam'"),
     ],

@@ -1,0 +1,69 @@
+"""Does a method find the tail? Its per-image scores and states against the true classes, for analysis only."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
+
+from data.longtail import Indices
+from eval.groups import GROUPS, by_thirds
+
+
+def tail_detection(scores: NDArray[np.floating], labels: Indices, counts: NDArray[np.int64]) -> dict[str, float | None]:
+    """How well tail scores single out the images of rare classes.
+
+    Args:
+        scores: (N,) higher means more like the tail.
+        labels: (N,) true classes.
+        counts: (C,) images per class.
+
+    Returns:
+        `auroc` of the score against "the class is in the few group", and `spearman`, the rank correlation of the score with
+        the rarity of the class (the negated class count): 0.5 and 0 for a score that knows nothing; None for one that is the
+        same everywhere.
+    """
+    if np.ptp(scores) == 0:
+        return {"auroc": None, "spearman": None}
+    few = np.isin(labels, by_thirds(counts)[2])
+    return {
+        "auroc": float(roc_auc_score(few, scores)),
+        "spearman": float(spearmanr(scores, -counts[labels]).statistic),
+    }
+
+
+def describe_state(state: Mapping[str, NDArray], labels: Indices, counts: NDArray[np.int64]) -> dict[str, Any]:
+    """What per-image values of a method have to do with the true classes.
+
+    Args:
+        state: (N,) values by name; `cluster` holds pseudo-labels, all others are quantities.
+        labels: (N,) true classes.
+        counts: (C,) images per class.
+
+    Returns:
+        For `cluster`: number, smallest and largest size and coefficient of variation of the clusters, normalised mutual
+        information with the classes, and rank correlation of an image's cluster size with its class's count. For a quantity:
+        its mean in the true many, medium and few groups.
+    """
+    found: dict[str, Any] = {}
+    if "cluster" in state:
+        clusters = state["cluster"]
+        own = np.bincount(clusters)[clusters]
+        sizes = np.unique_counts(clusters).counts
+        found["clusters"] = {
+            "number": len(sizes),
+            "smallest": int(sizes.min()),
+            "largest": int(sizes.max()),
+            "variation": float(sizes.std() / sizes.mean()),
+            "nmi": float(normalized_mutual_info_score(labels, clusters)),
+            "spearman": float(spearmanr(own, counts[labels]).statistic) if np.ptp(own) else None,
+        }
+    groups = by_thirds(counts)
+    for name, values in state.items():
+        if name != "cluster":
+            found[name] = {
+                group: float(values[np.isin(labels, classes)].mean()) for group, classes in zip(GROUPS, groups, strict=True)
+            }
+    return found

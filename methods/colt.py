@@ -1,0 +1,223 @@
+"""COLT: images from elsewhere, drawn again and again from near the tail, give the tail's part of the sphere more support.
+
+Bai et al., ICLR 2023, arXiv:2306.04934. Reference: JianhongBai/COLT @ 3c4507b. Every `interval` the training images are
+clustered by their embeddings; clusters whose images are seldom confused with close negatives count as tail and get most of
+the budget of out-of-distribution (OOD) images, each the nearest of the pool to a centre. A supervised contrastive term with
+the two labels "ours" and "from elsewhere" keeps the two distributions apart. COLT is a plug-in: here on SimCLR, SDCLR, BCL.
+
+The released code decides where paper and code differ: the distribution term has all other views in its denominator
+(`denominator=cross_domain` has only the pair and the other domain). Departures: warm-up and interval are shares of the run
+(100 and 25 of 2000 epochs), as the ImageNet and Places scripts leave them unset; the whole pool is scored (the reference
+drops its last batch); the top of the sorted probabilities is taken at once and not image by image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from core.settings import setting
+from data.corpus import Corpus
+from data.loader import Batch
+from methods.base import Output, register
+from methods.bcl import BCL
+from methods.clusters import spherical_kmeans
+from methods.contrastive import Contrastive, PlugIn
+from methods.losses import log_probabilities
+from methods.memory import SampleMemory
+from methods.schedules import Duration, due
+from methods.sdclr import SDCLR
+from methods.simclr import SimCLR
+
+RESTARTS = 10  # of k-means
+Denominator = Literal["all", "cross_domain"]
+RECIPES: dict[str, dict[str, Any]] = {
+    **{name: {"alpha": 0.01, "interval": "5%"} for name in ("imagenet100lt", "imagenetlt", "placeslt", "inat18")},
+    "digitslt": {"budget": 100},
+    "cpu": {"budget": 1500, "interval": "10%"},
+    "smoke": {"budget": 100, "warmup": "50%", "interval": "50%"},
+}
+PAPER = "Bai et al., ICLR 2023, arXiv:2306.04934"
+
+
+@dataclass(frozen=True)
+class COLTSettings:
+    """Defaults of the CIFAR-100 command of JianhongBai/COLT."""
+
+    pool: str = setting("auto", "where OOD images come from: see POOLS; auto: the best that is there")
+    budget: int = setting(10_000, "OOD images sampled at a time, at most the pool's", low=1)
+    warmup: Duration = setting(Duration("5%"), "time before the first sampling")
+    interval: Duration = setting(Duration("1.25%"), "time between two samplings, at least an epoch")
+    clusters: int = setting(10, "clusters of the training images", low=1)
+    tau_c: float = setting(1.0, "temperature at which tail clusters share the budget", low=1e-6)
+    k: int = setting(10, "closest negatives whose probabilities are an image's confusion", low=1)
+    beta: float = setting(0.97, "decay of each image's average confusion", 0, 1)
+    alpha: float = setting(0.2, "weight of the distribution term", low=0)
+    denominator: Denominator = setting(
+        "all", "what the distribution term contrasts with: the code's all, the paper's cross_domain"
+    )
+
+
+@register("colt", title="COLT", paper=PAPER, recipes=RECIPES)
+class COLT(PlugIn):
+    """SimCLR with images sampled from a pool near its tail."""
+
+    Host: ClassVar[type[Contrastive]] = SimCLR
+
+    @dataclass(frozen=True)
+    class Hparams(COLTSettings, SimCLR.Hparams):
+        """SimCLR's and COLT's."""
+
+    def extend(self) -> None:
+        h = self.hparams
+        self.memory = SampleMemory(self.scale.samples, h.beta)
+        self.register_buffer("selected", torch.zeros(h.budget, dtype=torch.int64))
+        self.register_buffer("cluster", torch.zeros(self.scale.samples, dtype=torch.int64))
+        self.selected: Tensor
+        self.cluster: Tensor
+
+    def extra_images(self, epoch: int) -> int:
+        return self.hparams.budget if epoch >= round(self.hparams.warmup.epochs(self.scale.epochs)) else 0
+
+    def extra_selection(self) -> Tensor:
+        return self.selected
+
+    def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
+        """Samples the pool anew, where that is due."""
+        self.host.on_epoch_start(epoch, corpus)
+        h = self.hparams
+        if not due(epoch, self.scale.epochs, h.warmup, h.interval):
+            return
+        assert corpus.pool is not None
+        x = F.normalize(torch.cat(list(corpus.embed(self.project, corpus.images))), dim=1)
+        labels, centers = spherical_kmeans(x, min(h.clusters, len(x)), RESTARTS)
+        # of each image in the pool only its likeness to the centres is kept
+        likeness = torch.cat([F.normalize(z, dim=1) @ centers.T for z in corpus.embed(self.project, corpus.pool)])
+        budgets = cluster_budgets(self.memory.all(), labels, len(centers), h.budget, h.tau_c)
+        self.cluster.copy_(labels)
+        self.selected.copy_(nearest_to_centers(likeness, budgets))
+
+    def loss(self, batch: Batch) -> Output:
+        """NT-Xent over all images and, where some are from elsewhere, the distribution term; tail score: minus confusion."""
+        h, tau = self.hparams, self.tau(batch.epoch)
+        terms = colt_terms(*self.embed(batch.views), batch.index < 0, tau, h.k, h.denominator)
+        loss = terms.losses.mean()
+        if self.extra_images(batch.epoch):
+            loss = loss + h.alpha * terms.distribution
+        self.observe(batch.index, terms.losses.detach())
+        self.memory.update(batch.index, terms.confusion)
+        return Output(loss, -self.memory[batch.index])
+
+    def sample_state(self) -> Mapping[str, Tensor]:
+        """The host's, and the clusters of the last sampling."""
+        return {**self.host.sample_state(), "cluster": self.cluster}
+
+
+@register("sdclr+colt", title="SDCLR+COLT", paper=PAPER, recipes=RECIPES, suite=False)
+class SDCLRWithCOLT(COLT):
+    """SDCLR with images sampled from a pool near its tail."""
+
+    Host = SDCLR
+
+    @dataclass(frozen=True)
+    class Hparams(COLTSettings, SDCLR.Hparams):
+        """SDCLR's and COLT's."""
+
+
+@register("bcl+colt", title="BCL+COLT", paper=PAPER, recipes=RECIPES, suite=False)
+class BCLWithCOLT(COLT):
+    """BCL with images sampled from a pool near its tail; those get no stronger views, as nothing is remembered of them."""
+
+    Host = BCL
+
+    @dataclass(frozen=True)
+    class Hparams(COLTSettings, BCL.Hparams):
+        """BCL's and COLT's."""
+
+
+class Terms(NamedTuple):
+    """What COLT computes from one batch."""
+
+    losses: Tensor  # (B,) NT-Xent
+    distribution: Tensor  # scalar: the distribution-level supervised contrastive loss; 0 for a batch without OOD images
+    confusion: Tensor  # (B,) detached, in [0, 1]
+
+
+def colt_terms(z1: Tensor, z2: Tensor, is_ood: Tensor, tau: float, k: int, denominator: Denominator = "all") -> Terms:
+    """NT-Xent, the distribution term and the confusion of each image, from one similarity matrix.
+
+    Confusion is the sum of the `k` largest probabilities of negatives, averaged over the image's two anchors; low for the tail.
+    JianhongBai/COLT, `utils.py`, `nt_xent`.
+
+    Args:
+        z1: (B, d) embeddings of the first views, not yet normalised.
+        z2: (B, d) of the second views.
+        is_ood: (B,) bool.
+        tau: temperature.
+        k: negatives that count.
+        denominator: `all` other views, or only the pair and the views of the other domain.
+    """
+    B = len(z1)
+    similarity, log_p = log_probabilities(z1, z2, tau)
+    anchor = torch.arange(2 * B, device=z1.device)
+    losses = -log_p[anchor, anchor.roll(B)].view(2, B).mean(dim=0)
+
+    domain = is_ood.repeat(2)
+    same = (domain[:, None] == domain).fill_diagonal_(False)
+    if denominator == "cross_domain":
+        other = torch.where(domain[:, None] != domain, similarity, -torch.inf).logsumexp(dim=1, keepdim=True)
+        log_pair = similarity - torch.logaddexp(similarity, other)
+    else:
+        log_pair = log_p
+    attraction = torch.where(same, log_pair, 0.0).sum(dim=1) / same.sum(dim=1)
+    distribution = torch.where(is_ood.any(), -attraction.mean(), 0.0)
+
+    with torch.no_grad():
+        p = log_p.exp().view(2, B, 2 * B).mean(dim=0)
+        row = torch.arange(B, device=z1.device)
+        p[row, row] = p[row, row + B] = 0  # the image's own two views
+        confusion = p.topk(min(k, 2 * B), dim=1).values.sum(dim=1)
+    return Terms(losses, distribution, confusion)
+
+
+def cluster_budgets(confusion: Tensor, labels: Tensor, clusters: int, budget: int, tau_c: float) -> Tensor:
+    """How many OOD images each cluster gets: softmax of its standardised tailness, rounded down, the rest to the last.
+
+    Args:
+        confusion: (N,) average confusion of the training images.
+        labels: (N,) their clusters.
+        clusters: C.
+        budget: images in all.
+        tau_c: temperature of the softmax.
+
+    Returns:
+        (C,) int64 that sum to `budget`.
+    """
+    sums = confusion.new_zeros(clusters).index_add_(0, labels, confusion)
+    mean = sums / labels.bincount(minlength=clusters).clamp(min=1)
+    spread = mean.std() if clusters > 1 else mean.new_zeros(())
+    tailness = -(mean - mean.mean()) / spread.clamp(min=1e-12)
+    budgets = ((tailness / tau_c).softmax(dim=0) * budget).floor().long()
+    budgets[-1] += budget - budgets.sum()
+    return budgets
+
+
+def nearest_to_centers(likeness: Tensor, budgets: Tensor) -> Tensor:
+    """For each cluster in turn, its budget of the images that are most like its centre and not yet taken.
+
+    Args:
+        likeness: (M, C) cosines of the pool's images with the centres; overwritten.
+        budgets: (C,) summing to at most M.
+
+    Returns:
+        (K,) positions in the pool, each once: clusters in order, nearest first.
+    """
+    chosen = []
+    for cluster, budget in enumerate(budgets.tolist()):
+        nearest = likeness[:, cluster].topk(budget).indices
+        likeness[nearest] = -torch.inf
+        chosen.append(nearest)
+    return torch.cat(chosen)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from eval.tail import describe_state, tail_detection
+
+LABELS = np.repeat([0, 1, 2], [60, 30, 10])
+COUNTS = np.bincount(LABELS)
+
+
+def test_a_score_that_knows_the_tail_is_found_out():
+    assert tail_detection(LABELS.astype(float), LABELS, COUNTS) == {"auroc": 1.0, "spearman": pytest.approx(1.0)}
+    assert tail_detection(-LABELS.astype(float), LABELS, COUNTS)["auroc"] == 0
+    chance = tail_detection(np.random.RandomState(0).randn(100), LABELS, COUNTS)
+    assert abs(chance["auroc"] - 0.5) < 0.25
+
+
+def test_auroc_is_the_share_of_pairs_in_the_right_order():
+    scores = np.random.RandomState(1).randint(5, size=100).astype(float)
+    few, others = scores[LABELS == 2], scores[LABELS != 2]
+    pairs = (few[:, None] > others).mean() + 0.5 * (few[:, None] == others).mean()
+    assert tail_detection(scores, LABELS, COUNTS)["auroc"] == pytest.approx(pairs)
+
+
+def test_a_constant_score_says_nothing():
+    assert tail_detection(np.zeros(100), LABELS, COUNTS) == {"auroc": None, "spearman": None}
+
+
+def test_clusters_and_quantities_are_described():
+    found = describe_state({"cluster": LABELS[::-1].copy(), "weight": LABELS + 1.0}, LABELS, COUNTS)
+    assert found["weight"] == {"many": 1.0, "medium": 2.0, "few": 3.0}
+    assert (found["clusters"]["number"], found["clusters"]["smallest"], found["clusters"]["largest"]) == (3, 10, 60)
+    assert found["clusters"]["nmi"] < 1
+    perfect = describe_state({"cluster": (LABELS + 1) % 3}, LABELS, COUNTS)["clusters"]
+    assert perfect["nmi"] == pytest.approx(1)
+    assert perfect["spearman"] == pytest.approx(1)
+    assert perfect["variation"] == pytest.approx(np.std([60, 30, 10]) / (100 / 3))
+
+
+def test_equal_clusters_have_no_rank_correlation():
+    found = describe_state({"cluster": np.arange(100) % 4}, LABELS, COUNTS)["clusters"]
+    assert found["spearman"] is None
+    assert found["variation"] == 0
