@@ -58,7 +58,7 @@ class Competitor(nn.Module):
 
 
 def _buffer(name: str) -> str:
-    return "mask_" + name.replace(".", "_")  # buffers' names have no dots
+    return "mask-" + name.replace(".", "-")  # a buffer's name has no dot; underscores are in modules' names
 
 
 def magnitude_masks(weights: Sequence[Tensor], fraction: float) -> list[Tensor]:
@@ -80,9 +80,8 @@ def magnitude_masks(weights: Sequence[Tensor], fraction: float) -> list[Tensor]:
 
 def check_prunable(backbone: nn.Module) -> None:
     """Raises UserError for a network without convolutions or without batch norm, which has no competitor of this kind."""
-    kinds = [type(part) for part in backbone.modules()]
-    for what, wanted in (("convolutions", (nn.Conv1d, nn.Conv2d, nn.Conv3d)), ("batch norm", (_BatchNorm,))):
-        if not any(issubclass(kind, wanted) for kind in kinds):
+    for what, wanted in (("convolutions", Convolution), ("batch norm", _BatchNorm)):
+        if not any(isinstance(part, wanted) for part in backbone.modules()):
             raise UserError(
                 f"SDCLR needs a backbone with convolutions and batch norm, and this one has no {what}; use a ResNet or another "
                 "convolutional network of timm"

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from methods.clusters import spherical_kmeans
-from methods.colt import RESTARTS, cluster_budgets, nearest_to_centers
+from methods.clusters import RESTARTS, spherical_kmeans
+from methods.colt import cluster_budgets, nearest_to_centers
 
 TRAINING, WIDTH, CLUSTERS, BATCH = 11_165, 128, 10, 500
 app = App()

@@ -10,7 +10,7 @@ refresh (masks, clusterings, samplings) is timed apart and printed in seconds.
 import sys
 import time
 from dataclasses import fields
-from itertools import cycle, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -49,7 +49,7 @@ def main(
         wait_for(device)
         between[name] = time.perf_counter() - started
         training.method.train()
-        runs[name] = (training, islice(cycle(batches(training, 1)), None))
+        runs[name] = (training, chain.from_iterable(batches(training, 1) for _ in count()))
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds + 1):  # the first round warms up
         for name, (training, stream) in runs.items():

@@ -62,21 +62,24 @@ class Loader:
             epoch: number of the epoch, from 0.
             size: side of the views in px.
             start: steps of this epoch that are already done.
-            strength: maps the (B,) indices of a batch to per-sample strengths, or to None.
+            strength: maps indices of images (-1: one of `extra`) to their strengths, or to None; asked once an epoch.
             extra: (K, 3, H, W) uint8 further images that this epoch mixes in, with index -1.
         """
         images = self.images if extra is None else torch.cat([self.images, extra])
         count = len(images)
         generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
         order = torch.randperm(count, generator=generator).to(images.device)
+        indices = order if extra is None else order.masked_fill(order >= len(self.images), -1)
+        strengths = strength(indices) if strength else None
+        if strengths is not None:
+            strengths = strengths.cpu()  # where views are drawn: one wait for the device an epoch, not one a step
         steps = steps_per_epoch(count, self.batch_size)
         for step in range(start, steps):
             stop = count if step == steps - 1 else (step + 1) * self.batch_size
-            chosen = order[step * self.batch_size : stop]
-            index = chosen if extra is None else chosen.masked_fill(chosen >= len(self.images), -1)
+            here = slice(step * self.batch_size, stop)
             seed = seed_of(self.seed, "views", epoch, 0, step)
-            views = self.executor(images[chosen], seed, size, strength(index) if strength else None)
-            yield Batch(views, index, epoch)
+            views = self.executor(images[order[here]], seed, size, None if strengths is None else strengths[here])
+            yield Batch(views, indices[here], epoch)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

@@ -37,6 +37,7 @@ class RandomImages(PoolSource):
     """Memory-mapped: a run reads the images that it draws, after one pass over the file for its sums (seconds)."""
 
     what = "300,000 natural images of Hendrycks et al. (921.6 MB), the paper's pool"
+    count = 300_000
     licence = "no licence stated, from 80 Million Tiny Images, which its authors withdrew"
 
     def found(self, data_root: Path) -> Path | None:

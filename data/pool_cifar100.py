@@ -32,6 +32,7 @@ class Cifar100(PoolSource):
     """In memory: 154 MB."""
 
     what = "CIFAR-100's 50,000 training images, natural, no class of CIFAR-10's"
+    count = 50_000
     licence = "no licence stated, for research, torchvision downloads it"
 
     def found(self, data_root: Path) -> Path | None:

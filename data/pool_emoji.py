@@ -36,6 +36,7 @@ class Emoji(PoolSource):
     """Fetched and decoded once; kept as one array of 11.6 MB, verified at every start."""
 
     what = "3,786 Twemoji drawings on white, graphics instead of photographs"
+    count = 3786
     licence = f"CC-BY 4.0, npm package {PACKAGE} (62 MB)"
 
     def found(self, data_root: Path) -> Path | None:

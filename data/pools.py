@@ -39,6 +39,7 @@ class PoolSource(ABC):
     name: ClassVar[str]
     what: ClassVar[str]  # one clause: what the images are
     licence: ClassVar[str]  # one clause: licence and source
+    count: ClassVar[int]  # images
 
     @abstractmethod
     def found(self, data_root: Path) -> Path | None:

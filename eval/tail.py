@@ -38,7 +38,7 @@ def describe_state(state: Mapping[str, NDArray], labels: Indices, counts: NDArra
     """What per-image values of a method have to do with the true classes.
 
     Args:
-        state: (N,) values by name; `cluster` holds pseudo-labels, all others are quantities.
+        state: (N,) values by name; `cluster` holds pseudo-labels (negative: none yet), all others are quantities.
         labels: (N,) true classes.
         counts: (C,) images per class.
 
@@ -48,8 +48,8 @@ def describe_state(state: Mapping[str, NDArray], labels: Indices, counts: NDArra
         its mean in the true many, medium and few groups.
     """
     found: dict[str, Any] = {}
-    if "cluster" in state:
-        clusters = state["cluster"]
+    clusters = state.get("cluster")
+    if clusters is not None and clusters.min() >= 0:
         own = np.bincount(clusters)[clusters]
         sizes = np.unique_counts(clusters).counts
         found["clusters"] = {

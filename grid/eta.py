@@ -78,7 +78,7 @@ def _time_run(config: RunConfig, device: torch.device) -> tuple[list[float], flo
     sizes = [whole.size(epoch) for epoch in range(recipe.epochs)]
     per_image = {}
     for size in set(sizes):
-        small = replace(config, recipe=replace(recipe, epochs=1, batch_size=batch, sizes=(size,)))
+        small = replace(config, recipe=replace(recipe, batch_size=batch, sizes=(size,)))
         per_image[size] = _seconds_per_image(prepare(small, pixels, device, pool=pool))
     samples = benchmark.profiles[config.profile].size
     epochs = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
@@ -99,7 +99,7 @@ def _seconds_per_image(training: Training) -> float:
     """Time of a training step over its images, views included."""
     training.method.train()
     started = 0.0
-    for number, batch in enumerate(islice(batches(training, epoch=0), 1 + STEPS)):
+    for number, batch in enumerate(islice(batches(training, training.epochs - 1), 1 + STEPS)):
         if number == 1:
             wait_for(training.device)
             started = time.monotonic()

@@ -70,13 +70,13 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
 
 def _pool_of(config: RunConfig) -> tuple[str | None, int]:
     """Name of the pool that a run draws on, if any, and the size of its images."""
-    return config.hparams.get("pool"), BENCHMARKS[config.dataset].image_size
+    return config.hparams.get("pool") if config.recipe.epochs else None, BENCHMARKS[config.dataset].image_size
 
 
 def _execute_run(run: RunFolder, plan: Plan, images: Images, pool: Pool | None, checkpoint_seconds: float) -> None:
     run.create()
     with run.lock():
-        run.begin()
+        run.begin(pool.about if pool else None)
         config = run.config
         lists = BENCHMARKS[config.dataset]().lists(images.train_labels, config.profile, config.split)
         labels = images.train_labels[lists.pretrain]
@@ -95,26 +95,27 @@ def _execute_run(run: RunFolder, plan: Plan, images: Images, pool: Pool | None, 
         if missing:
             features, seconds = _extract(training, images, lists)
             for probe in missing:
-                run.add(_record(run, training, images, lists, pool, features, probe, seconds))
+                run.add(_record(run, training, images, lists, features, probe, seconds))
         run.finish()
 
 
 def _train(run: RunFolder, training: Training, labels: Indices, checkpoint_seconds: float) -> None:
     reset_peak_memory(training.device)
     with training_bar(training) as bar, stop_requests() as stop:
-        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, _analysis(labels))
+        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, _analysis(run, labels))
     device = training.device
     facts = TrainingFacts(progress.seconds, progress.images, peak_memory_mb(device), device_name(device))
     run.save_trained(training.method, facts)
 
 
-def _analysis(labels: Indices) -> Callable[[Training], dict[str, Any]]:
+def _analysis(run: RunFolder, labels: Indices) -> Callable[[Training], dict[str, Any]]:
     """What is written into the log at the end of each epoch: whether the method finds the tail. The method never sees it."""
-    counts = np.bincount(labels)
 
     def analyse(training: Training) -> dict[str, Any]:
+        counts = np.bincount(labels, minlength=len(BENCHMARKS[training.config.dataset].class_names))
         state = {name: values.cpu().numpy() for name, values in training.method.sample_state().items()}
         scores = training.tail_scores.all().cpu().numpy()
+        run.keep_tail_scores(scores)
         return {"tail": tail_detection(scores, labels, counts), **describe_state(state, labels, counts)}
 
     return analyse
@@ -136,7 +137,6 @@ def _record(
     training: Training,
     images: Images,
     lists: IndexLists,
-    pool: Pool | None,
     features: FeatureSet,
     probe: str,
     seconds: float,
@@ -182,7 +182,7 @@ def _record(
         n_val=result.n_val,
         n_test=len(images.test_labels),
         pretrain_sha256=fingerprint(lists.pretrain),
-        pool=pool.about if pool else None,
+        pool=run.pool(),
         tail_auroc=tail.get("auroc"),
         tail_spearman=tail.get("spearman"),
         train_seconds=round(facts.seconds, 2),

@@ -1,5 +1,6 @@
 """From a request to the runs it means, each resolved and checked before anything starts."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -9,16 +10,19 @@ from typing import Any
 
 import torch
 
+import backbones
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BENCHMARKS, data_folder
-from data.pools import best_pool, check_pool
+from data.pools import POOLS, best_pool, check_pool
 from eval.probes import PROBES
 from grid.request import Request
 from grid.store import RunFolder, State, folder_of
 from methods import METHODS
-from training.config import RunConfig, resolve
+from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision
-from training.loop import build_method
+from training.loop import build_method, check_pool_size
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,10 @@ def make_plan(request: Request) -> Plan:
     for option, value in (("backbone", request.backbone), ("epochs", request.epochs), ("batch_size", request.batch_size)):
         if value is not None:
             recipe_changes[option] = value
+    changes = {}
+    for method, dataset in product(methods, datasets):
+        asked = hparam_changes.get(method, {})
+        changes[method, dataset] = asked | _pool(method, dataset, preset, asked, data_root)
     configs = [
         resolve(
             method=method,
@@ -60,7 +68,7 @@ def make_plan(request: Request) -> Plan:
             preset=preset,
             precision=precision,
             recipe_changes=recipe_changes,
-            hparam_changes={**hparam_changes.get(method, {}), **_pool(method, hparam_changes.get(method, {}), data_root)},
+            hparam_changes=changes[method, dataset],
         )
         for dataset, split, seed, method in product(
             datasets, dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
@@ -68,6 +76,9 @@ def make_plan(request: Request) -> Plan:
     ]
     for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
         _check_network(config)
+        pool = config.hparams.get("pool", "")
+        if pool in POOLS:
+            check_pool_size(config, POOLS[pool].count)
     runs = [folder_of(request.out, config) for config in configs]
     for run in runs:
         run.check()
@@ -103,15 +114,28 @@ def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, 
     return recipe, hparams
 
 
-def _pool(method: str, changes: Mapping[str, Any], data_root: Path) -> dict[str, str]:
-    """The pool that a method which draws on one will use, so that configuration, records and tables name it."""
-    if "pool" not in {field.name for field in fields(METHODS[method].Hparams)}:
+def _pool(method: str, dataset: str, preset: str, changes: Mapping[str, Any], data_root: Path) -> dict[str, Any]:
+    """The pool that a method which draws on one will use, so that configuration, records and tables name it.
+
+    Where the user chose neither pool nor budget, and the best pool that is there is smaller than the budget, half of it is
+    drawn: a sample has to leave something out.
+    """
+    defaults = default_hparams(method, dataset, preset)
+    if "pool" not in {field.name for field in fields(defaults)}:
         return {}
     asked = changes.get("pool", "auto")
-    if asked == "auto":
-        return {"pool": best_pool(data_root)}
-    check_pool(asked)
-    return {"pool": asked}
+    if asked != "auto":
+        check_pool(asked)
+        return {"pool": asked}
+    name = best_pool(data_root)
+    count = POOLS[name].count
+    if "budget" in changes or defaults.budget <= count:
+        return {"pool": name}
+    log.warning(
+        "%s samples %d images at a time, not %d: the best pool there is, %s, has %d; for another: --set %s.pool=...",
+        *(method, count // 2, defaults.budget, name, count, method),
+    )
+    return {"pool": name, "budget": count // 2}
 
 
 def _check_network(config: RunConfig) -> None:
@@ -120,13 +144,15 @@ def _check_network(config: RunConfig) -> None:
     image_size = size = BENCHMARKS[config.dataset].image_size
     try:
         with torch.device("meta"), torch.no_grad():
-            network = build_method(config, config.recipe.batch_size).backbone.eval()
+            network = backbones.create(name, image_size).eval()
             for size in {image_size, *config.recipe.sizes}:
                 network(torch.zeros(2, 3, size, size))
     except UserError:
         raise
     except Exception as error:  # whatever a network can raise at a size that it was not made for
         raise UserError(f"backbone {name!r} cannot take images of {size} px ({first_line(error)}); choose another") from error
+    with torch.device("meta"):
+        build_method(config, config.recipe.batch_size)
 
 
 def plan_lines(plan: Plan) -> list[str]:

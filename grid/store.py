@@ -6,6 +6,8 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     checkpoint.pt        until the run is trained
     weights.safetensors  the trained method: backbone, heads and per-sample memory
     training.json        what training it cost
+    tail_scores.npy      each image's tail score at the end of the last epoch
+    pool.txt             images from elsewhere that it was trained with, if any
     results.jsonl        one record a probe
     error.txt            the traceback of the last failure, if there was one
     done                 written last
@@ -18,7 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -28,6 +32,8 @@ from reports.records import RESULTS, Record, read_records
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 
+POOL = "pool.txt"
+TAIL_SCORES = "tail_scores.npy"
 State = Literal["DONE", "RESUMABLE", "NEW"]
 
 
@@ -100,9 +106,20 @@ class RunFolder:
         """Makes the folder."""
         writable_folder(self.path, "--out")
 
-    def begin(self) -> None:
-        """Clears what a killed process left half-written and writes the configuration; call it under the lock."""
+    def begin(self, pool: str | None = None) -> None:
+        """Clears what a killed process left half-written and writes the configuration; call it under the lock.
+
+        Args:
+            pool: what images from elsewhere the run draws on, with their hash.
+
+        Raises:
+            UserError: the run is half-trained on other images.
+        """
         remove_unfinished(self.path)
+        if pool is not None and not self.trained():
+            if self.checkpoint.exists() and self.pool() != pool:
+                raise UserError(f"{self.path} began with the pool {self.pool()}, not {pool}; restore it or delete the folder")
+            write_text(self.path / POOL, pool + "\n")
         write_json(self.path / "config.json", self.config.to_json())
 
     def lock(self) -> AbstractContextManager:
@@ -131,6 +148,15 @@ class RunFolder:
         """The log's last line; empty where nothing was trained."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return json.loads(lines[-1]) if lines else {}
+
+    def pool(self) -> str | None:
+        """The images from elsewhere that the run was trained with."""
+        file = self.path / POOL
+        return file.read_text().strip() if file.exists() else None
+
+    def keep_tail_scores(self, scores: NDArray[np.float32]) -> None:
+        """Writes the (N,) tail scores of the last epoch, in the order of the pretraining list."""
+        write_atomic(self.path / TAIL_SCORES, lambda file: np.save(file, scores))
 
     def load_weights(self, method: nn.Module) -> None:
         """Restores the trained method, strictly. Raises UserError if the file is damaged or of another network."""

@@ -19,7 +19,7 @@ class RunScale:
 
     samples: int  # images N in the pretraining set; `Batch.index` lies in [0, N)
     epochs: int
-    steps: int  # optimiser steps of the whole run
+    steps: int  # optimiser steps of the whole run, on the set alone
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,10 @@ class Method(nn.Module, ABC):
         """Hook after the optimiser step number `step` of the run (from 0)."""
 
     def view_strength(self, index: Tensor) -> Tensor | None:
-        """Hook before the views are made: (B,) strengths in [0, 1] of the images `index`, or None. Draws nothing at random."""
+        """Hook before the views are made: (B,) strengths in [0, 1] of the images `index`, or None. Draws nothing at random.
+
+        Asked once an epoch, for all of its images.
+        """
         return None
 
     def extra_images(self, epoch: int) -> int:
@@ -85,7 +88,10 @@ class Method(nn.Module, ABC):
         return None
 
     def sample_state(self) -> Mapping[str, Tensor]:
-        """Hook: (N,) values of all images that are worth comparing with the true classes, for analysis; see `eval/tail.py`."""
+        """Hook: (N,) values of all images that are worth comparing with the true classes, for analysis (`eval/tail.py`).
+
+        Under the name `cluster`, pseudo-labels from 0, negative as long as there are none.
+        """
         return {}
 
     @property

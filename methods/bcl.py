@@ -15,9 +15,8 @@ from torch import Tensor
 
 from core.settings import setting
 from data.corpus import Corpus
-from data.loader import Batch
 from data.views import RandAugment
-from methods.base import Output, register
+from methods.base import register
 from methods.contrastive import Contrastive, PlugIn
 from methods.memory import SampleMemory
 from methods.sdclr import SDCLR
@@ -33,7 +32,7 @@ LARGE: dict[str, dict[str, Any]] = {
 class BCLSettings:
     """Memory and augmentation of BCL-I."""
 
-    momentum: float = setting(0.97, "decay of each image's average loss", 0, 1)
+    momentum: float = setting(0.97, "decay of each image's average loss", 0, 0.9999)
     operations: int = setting(1, "RandAugment operations a view, each with the image's strength as probability", low=1)
     weakest: float = setting(10.0, "magnitude at strength 0, of 30", 0, 30)
     jittered: bool = setting(False, "whether a random number, one for all views of an image, scales the rise to 30")
@@ -49,7 +48,7 @@ class BCL(PlugIn):
     class Hparams(BCLSettings, SimCLR.Hparams):
         """SimCLR's and BCL's."""
 
-    def extend(self) -> None:
+    def extend(self, width: int) -> None:
         h = self.hparams
         self.views = tuple(
             role.but(randaugment=RandAugment(h.operations, h.weakest, 30 - h.weakest, h.jittered)) for role in self.host.views
@@ -72,10 +71,9 @@ class BCL(PlugIn):
         self.host.observe(index, losses)
         self.memory.update(index, losses)
 
-    def loss(self, batch: Batch) -> Output:
-        """NT-Xent; the tail score of an image is its average loss."""
-        loss = super().loss(batch).loss
-        return Output(loss, self.memory[batch.index])
+    def score(self, index: Tensor, losses: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
+        """The image's average loss."""
+        return self.memory[index]
 
 
 @register("bcl-d", title="BCL-D", paper="Zhou et al., ICML 2022, arXiv:2205.12693", recipes=LARGE, suite=False)
@@ -96,7 +94,7 @@ class BCLD(BCL):
 
 
 def strengths(losses: Tensor) -> Tensor:
-    """Maps (N,) average losses to [0, 1]: 1/2 for the mean, and 0 or 1 for the image furthest from it..
+    """Maps (N,) average losses to [0, 1]: 1/2 for the mean, and 0 or 1 for the image furthest from it.
 
     The reference's `calculate_momentum_weight`: no ranks, so that one outlier moves everyone towards 1/2.
     """

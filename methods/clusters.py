@@ -7,6 +7,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
+RESTARTS = 10  # of k-means
+NONE = -1  # the cluster of images that have not been clustered yet, or by a method without clusters
 NEIGHBOURS = 20
 DEC_STEPS = 100  # gradient steps on the centres
 ROWS = 2048  # of a similarity matrix held at once

@@ -24,15 +24,14 @@ from data.corpus import Corpus
 from data.loader import Batch
 from methods.base import Output, register
 from methods.bcl import BCL
-from methods.clusters import spherical_kmeans
+from methods.clusters import NONE, RESTARTS, spherical_kmeans
 from methods.contrastive import Contrastive, PlugIn
 from methods.losses import log_probabilities
 from methods.memory import SampleMemory
-from methods.schedules import Duration, due
+from methods.schedules import Duration, check_warmup, due
 from methods.sdclr import SDCLR
 from methods.simclr import SimCLR
 
-RESTARTS = 10  # of k-means
 Denominator = Literal["all", "cross_domain"]
 RECIPES: dict[str, dict[str, Any]] = {
     **{name: {"alpha": 0.01, "interval": "5%"} for name in ("imagenet100lt", "imagenetlt", "placeslt", "inat18")},
@@ -54,7 +53,7 @@ class COLTSettings:
     clusters: int = setting(10, "clusters of the training images", low=1)
     tau_c: float = setting(1.0, "temperature at which tail clusters share the budget", low=1e-6)
     k: int = setting(10, "closest negatives whose probabilities are an image's confusion", low=1)
-    beta: float = setting(0.97, "decay of each image's average confusion", 0, 1)
+    beta: float = setting(0.97, "decay of each image's average confusion", 0, 0.9999)
     alpha: float = setting(0.2, "weight of the distribution term", low=0)
     denominator: Denominator = setting(
         "all", "what the distribution term contrasts with: the code's all, the paper's cross_domain"
@@ -71,16 +70,17 @@ class COLT(PlugIn):
     class Hparams(COLTSettings, SimCLR.Hparams):
         """SimCLR's and COLT's."""
 
-    def extend(self) -> None:
+    def extend(self, width: int) -> None:
         h = self.hparams
+        check_warmup(self.name, h.warmup, self.scale.epochs)
         self.memory = SampleMemory(self.scale.samples, h.beta)
         self.register_buffer("selected", torch.zeros(h.budget, dtype=torch.int64))
-        self.register_buffer("cluster", torch.zeros(self.scale.samples, dtype=torch.int64))
+        self.register_buffer("cluster", torch.full((self.scale.samples,), NONE))
         self.selected: Tensor
         self.cluster: Tensor
 
     def extra_images(self, epoch: int) -> int:
-        return self.hparams.budget if epoch >= round(self.hparams.warmup.epochs(self.scale.epochs)) else 0
+        return self.hparams.budget if epoch >= self.hparams.warmup.whole(self.scale.epochs) else 0
 
     def extra_selection(self) -> Tensor:
         return self.selected
@@ -91,7 +91,8 @@ class COLT(PlugIn):
         h = self.hparams
         if not due(epoch, self.scale.epochs, h.warmup, h.interval):
             return
-        assert corpus.pool is not None
+        if corpus.pool is None:
+            raise ValueError("COLT samples from a pool, and this run was prepared without one")
         x = F.normalize(torch.cat(list(corpus.embed(self.project, corpus.images))), dim=1)
         labels, centers = spherical_kmeans(x, min(h.clusters, len(x)), RESTARTS)
         # of each image in the pool only its likeness to the centres is kept

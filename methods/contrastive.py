@@ -30,21 +30,27 @@ class Contrastive(Method):
     def observe(self, index: Tensor, losses: Tensor) -> None:
         """Hook for what a step told about each image: the (B,) NT-Xent losses of the images `index` (-1: none of the set)."""
 
+    def score(self, index: Tensor, losses: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
+        """Hook: (B,) tail scores, from what is remembered, the losses or the embeddings; the losses, unless overridden."""
+        return losses
+
     def tau(self, epoch: int) -> float:
         """The temperature of an epoch, counted from 0."""
         return temperature_at(self.hparams.temperature, epoch, self.scale.epochs)
 
     def loss(self, batch: Batch) -> Output:
-        """Mean NT-Xent; the tail score of an image is its loss."""
-        losses = nt_xent(*self.embed(batch.views), self.tau(batch.epoch))
+        """Mean NT-Xent."""
+        z1, z2 = self.embed(batch.views)
+        losses = nt_xent(z1, z2, self.tau(batch.epoch))
         self.observe(batch.index, losses.detach())
-        return Output(losses.mean(), losses.detach())
+        return Output(losses.mean(), self.score(batch.index, losses.detach(), z1.detach(), z2.detach()))
 
 
 class PlugIn(Contrastive):
     """A method on top of a contrastive one, its `Host`, whose embeddings, views and memory it uses as they are.
 
-    The class's hyper-parameters extend the host's. A plug-in on another host is a subclass that names it.
+    The host's own `loss` and `score` are not called. The class's hyper-parameters extend the host's. A plug-in on another host
+    is a subclass that names it.
     """
 
     Host: ClassVar[type[Contrastive]]
@@ -56,11 +62,11 @@ class PlugIn(Contrastive):
         del self.backbone
         object.__setattr__(self, "backbone", self.host.backbone)
         self.views = self.host.views
-        self.extend()
+        self.extend(width)
 
     @abstractmethod
-    def extend(self) -> None:
-        """Adds the plug-in's own modules and buffers."""
+    def extend(self, width: int) -> None:
+        """Adds the plug-in's own modules and buffers; `width` is that of the backbone's features."""
 
     def embed(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         return self.host.embed(views)

@@ -6,6 +6,10 @@ epochs is the same method in small.
 
 import math
 
+from core.errors import UserError
+
+LOWEST = 1e-3  # of temperatures: below, similarities over them leave no digits for their differences
+
 
 class Duration(str):
     """A length of time: `25` epochs, or `1.25%` of the run's epochs. Raises ValueError for other text."""
@@ -21,6 +25,12 @@ class Duration(str):
         """The length in epochs, in a run of `run` epochs."""
         return float(self.removesuffix("%")) / 100 * run if self.endswith("%") else float(self)
 
+    def whole(self, run: int) -> int:
+        """The length in whole epochs, rounded; that of a part of the run leaves its last epoch."""
+        length = self.epochs(run)
+        rounded = math.floor(length + 0.5)
+        return min(rounded, run - 1) if 0 < length < run else rounded
+
 
 class Cosine(str):
     """A temperature that swings between two values: `cosine:LOW:HIGH:PERIOD`, the period a `Duration`.
@@ -32,7 +42,7 @@ class Cosine(str):
 
     def __new__(cls, text: str) -> "Cosine":
         name, low, high, period = text.split(":")
-        if name != "cosine" or not (0 < float(low) < math.inf and 0 < float(high) < math.inf):
+        if name != "cosine" or not all(LOWEST <= float(value) < math.inf for value in (low, high)):
             raise ValueError(text)
         if Duration(period).epochs(1) <= 0:
             raise ValueError(text)
@@ -46,7 +56,7 @@ class Cosine(str):
             run: epochs of the run.
         """
         _, low, high, period = self.split(":")
-        turn = (epoch + 1) / Duration(period).epochs(run)
+        turn = (epoch + 1) / Duration(period).epochs(max(run, 1))  # an untrained network has a temperature too
         return float(low) + (float(high) - float(low)) * 0.5 * (1 + math.cos(2 * math.pi * turn))
 
 
@@ -60,5 +70,11 @@ def temperature_at(temperature: Temperature, epoch: int, run: int) -> float:
 
 def due(epoch: int, run: int, first: Duration, every: Duration) -> bool:
     """Whether something done after `first` and then again after each `every` is done at the start of an epoch (from 0)."""
-    since = epoch - round(first.epochs(run))
-    return since >= 0 and since % max(1, round(every.epochs(run))) == 0
+    since = epoch - first.whole(run)
+    return since >= 0 and since % max(1, every.whole(run)) == 0
+
+
+def check_warmup(name: str, warmup: Duration, run: int) -> None:
+    """Raises UserError for a warm-up of the method `name` that its run would not outlast."""
+    if run and warmup.epochs(run) >= run:
+        raise UserError(f"{name}.warmup={warmup} leaves nothing of {run} epochs: the method would never begin; lower it")

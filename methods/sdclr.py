@@ -15,12 +15,10 @@ from torch.nn import functional as F
 from backbones.pruning import Competitor, check_prunable
 from core.settings import setting
 from data.corpus import Corpus
-from data.loader import Batch
-from methods.base import Output, register
+from methods.base import register
 from methods.contrastive import Contrastive
 from methods.heads import mlp
-from methods.losses import nt_xent
-from methods.schedules import Temperature
+from methods.schedules import LOWEST, Temperature
 
 
 @register(
@@ -40,7 +38,7 @@ class SDCLR(Contrastive):
     class Hparams:
         """CIFAR commands of VITA-Group/SDCLR."""
 
-        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=1e-3)
+        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=LOWEST)
         prune: float = setting(0.9, "share of the backbone's convolution weights that the competitor lacks", 0, 0.999)
         out_dim: int = setting(128, "width of the embedding", low=1)
         head_layers: int = setting(2, "layers of the projector; 3 as in the reference", 2, 3)
@@ -63,9 +61,6 @@ class SDCLR(Contrastive):
     def project(self, images: Tensor) -> Tensor:
         return self.projector(self.backbone(images))
 
-    def loss(self, batch: Batch) -> Output:
-        """NT-Xent between the branches; the tail score is their disagreement, 1 - cos, about the image."""
-        z1, z2 = self.embed(batch.views)
-        losses = nt_xent(z1, z2, self.tau(batch.epoch))
-        self.observe(batch.index, losses.detach())
-        return Output(losses.mean(), 1 - F.cosine_similarity(z1.detach().float(), z2.detach().float()))
+    def score(self, index: Tensor, losses: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
+        """The branches' disagreement about the image, 1 - cos."""
+        return 1 - F.cosine_similarity(z1.float(), z2.float())

@@ -13,7 +13,7 @@ from core.settings import setting
 from methods.base import register
 from methods.contrastive import Contrastive
 from methods.heads import mlp
-from methods.schedules import Temperature
+from methods.schedules import LOWEST, Temperature
 
 
 @register("simclr", title="SimCLR", paper="Chen et al., ICML 2020, arXiv:2002.05709")
@@ -24,7 +24,7 @@ class SimCLR(Contrastive):
     class Hparams:
         """Defaults of VITA-Group/SDCLR."""
 
-        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=1e-3)
+        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=LOWEST)
         out_dim: int = setting(128, "width of the embedding", low=1)
 
     def build(self, width: int) -> None:

@@ -28,14 +28,12 @@ from core.settings import setting
 from data.corpus import Corpus
 from data.loader import Batch
 from methods.base import Output, register
-from methods.clusters import local_density, simplex, spherical_kmeans, student_t_clusters
+from methods.clusters import NONE, RESTARTS, local_density, simplex, spherical_kmeans, student_t_clusters
 from methods.contrastive import PlugIn
 from methods.losses import nt_xent
-from methods.schedules import Duration, due
+from methods.schedules import LOWEST, Duration, check_warmup, due
 from methods.simclr import SimCLR
 
-RESTARTS = 10  # of k-means
-NONE = -1  # the pseudo-label of images before the first clustering, or where there are no clusters
 Clusterer = Literal["kmeans", "dec", "gh", "knn-density", "oracle", "random"]
 Map = Literal["loglin", "linear", "cosine"]
 Reweighting = Literal["effective", "inverse", "none"]
@@ -51,9 +49,9 @@ class TASESettings:
     clusters: int = setting(100, "how many clusters", low=1)
     features: Literal["projector", "backbone"] = setting("projector", "whose output is clustered")
     assignment: Literal["soft", "hard"] = setting("soft", "whether an image belongs to all clusters by likeness, or to one")
-    softness: float = setting(0.1, "temperature of the soft assignment", low=1e-3)
-    tau_min: float = setting(0.1, "temperature of the smallest cluster", low=1e-3)
-    tau_max: float = setting(0.4, "temperature of the largest cluster", low=1e-3)
+    softness: float = setting(0.1, "temperature of the soft assignment", low=LOWEST)
+    tau_min: float = setting(0.1, "temperature of the smallest cluster", low=LOWEST)
+    tau_max: float = setting(0.4, "temperature of the largest cluster", low=LOWEST)
     tau_map: Map = setting("loglin", "how temperature follows from headness")
     momentum: float = setting(0.5, "share of its old temperature that an image keeps at a refresh", 0, 1)
     reweight: Reweighting = setting("effective", "weight by effective number of samples, by inverse size, or none")
@@ -81,10 +79,14 @@ class TASE(PlugIn):
     class Hparams(TASESettings, SimCLR.Hparams):
         """SimCLR's and the switches of the reconstruction."""
 
-    def extend(self) -> None:
+    def extend(self, width: int) -> None:
         h = self.hparams
-        if h.clusterer == "gh" and h.clusters > h.out_dim:
-            raise UserError(f"clusterer gh places at most out_dim={h.out_dim} clusters, not {h.clusters}; lower tase.clusters")
+        check_warmup(self.name, h.warmup, self.scale.epochs)
+        room = width if h.features == "backbone" else h.out_dim
+        if h.clusterer == "gh" and h.clusters > room:
+            raise UserError(f"clusterer gh has room for {room} clusters, not for {h.clusters}; lower tase.clusters")
+        if h.clusterer == "random":
+            self.register_buffer("shuffle", torch.randperm(self.scale.samples))
         samples, tau = self.scale.samples, self.tau(0)
         self.register_buffer("temperature", torch.full((samples,), tau))
         self.register_buffer("weight", torch.ones(samples))
@@ -117,8 +119,7 @@ class TASE(PlugIn):
         if corpus.labels is not None:
             labels = corpus.labels
             if h.clusterer == "random":
-                shuffle = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-                labels = labels[shuffle.to(labels.device)]
+                labels = labels[self.get_buffer("shuffle")]
             membership = F.one_hot(labels).float()
             return membership, membership.sum(dim=0) + 1
         network = self.host.project if h.features == "projector" else self.backbone
@@ -140,7 +141,7 @@ class TASE(PlugIn):
     def strength(self, epoch: int) -> float:
         """How much of the temperatures and weights holds in an epoch (from 0), in [0, 1]."""
         h, run = self.hparams, self.scale.epochs
-        since = epoch + 1 - round(h.warmup.epochs(run))
+        since = epoch + 1 - h.warmup.whole(run)
         if since <= 0:
             return 0.0
         period = h.swing.epochs(run)
@@ -163,11 +164,9 @@ class TASE(PlugIn):
         return Output(total, -self.temperature[batch.index])
 
     def sample_state(self) -> Mapping[str, Tensor]:
-        """Clusters, temperatures and weights of all images, from the first refresh on."""
-        state = {"temperature": self.temperature, "weight": self.weight}
-        if bool(self.pseudo_label[0] != NONE):
-            state["cluster"] = self.pseudo_label
-        return state
+        """The host's, and clusters, temperatures and weights of all images."""
+        own = {"cluster": self.pseudo_label, "temperature": self.temperature, "weight": self.weight}
+        return {**self.host.sample_state(), **own}
 
 
 def headness(sizes: Tensor, membership: Tensor | None) -> Tensor:

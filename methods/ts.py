@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core.settings import setting
 from methods.base import register
-from methods.schedules import Cosine, Temperature
+from methods.schedules import LOWEST, Cosine, Temperature
 from methods.simclr import SimCLR
 
 
@@ -27,4 +27,4 @@ class TS(SimCLR):
     class Hparams(SimCLR.Hparams):
         """Range of the released runs (the reference's parser defaults to 0.5)."""
 
-        temperature: Temperature = setting(Cosine("cosine:0.1:1.0:20%"), "softmax temperature tau, or its schedule", low=1e-3)
+        temperature: Temperature = setting(Cosine("cosine:0.1:1.0:20%"), "softmax temperature tau, or its schedule", low=LOWEST)

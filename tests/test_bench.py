@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
     assert len(folders) == 4
     for folder in folders:
         assert {file.name for file in folder.iterdir()} == {
-            ".lock", "config.json", "log.jsonl", "weights.safetensors", "training.json", "results.jsonl", "done",
+            ".lock", "config.json", "log.jsonl", "weights.safetensors", "training.json", "tail_scores.npy",
+            "results.jsonl", "done",
         }  # fmt: skip
         records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
         assert {record["probe"] for record in records} == {"knn", "ridge", "sdclr-cached", "sdclr-cached-1pct"}
@@ -124,15 +126,28 @@ def test_a_pool_is_named_in_configuration_records_and_tables(pool, tmp_path, cap
     assert lines[-1]["clusters"]["number"] == 10
 
 
-def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch):
+def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch, caplog):
     pools = []
     for best in ("emoji", "300k"):
         monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best: best)
-        request = Request(methods=["colt", "simclr"], datasets=["digitslt"], preset="smoke", data_root=tmp_path)
+        request = Request(methods=["colt", "simclr"], preset="paper", device="cpu", data_root=tmp_path)
         colt, simclr = make_plan(request).runs
-        pools.append(colt.config.hparams["pool"])
+        pools.append((colt.config.hparams["pool"], colt.config.hparams["budget"]))
         assert "pool" not in simclr.config.hparams
-    assert pools == ["emoji", "300k"]
+    # the paper's budget is more than the small pool has: half of it is drawn, and the user told
+    assert pools == [("emoji", 1893), ("300k", 10_000)]
+    assert "colt samples 1893 images at a time, not 10000: the best pool there is, emoji, has 3786" in caplog.text
+
+
+def test_a_half_trained_run_does_not_go_on_with_other_images(pool, tmp_path, capsys, monkeypatch):
+    asked = [*SMALL, "--methods", "colt", "--set", pool, "--out", str(tmp_path / "runs"), "--probes", "knn"]
+    monkeypatch.setattr("grid.execute.stop_requests", lambda: nullcontext(lambda: True))
+    assert bench.main(asked) == 130
+    monkeypatch.undo()
+    file = tmp_path / "pool.npy"
+    np.save(file, 255 - np.load(file))
+    assert bench.main(asked) == 1
+    assert "began with the pool" in capsys.readouterr().err
 
 
 def test_a_pool_smaller_than_the_budget_is_refused_before_the_first_run(pool, tmp_path, mistake):
@@ -231,6 +246,9 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path
         (["--epochs", "3", "--set", "recipe.warmup_epochs=5"], "leaves nothing of 3 epochs"),
         (["--set", "simclr.temprature=1"], "did you mean 'temperature'?"),
         (["--methods", "colt", "--set", "colt.pool=emojis"], "no pool is named 'emojis'; did you mean 'emoji'"),
+        (["--methods", "colt", "--set", "colt.pool=emoji", "colt.budget=4000"], "samples 4000 images and its pool has 3786"),
+        (["--methods", "tase", "--set", "tase.warmup=100%"], "tase.warmup=100% leaves nothing of 34 epochs"),
+        (["--methods", "tase", "--set", "tase.clusterer=gh", "tase.clusters=200"], "gh has room for 128 clusters, not for 200"),
         (["--methods", "sdclr", "--backbone", "resnet50_gn"], "SDCLR needs a backbone with convolutions and batch norm"),
         (["--set", "simclr.temperature=hot"], "simclr.temperature=hot is not of the form float|cosine:LOW:HIGH:PERIOD"),
         (["--set", "simclr.temperature"], "is not of the form METHOD.KEY=VALUE"),

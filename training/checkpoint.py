@@ -67,9 +67,9 @@ def read_checkpoint(path: Path, run_id: str) -> dict:
         if broken is not None:
             raise zipfile.BadZipFile(broken)
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        found = content["run_id"]
+        found, _ = content["run_id"], content["state"]
     except Exception as error:  # a damaged archive or pickle can raise almost anything
-        raise UserError(f"checkpoint {path} is damaged; {advice}") from error
+        raise UserError(f"checkpoint {path} is damaged or of an older version; {advice}") from error
     if found != run_id:
         raise UserError(f"checkpoint {path} belongs to run {found}, not to {run_id}; {advice}")
     return content

@@ -23,8 +23,6 @@ def _pair(name: str = "tiny-resnet8") -> tuple[nn.Module, Competitor]:
 def _made(name: str) -> tuple[nn.Module, Competitor]:
     torch.manual_seed(0)
     network = backbones.create(name, image_size=32).train()
-    for part in network.modules():
-        part.drop_prob = 0.0  # stochastic depth would draw other branches each time
     competitor = Competitor(network)
     for parameter in competitor.norms.parameters():
         nn.init.uniform_(parameter, 0.5, 1.5)
@@ -32,7 +30,7 @@ def _made(name: str) -> tuple[nn.Module, Competitor]:
     return network, competitor
 
 
-def _convolutions(network: nn.Module) -> list[nn.Parameter]:
+def _convolutions(network: nn.Module) -> list[torch.Tensor]:
     return [part.weight for part in network.modules() if isinstance(part, nn.Conv2d)]
 
 
@@ -98,7 +96,7 @@ def test_the_network_computes_as_if_it_had_no_competitor(name):
 
 def test_masks_are_state_and_not_parameters_and_the_network_is_neither():
     network, competitor = _pair()
-    masks = {name: tensor for name, tensor in competitor.state_dict().items() if name.startswith("mask_")}
+    masks = {name: tensor for name, tensor in competitor.state_dict().items() if name.startswith("mask-")}
     assert len(masks) == len(_convolutions(network)) == 9
     assert all(mask.dtype == torch.bool for mask in masks.values())
     own = {id(parameter) for parameter in competitor.parameters()}

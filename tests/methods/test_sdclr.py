@@ -13,6 +13,7 @@ from tests.runs import small_config
 from training.loop import build_method
 
 B = 8
+UNSEEN = Corpus(torch.empty(0, 3, 16, 16, dtype=torch.uint8), View())  # SDCLR looks at weights alone
 
 
 def _method(prune: float = 0.7, **hparams):
@@ -22,7 +23,7 @@ def _method(prune: float = 0.7, **hparams):
     for norm in (part for part in method.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.uniform_(norm.bias, -0.5, 0.5)
-    method.on_epoch_start(0, None)
+    method.on_epoch_start(0, UNSEEN)
     return method
 
 
@@ -109,7 +110,7 @@ def test_it_prunes_by_the_weights_of_the_moment_and_no_part_of_the_projector():
             parameter += 0.1 * torch.randn_like(parameter)
     method.loss(Batch(_views(), torch.arange(B))).loss.backward()
     assert all(torch.equal(a, b) for a, b in zip(method.competitor.masks, first, strict=True))
-    method.on_epoch_start(1, None)
+    method.on_epoch_start(1, UNSEEN)
     now = torch.cat([mask.flatten() for mask in method.competitor.masks])
     assert not torch.equal(now, torch.cat([mask.flatten() for mask in first]))
     assert (~now).sum() == -(-9 * len(now) // 10)

@@ -98,7 +98,7 @@ def test_a_damaged_checkpoint_is_refused(photographs, tmp_path):
     flipped[len(content) // 2] ^= 1
     for damaged in (content[:-100], bytes(flipped), b"", b"not a checkpoint"):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match="is damaged; delete"):
+        with pytest.raises(UserError, match="is damaged or of an older version; delete"):
             load_checkpoint(path, config.run_id, training.method, training.optimizer)
 
 
