@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from methods import METHODS
 from training.config import resolve
 from training.device import choose_device, choose_precision, wait_for
-from training.loop import Training, batches, prepare, start_epoch, step
+from training.loop import batches, start_epoch, step
+from training.prepare import Training, prepare
 
 app = App()
 

@@ -25,7 +25,8 @@ from data.loader import Batch
 from training.checkpoint import Progress, save_checkpoint
 from training.config import resolve
 from training.device import choose_device, choose_precision, wait_for
-from training.loop import Training, autocast, batches, prepare, train
+from training.loop import batches, train
+from training.prepare import Training, autocast, prepare
 from training.presets import PRESETS
 
 app = App()

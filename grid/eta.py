@@ -15,7 +15,8 @@ from grid.store import RunFolder
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 from training.device import wait_for
-from training.loop import Training, autocast, batches, prepare, step
+from training.loop import batches, step
+from training.prepare import Training, autocast, prepare
 
 log = logging.getLogger(__name__)
 

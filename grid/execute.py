@@ -30,7 +30,8 @@ from grid.store import RunFolder, TrainingFacts
 from reports.records import Record
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory
-from training.loop import Diverged, Training, autocast, check_pool_size, prepare, train
+from training.loop import Diverged, train
+from training.prepare import Training, autocast, check_pool_size, prepare
 
 log = logging.getLogger(__name__)
 

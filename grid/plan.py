@@ -20,7 +20,7 @@ from grid.store import RunFolder, State, folder_of
 from methods import METHODS
 from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision
-from training.loop import build_method, check_pool_size
+from training.prepare import build_method, check_pool_size
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from training.loop import StepReport, Training
+from training.loop import StepReport
+from training.prepare import Training
 
 QUIET_SECONDS = 30  # between lines where the output is a file, not a terminal
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"

@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -15,8 +13,6 @@ from safetensors.torch import load_file
 import bench
 from core.errors import UserError
 from data.digitslt import DigitsLT
-from grid.plan import make_plan
-from grid.request import Request
 from methods import METHODS
 from tests.conftest import ROOT
 from training.loop import Diverged
@@ -101,59 +97,6 @@ def test_zero_epochs_probe_the_untrained_network(tmp_path, capsys):
     (results,) = tmp_path.glob("*/results.jsonl")
     record = json.loads(results.read_text())
     assert (record["epochs"], record["images_per_second"]) == (0, None)
-
-
-@pytest.fixture
-def pool(photographs, tmp_path):
-    """The setting that makes COLT draw on real photographs without a download."""
-    path = tmp_path / "pool.npy"
-    np.save(path, photographs.permute(0, 2, 3, 1).numpy())
-    return f"colt.pool=folder:{path}"
-
-
-def test_a_pool_is_named_in_configuration_records_and_tables(pool, tmp_path, capsys):
-    out = tmp_path / "runs"
-    assert bench.main([*SMALL, "--methods", "colt", "--set", pool, "--out", str(out), "--probes", "knn"]) == 0
-    name = pool.removeprefix("colt.pool=")
-    assert f"COLT (pool={name})" in capsys.readouterr().out
-    (folder,) = out.glob("digitslt-*")
-    assert json.loads((folder / "config.json").read_text())["hparams"]["pool"] == name
-    record = json.loads((folder / "results.jsonl").read_text())
-    assert record["pool"].startswith(f"{name}, 256 images, sha256 ")
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    assert all(0 <= line["tail"]["auroc"] <= 1 for line in lines)
-    assert record["tail_auroc"] == lines[-1]["tail"]["auroc"]
-    assert lines[-1]["clusters"]["number"] == 10
-
-
-def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch, caplog):
-    pools = []
-    for best in ("emoji", "300k"):
-        monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best: best)
-        request = Request(methods=["colt", "simclr"], preset="paper", device="cpu", data_root=tmp_path)
-        colt, simclr = make_plan(request).runs
-        pools.append((colt.config.hparams["pool"], colt.config.hparams["budget"]))
-        assert "pool" not in simclr.config.hparams
-    # the paper's budget is more than the small pool has: half of it is drawn, and the user told
-    assert pools == [("emoji", 1893), ("300k", 10_000)]
-    assert "colt samples 1893 images at a time, not 10000: the best pool there is, emoji, has 3786" in caplog.text
-
-
-def test_a_half_trained_run_does_not_go_on_with_other_images(pool, tmp_path, capsys, monkeypatch):
-    asked = [*SMALL, "--methods", "colt", "--set", pool, "--out", str(tmp_path / "runs"), "--probes", "knn"]
-    monkeypatch.setattr("grid.execute.stop_requests", lambda: nullcontext(lambda: True))
-    assert bench.main(asked) == 130
-    monkeypatch.undo()
-    file = tmp_path / "pool.npy"
-    np.save(file, 255 - np.load(file))
-    assert bench.main(asked) == 1
-    assert "began with the pool" in capsys.readouterr().err
-
-
-def test_a_pool_smaller_than_the_budget_is_refused_before_the_first_run(pool, tmp_path, mistake):
-    asked = [*SMALL, "--methods", "simclr", "colt", "--out", tmp_path / "runs", "--set", pool, "colt.budget=300"]
-    assert "colt samples 300 images and its pool has 256; lower colt.budget or take another pool" in mistake(*asked)
-    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_one_failed_run_does_not_stop_the_grid(tmp_path, monkeypatch, capsys, caplog):

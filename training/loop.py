@@ -1,33 +1,21 @@
-"""The training loop: one run from its configuration to its last checkpoint."""
+"""The training loop: one run from its initial state, or its checkpoint, to its last."""
 
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-import backbones
-from core.errors import UserError
 from core.files import write_text
 from core.seeds import seed_of
-from data.benchmark import BENCHMARKS
-from data.corpus import Corpus
-from data.loader import Batch, Loader, steps_per_epoch
-from data.torch_views import TorchViews
-from methods import METHODS, Method, RunScale
-from methods.memory import SampleMemory
+from data.loader import Batch
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from training.config import RunConfig
-from training.optimizer import build_optimizer, set_learning_rate
-from training.schedule import learning_rate, view_size
+from training.optimizer import set_learning_rate
+from training.prepare import Training, autocast
+from training.schedule import learning_rate
 
 CHECK_EVERY = 20  # steps between looks at whether the numbers are finite, each of which waits for the device
 
@@ -44,106 +32,6 @@ class StepReport:
     images: int  # source images of this step
     pixels: int  # their views' area, as a measure of work
     loss: Callable[[], float]  # mean loss of the epoch so far; reading it waits for the device
-
-
-@dataclass(frozen=True)
-class Training:
-    """One run made ready: everything the loop touches, and nothing else."""
-
-    config: RunConfig
-    method: Method
-    optimizer: torch.optim.Optimizer
-    loader: Loader
-    corpus: Corpus
-    tail_scores: SampleMemory  # each image's last tail score, as the method reported it
-    device: torch.device
-
-    @property
-    def state(self) -> nn.Module:
-        """All that a checkpoint holds of the run beside its optimiser."""
-        return nn.ModuleDict({"method": self.method, "tail_scores": self.tail_scores})
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of the whole run."""
-        return self.config.recipe.epochs
-
-    def images(self, epoch: int) -> int:
-        """Source images that an epoch trains on."""
-        return len(self.corpus.images) + self.method.extra_images(epoch)
-
-    def steps(self, epoch: int) -> int:
-        """Optimiser steps of an epoch."""
-        return self.loader.steps(self.method.extra_images(epoch))
-
-    @cached_property
-    def steps_before(self) -> list[int]:
-        """Optimiser steps of the run before each epoch; the last entry, for the epoch after the last, is that of the run."""
-        return [0, *accumulate(self.steps(epoch) for epoch in range(self.epochs))]
-
-    def size(self, epoch: int) -> int:
-        """Side of the views in an epoch, in px."""
-        return view_size(epoch, self.epochs, self.config.recipe.sizes)
-
-    def work_before(self, epoch: int) -> int:
-        """Work of the run before an epoch, in pixels of one view of every image: what a run's time goes with."""
-        return sum(self.images(earlier) * self.size(earlier) ** 2 for earlier in range(epoch))
-
-
-def prepare(
-    config: RunConfig,
-    images: Tensor,
-    device: torch.device,
-    *,
-    pool: NDArray[np.uint8] | None = None,
-    labels: Tensor | None = None,
-) -> Training:
-    """Builds the method, its optimiser and its loader at their initial state.
-
-    Args:
-        config: the run.
-        images: (N, 3, H, W) uint8, the pretraining set in the order of its index list.
-        device: where to train.
-        pool: (M, 3, H, W) images that the method may draw on.
-        labels: (N,) true classes; the method gets them only if it is an ablation that wants them.
-    """
-    images = images.to(device)
-    method = build_method(config, len(images)).to(device).to(memory_format=torch.channels_last)
-    base = BENCHMARKS[config.dataset].view
-    executor = {"torch": TorchViews}[config.executor](tuple(role.on(base) for role in method.views))
-    loader = Loader(images, executor, config.recipe.batch_size, config.seed)
-    shown = labels.to(device) if labels is not None and method.wants_labels else None
-    corpus = Corpus(images, base, pool, config.precision == "bf16", shown)
-    scores = SampleMemory(len(images)).to(device)
-    return Training(config, method, build_optimizer(method, config.recipe), loader, corpus, scores, device)
-
-
-def check_pool_size(config: RunConfig, available: int) -> None:
-    """Raises UserError where the run would draw more images from its pool than are available."""
-    with torch.device("meta"):
-        method = build_method(config, config.recipe.batch_size)
-    drawn = max((method.extra_images(epoch) for epoch in range(config.recipe.epochs)), default=0)
-    if drawn > available:
-        name = config.method
-        raise UserError(f"{name} samples {drawn} images and its pool has {available}; lower {name}.budget or take another pool")
-
-
-def build_method(config: RunConfig, samples: int) -> Method:
-    """The method of a run at its initial weights, on the CPU; the CPU's global generator is left as it was."""
-    declared = METHODS[config.method]
-    size = BENCHMARKS[config.dataset].image_size
-    recipe = config.recipe
-    scale = RunScale(samples, recipe.epochs, recipe.epochs * steps_per_epoch(samples, recipe.batch_size))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(config.seed, "init"))
-        backbone = backbones.create(recipe.backbone, size)
-        width = backbones.feature_width(backbone, size)
-        return declared(declared.Hparams(**config.hparams), backbone, width, scale)
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """The context in which networks run at `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def train(

@@ -4,7 +4,8 @@ import torch
 from grid import progress
 from grid.eta import clock
 from tests.runs import small_config
-from training.loop import StepReport, prepare
+from training.loop import StepReport
+from training.prepare import prepare
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 from core.errors import UserError
 from grid.store import TrainingFacts, folder_of
 from tests.runs import small_config
-from training.loop import build_method
+from training.prepare import build_method
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from methods.losses import nt_xent
 from methods.memory import SampleMemory
 from tests.runs import small_config
 from training.config import default_hparams
-from training.loop import batches, build_method, prepare, start_epoch, step
+from training.loop import batches, start_epoch, step
+from training.prepare import build_method, prepare
 
 
 def _training(name, images, **recipe):

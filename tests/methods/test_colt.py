@@ -11,7 +11,8 @@ from data.loader import Batch
 from grid.store import TrainingFacts, folder_of
 from methods.colt import cluster_budgets, colt_terms, nearest_to_centers
 from tests.runs import small_config
-from training.loop import batches, build_method, check_pool_size, prepare, start_epoch, train
+from training.loop import batches, start_epoch, train
+from training.prepare import build_method, check_pool_size, prepare
 
 BUDGET = 40
 B = 6

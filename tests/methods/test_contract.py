@@ -13,7 +13,8 @@ from data.benchmark import BENCHMARKS
 from methods import METHODS, Output
 from tests.runs import small_config
 from training.config import RunConfig
-from training.loop import batches, prepare, step
+from training.loop import batches, step
+from training.prepare import prepare
 
 SUITE = ("cifar10lt", "cifar100lt", "imagenet100lt", "imagenetlt", "placeslt", "inat18")  # what recipes may name
 every_method = pytest.mark.parametrize("name", METHODS.names())

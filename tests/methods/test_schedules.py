@@ -11,7 +11,7 @@ from methods.losses import nt_xent
 from methods.schedules import Cosine, Duration, due, temperature_at
 from tests.runs import small_config
 from training.config import default_hparams
-from training.loop import build_method
+from training.prepare import build_method
 
 
 def test_the_swing_is_the_references(golden):

@@ -10,7 +10,7 @@ from data.loader import Batch
 from data.views import View
 from methods.losses import nt_xent
 from tests.runs import small_config
-from training.loop import build_method
+from training.prepare import build_method
 
 B = 8
 UNSEEN = Corpus(torch.empty(0, 3, 16, 16, dtype=torch.uint8), View())  # SDCLR looks at weights alone

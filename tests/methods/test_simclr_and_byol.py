@@ -7,7 +7,7 @@ from data.loader import Batch
 from methods import METHODS, RunScale
 from methods.losses import nt_xent
 from tests.runs import small_config
-from training.loop import build_method
+from training.prepare import build_method
 
 
 def _batch(count=12):

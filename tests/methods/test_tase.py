@@ -12,7 +12,8 @@ from methods import METHODS, RunScale
 from methods.losses import nt_xent
 from methods.tase import headness, temperatures, weights
 from tests.runs import small_config
-from training.loop import batches, prepare, start_epoch, step
+from training.loop import batches, start_epoch, step
+from training.prepare import prepare
 
 SIZES = torch.tensor([100.0, 40.0, 10.0, 5.0])
 MEMBERSHIP = F.one_hot(torch.arange(4).repeat_interleave(SIZES.long())).float()

@@ -9,7 +9,8 @@ from core.errors import UserError
 from methods import METHODS
 from tests.runs import small_config
 from training.checkpoint import load_checkpoint, read_checkpoint
-from training.loop import Diverged, prepare, train
+from training.loop import Diverged, train
+from training.prepare import prepare
 
 
 class Stop(Exception):

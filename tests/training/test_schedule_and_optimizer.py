@@ -4,8 +4,8 @@ import torch
 
 from data.recipe import Recipe
 from tests.runs import small_config
-from training.loop import build_method
 from training.optimizer import build_optimizer
+from training.prepare import build_method
 from training.schedule import learning_rate, view_size
 
 
