@@ -15,10 +15,9 @@ import requests
 from numpy.typing import NDArray
 
 from core.errors import UserError, first_line
-from core.files import writable_folder
-from data.benchmark import SCRATCH, exclusive
+from data.benchmark import SCRATCH
 from data.pool_folder import read_array
-from data.pools import FOLDER, PoolSource, register
+from data.pools import FOLDER, PoolSource, fetch_once, register
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +47,7 @@ class RandomImages(PoolSource):
     def load(self, data_root: Path) -> tuple[NDArray[np.uint8], str]:
         """The map of the file and the file's own SHA-256."""
         file = data_root / FILE
-        if not file.is_file():
-            writable_folder(data_root, "--data-root")
-            with exclusive(data_root):
-                if not file.is_file():
-                    _download(file)
+        fetch_once(file, lambda: _download(file))
         if (size := file.stat().st_size) != BYTES:
             raise _foreign(file, f"has {size:,} bytes, not {BYTES:,}")
         images = read_array(file)

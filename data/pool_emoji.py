@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import UserError, first_line
-from core.files import writable_folder, write_atomic
-from data.benchmark import SCRATCH, exclusive
+from core.files import write_atomic
+from data.benchmark import SCRATCH
 from data.npm import pack
 from data.pool_folder import read_array
-from data.pools import REGISTRY_POOL, PoolSource, pixels_sha256, register
+from data.pools import REGISTRY_POOL, PoolSource, fetch_once, pixels_sha256, register
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,12 @@ class Emoji(PoolSource):
     def load(self, data_root: Path) -> tuple[NDArray[np.uint8], str]:
         """The pictures in the order of their names (code points) and the SHA-256 of their pixels."""
         file = data_root / FILE
-        if not file.is_file():
-            writable_folder(data_root, "--data-root")
-            with exclusive(data_root):
-                if not file.is_file():
-                    fetched = _fetch(data_root)
-                    write_atomic(file, lambda stream: np.save(stream, fetched))
+
+        def fetch() -> None:
+            fetched = _fetch(data_root)
+            write_atomic(file, lambda stream: np.save(stream, fetched))
+
+        fetch_once(file, fetch)
         images = read_array(file)
         if (digest := pixels_sha256(images)) != SHA256:
             raise UserError(f"{file} is damaged or foreign; delete it to fetch the pool {REGISTRY_POOL} again")

@@ -5,6 +5,7 @@ A named pool is a `PoolSource` in its own file `data/pool_*.py`; `folder:PATH` i
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from core.errors import UserError, nearest
+from core.files import writable_folder
 from core.registry import Registry
 from data import pool_folder
+from data.benchmark import exclusive
 
 FOLDER = "folder:"  # how the name of the user's own pool begins
 ORDER = ("300k", "cifar100")  # the best first; any other is taken where neither is on disk
@@ -100,6 +103,15 @@ def pools_text(data_root: Path) -> list[str]:
         place = source.found(data_root)
         lines.append(f"{source.name}: {source.what}; {source.licence}; {f'found in {place}' if place else 'not there yet'}")
     return [*lines, f"{FOLDER}PATH: your own, {pool_folder.FORM}"]
+
+
+def fetch_once(file: Path, fetch: Callable[[], object]) -> None:
+    """Lets `fetch` make `file` where it is missing; of several processes at once only one does."""
+    if not file.is_file():
+        writable_folder(file.parent, "--data-root")
+        with exclusive(file.parent):
+            if not file.is_file():
+                fetch()
 
 
 def pixels_sha256(images: NDArray[np.uint8]) -> str:
