@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.views import View
+from data.executor import Executor, ImageSet
+from data.pictures import Pictures, Unreadable
+from data.views import Evaluation
 
 BATCH = 500  # images per forward pass
 
@@ -17,38 +19,56 @@ BATCH = 500  # images per forward pass
 class Corpus:
     """The images that a run is trained on, and those that it may draw on."""
 
-    images: Tensor  # (N, 3, H, W) uint8, the pretraining set, on the training device
-    view: View  # whose normalisation the network is trained with
-    pool: NDArray[np.uint8] | None = None  # (M, 3, H, W) images from elsewhere, for methods that ask for a pool
+    images: ImageSet  # N, the pretraining set
+    executor: Executor  # of the run
+    shown: Evaluation  # how the benchmark shows images to a frozen network
+    pool: NDArray[np.uint8] | Pictures | None = None  # M images from elsewhere, for methods that ask for a pool
     bf16: bool = False  # whether networks run under bfloat16 autocast, as in training
     labels: Tensor | None = None  # (N,) only where a method's ablation asks for the truth (`Method.wants_labels`)
 
-    def embed(self, network: Callable[[Tensor], Tensor], images: Tensor | NDArray[np.uint8]) -> Iterator[Tensor]:
+    def embed(self, network: Callable[[Tensor], Tensor], images: ImageSet | NDArray[np.uint8]) -> Iterator[Tensor]:
         """Yields `network`'s float32 rows for unaugmented images, batch by batch: memory does not grow with their number.
+
+        A picture that cannot be read is shown as a black one: training leaves it out, and its row keeps the others' places.
 
         Args:
             network: (B, 3, H, W) normalised images to (B, d).
-            images: (M, 3, H, W) uint8, of this corpus.
+            images: M images of this corpus.
         """
-        for batch in normalized(images, self.view, self.images.device):
+        for batch in show(self.executor, images, self.shown, black=True):
             with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=self.bf16):
                 rows = network(batch)
             yield rows.float()
 
-    def take(self, selected: Tensor) -> Tensor:
-        """The images of the pool at the positions `selected` (K,), (K, 3, H, W) uint8 on the training device."""
+    def take(self, selected: Tensor) -> ImageSet:
+        """The pool's images at the positions `selected` (K,): (K, 3, H, W) uint8 where the executor wants them, or files."""
         if self.pool is None:
             raise ValueError("this run has no pool")
-        return torch.from_numpy(self.pool[selected.cpu().numpy()]).to(self.images.device)
+        taken = self.pool[selected.cpu().numpy()]
+        return taken if isinstance(taken, Pictures) else torch.from_numpy(taken).to(self.executor.home)
 
 
-def normalized(pixels: Tensor | NDArray[np.uint8], view: View, device: torch.device) -> Iterator[Tensor]:
-    """Batches of (N, 3, H, W) uint8 images as the network sees them at test time: scaled to [0, 1] and normalised."""
-    mean = torch.tensor(view.mean, device=device)[:, None, None]
-    std = torch.tensor(view.std, device=device)[:, None, None]
-    for start in range(0, len(pixels), BATCH):
-        part = pixels[start : start + BATCH]
-        # a copy: pools can be read-only maps of a file, which torch does not take
-        batch = part if isinstance(part, Tensor) else torch.from_numpy(part.copy())
-        x = batch.to(device).float().div_(255)
-        yield ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+def show(
+    executor: Executor, images: ImageSet | NDArray[np.uint8], shown: Evaluation, *, black: bool = False
+) -> Iterator[Tensor]:
+    """Batches of images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the executor's device.
+
+    Args:
+        executor: makes them.
+        images: (N, 3, H, W) uint8, or pictures in files.
+        shown: the benchmark's way.
+        black: whether pictures that cannot be read are shown black.
+
+    Raises:
+        Unreadable: pictures cannot be read, where `black` is False.
+    """
+    for start in range(0, len(images), BATCH):
+        part = images[start : start + BATCH]
+        if isinstance(part, np.ndarray):
+            part = torch.from_numpy(part.copy())  # a copy: pools can be read-only maps of a file, which torch does not take
+        try:
+            yield executor.evaluate(part, shown)
+        except Unreadable as error:
+            if not (black and isinstance(part, Pictures)):
+                raise
+            yield executor.evaluate(part.blacked(list(error.reasons)), shown)

@@ -1,13 +1,19 @@
 """Batches of views for pretraining. No label enters here."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from core.seeds import seed_of
+from data.executor import Executor, ImageSet
+from data.pictures import Pictures, Unreadable
+from data.prefetch import ahead
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -19,30 +25,22 @@ class Batch:
     epoch: int = 0  # from 0
 
 
-class Executor(Protocol):
-    """Makes the declared views of a batch of images; see `data/torch_views.py`."""
-
-    name: str
-
-    def __call__(self, images: Tensor, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) uint8 to one (B, 3, size, size) float tensor a view; `strength` is (B,) in [0, 1] or None."""
-        ...
-
-
 class Loader:
-    """Shuffled batches of views of images held in memory, on whichever device the images are.
+    """Shuffled batches of views of images, in memory or in files.
 
     The order of an epoch and the views of a step are functions of (run seed, epoch, step) alone, so an epoch may be entered at
     any step and goes on as if it had been run from its start. The last, smaller batch is used; a last batch of a single
-    image joins the one before it, as batch norm cannot be computed over one sample.
+    image joins the one before it, as batch norm cannot be computed over one sample. A picture that cannot be read is left
+    out of its batches, told of once and counted; which are left out does not depend on where an epoch is entered.
     """
 
-    def __init__(self, images: Tensor, executor: Executor, batch_size: int, seed: int):
-        """`images` is (N, 3, H, W) uint8; `batch_size` at most N; `seed` the run's seed."""
+    def __init__(self, images: ImageSet, executor: Executor, batch_size: int, seed: int):
+        """`images` are N, a tensor where the executor wants it; `batch_size` at most N; `seed` the run's seed."""
         self.images = images
         self.executor = executor
         self.batch_size = batch_size
         self.seed = seed
+        self.unreadable: set[str] = set()  # names of the files found so far
 
     def steps(self, extra: int = 0) -> int:
         """Steps of an epoch that trains on `extra` images beside the set."""
@@ -54,7 +52,7 @@ class Loader:
         size: int,
         start: int = 0,
         strength: Callable[[Tensor], Tensor | None] | None = None,
-        extra: Tensor | None = None,
+        extra: ImageSet | None = None,
     ) -> Iterator[Batch]:
         """Yields the batches of one epoch from step `start` on.
 
@@ -63,23 +61,62 @@ class Loader:
             size: side of the views in px.
             start: steps of this epoch that are already done.
             strength: maps indices of images (-1: one of `extra`) to their strengths, or to None; asked once an epoch.
-            extra: (K, 3, H, W) uint8 further images that this epoch mixes in, with index -1.
+            extra: K further images that this epoch mixes in, with index -1; files only beside files.
+
+        Raises:
+            UserError: fewer than two pictures of a batch can be read.
         """
-        images = self.images if extra is None else torch.cat([self.images, extra])
+        images = self.images if extra is None else _joined(self.images, extra)
         count = len(images)
         generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-        order = torch.randperm(count, generator=generator).to(images.device)
+        order = torch.randperm(count, generator=generator)
         indices = order if extra is None else order.masked_fill(order >= len(self.images), -1)
+        indices = indices.to(self.executor.device)
         strengths = strength(indices) if strength else None
         if strengths is not None:
             strengths = strengths.cpu()  # where views are drawn: one wait for the device an epoch, not one a step
+        if isinstance(images, Tensor):
+            order = order.to(images.device)
         steps = steps_per_epoch(count, self.batch_size)
-        for step in range(start, steps):
-            stop = count if step == steps - 1 else (step + 1) * self.batch_size
-            here = slice(step * self.batch_size, stop)
+
+        def batch(step: int) -> Batch:
+            here = slice(step * self.batch_size, count if step == steps - 1 else (step + 1) * self.batch_size)
             seed = seed_of(self.seed, "views", epoch, 0, step)
-            views = self.executor(images[order[here]], seed, size, None if strengths is None else strengths[here])
-            yield Batch(views, indices[here], epoch)
+            hard = None if strengths is None else strengths[here]
+            if isinstance(images, Tensor):
+                return Batch(self.executor(images[order[here]], seed, size, hard), indices[here], epoch)
+            views, kept = self._readable(images[order[here]], seed, size, hard)
+            return Batch(views, indices[here][kept.to(indices.device)], epoch)
+
+        batches = (batch(step) for step in range(start, steps))
+        # where the device trains, the processor makes the next views meanwhile
+        apart = self.executor.device.type == "cuda" and (not isinstance(images, Tensor) or images.device.type == "cpu")
+        return ahead(batches, self.executor.device) if apart else batches
+
+    def _readable(self, pictures: Pictures, seed: int, size: int, strength: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The views of those pictures that can be read, and the positions of these in `pictures`."""
+        while True:
+            names = pictures.names()
+            kept = torch.tensor([i for i, name in enumerate(names) if name not in self.unreadable], dtype=torch.int64)
+            if len(kept) < 2:
+                bad = next(name for name in names if name in self.unreadable)
+                raise UserError(
+                    f"{len(names) - len(kept)} of a batch of {len(names)} pictures cannot be read, {bad} among them"
+                )
+            try:
+                return self.executor(pictures[kept], seed, size, None if strength is None else strength[kept]), kept
+            except Unreadable as error:
+                for reason in error.reasons.values():
+                    log.warning("left out a picture that cannot be read: %s", reason)
+                self.unreadable.update(names[int(kept[i])] for i in error.reasons)
+
+
+def _joined(images: ImageSet, extra: ImageSet) -> ImageSet:
+    if isinstance(images, Pictures):
+        return images.joined(extra)
+    if isinstance(extra, Pictures):
+        raise ValueError("pictures in files cannot be mixed into images in memory: read them first")
+    return torch.cat([images, extra.to(images.device)])
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

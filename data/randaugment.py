@@ -180,7 +180,8 @@ def _cutout(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
     inside = (pixel >= start[..., None]) & (pixel <= (start + side)[..., None]) & (side[..., None] > 0)
     along_x, along_y = inside.float().to(x.device, non_blocking=True).unbind(1)
     mask = along_y[:, None, :, None] * along_x[:, None, None, :]
-    return x + mask * (torch.tensor(CUTOUT_FILL, device=x.device)[:, None, None] - x)
+    fill = torch.tensor(CUTOUT_FILL).to(x.device, non_blocking=True)[:, None, None]
+    return x + mask * (fill - x)
 
 
 Act = Callable[[Tensor, Slices, Tensor, Tensor], Tensor]

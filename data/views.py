@@ -1,7 +1,7 @@
 """What a view is, declared: the random transformations that turn one image into one training view.
 
 A method names its views by role (`CONTRASTIVE`), the benchmark supplies the field's augmentation for its images, and an
-executor (`data/torch_views.py`) carries the spec out. Nothing here touches a pixel.
+executor (`data/executor.py`) carries the spec out. Nothing here touches a pixel.
 """
 
 from dataclasses import dataclass, replace
@@ -45,7 +45,25 @@ class View:
     saturation: float = 0.4
     hue: float = 0.1  # shift in -+ this, in turns of the colour circle
     gray_p: float = 0.2
+    blur_p: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)  # pixels; what Pillow calls the radius of its Gaussian blur
+    solarize_p: float = 0.0  # inverts the grey levels from 128 on
     randaugment: RandAugment | None = None  # with strengths of the batch's images
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How an image is shown to a frozen network: nothing in it is random.
+
+    With `resize` and `crop` None the image stays as it is; else its shorter side is resized, then its centre cut out. Images
+    in memory have one size already; pictures of files need both.
+    """
+
+    resize: int | None = None  # shorter side in px
+    crop: int | None = None  # side of the central square in px, at most `resize`
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 

@@ -1,19 +1,25 @@
 import torch
 
+from data.executor import Executor
 from data.loader import Loader, steps_per_epoch
 
 
-class Echo:
+class Echo(Executor):
     """An executor that keeps what it was given and returns the images as their own views."""
 
-    name = "echo"
-
     def __init__(self):
+        super().__init__(())
         self.calls = []
 
     def __call__(self, images, seed, size, strength=None):
         self.calls.append((seed, size, strength))
         return (images.float(), images.float())
+
+    def render(self, images, drawn, size):
+        raise NotImplementedError
+
+    def evaluate(self, images, shown):
+        raise NotImplementedError
 
 
 def _images(count):

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image
 from scipy.stats import chisquare, ks_2samp
 
-from data import torch_views
-from data.randaugment import CUTOUT_FILL, HIGH, LOW, OPERATIONS, SIGNED, augment, values
+from data import finishing
+from data.randaugment import HIGH, LOW, OPERATIONS, SIGNED, augment, values
 from data.torch_views import TorchViews
+from data.torchvision_views import randaugment_operation
 from data.view_params import Params, draw_batch
 from data.views import RandAugment, View
 
@@ -18,35 +19,6 @@ BCL_I = RandAugment()
 BCL_D = RandAugment(operations=2, weakest=5, span=25, jittered=True)
 LARGE_SCALE = RandAugment(operations=2, weakest=0, span=30, jittered=True)
 PLAIN = View(crop_scale=(1, 1), crop_ratio=(1, 1), flip_p=0, jitter_p=0, gray_p=0)
-
-
-def _pillow(name, image, value, centre):
-    """One operation as BCL carries it out; `value` signed, `centre` of a cutout as shares of the width."""
-    width = image.width
-    affine = {
-        "ShearX": (1, value, 0, 0, 1, 0),
-        "ShearY": (1, 0, 0, value, 1, 0),
-        "TranslateX": (1, 0, value * width, 0, 1, 0),
-        "TranslateY": (1, 0, 0, 0, 1, value * width),
-    }
-    if name in affine:
-        return image.transform(image.size, Image.Transform.AFFINE, affine[name])
-    if name == "Rotate":
-        return image.rotate(value)
-    if name in ("AutoContrast", "Equalize", "Invert"):
-        return getattr(ImageOps, name.lower())(image)
-    if name == "Solarize":
-        return ImageOps.solarize(image, value)
-    if name == "Posterize":
-        return ImageOps.posterize(image, int(value))
-    if name == "Cutout":
-        side = value * width
-        left, top = (int(max(0, at * width - side / 2)) for at in centre)
-        image = image.copy()
-        box = (left, top, min(width, left + side), min(width, top + side))
-        ImageDraw.Draw(image).rectangle(box, tuple(int(level) for level in CUTOUT_FILL))
-        return image
-    return getattr(ImageEnhance, name)(image).enhance(value)
 
 
 def _pillows(images, params):
@@ -57,7 +29,7 @@ def _pillows(images, params):
         for k in range(params.operation.shape[1]):
             if params.applied[b, k]:
                 name, value = OPERATIONS[params.operation[b, k]], params.value[b, k].item()
-                result = _pillow(name, result, value, params.centre[b, k].tolist())
+                result = randaugment_operation(name, result, value, params.centre[b, k].tolist())
         results.append(np.array(result))
     return torch.from_numpy(np.stack(results)).permute(0, 3, 1, 2)
 
@@ -66,8 +38,13 @@ def _run(images, params):
     return augment(images.float().clone(), params.operation, params.applied, params.value, params.centre)
 
 
+def _draw(views, count, seed, strength=None):
+    side = torch.full((count,), 32)
+    return draw_batch(views, side, side, seed, strength)
+
+
 def _params(spec, strength, views=1, seed=0):
-    return draw_batch([dataclasses.replace(PLAIN, randaugment=spec)] * views, len(strength), 32, 32, seed, strength)
+    return _draw([dataclasses.replace(PLAIN, randaugment=spec)] * views, len(strength), seed, strength)
 
 
 def _only(name, magnitude, negative=False):
@@ -181,8 +158,8 @@ def test_magnitude_of_two_operations_shares_one_number_between_views(spec, weake
 
 def test_strengths_change_nothing_but_the_operations():
     views = [View(randaugment=BCL_D), View(gray_p=0.5), View(randaugment=BCL_I)]
-    plain = draw_batch([dataclasses.replace(view, randaugment=None) for view in views], 64, 32, 32, seed=5)
-    with_operations = draw_batch(views, 64, 32, 32, 5, torch.ones(64))
+    plain = _draw([dataclasses.replace(view, randaugment=None) for view in views], 64, 5)
+    with_operations = _draw(views, 64, 5, torch.ones(64))
     assert [params.operation.shape[1] for params in with_operations] == [2, 0, 1]
     for name in ("box", "flip", "jitter", "order", "factor", "gray"):
         for a, b in zip(plain, with_operations, strict=True):
@@ -200,7 +177,7 @@ def test_parameters_of_batches_join():
 @pytest.mark.parametrize("joined_pixels", [0, 10**9])
 @pytest.mark.parametrize("spec", [BCL_I, BCL_D])
 def test_views_are_plain_where_nothing_hits_and_pillows_where_it_does(photographs, monkeypatch, spec, joined_pixels, size):
-    monkeypatch.setattr(torch_views, "JOINED_PIXELS", joined_pixels)
+    monkeypatch.setattr(finishing, "JOINED_PIXELS", joined_pixels)
     plain = TorchViews((View(), View()))(photographs, 3, size)
     executor = TorchViews((View(randaugment=spec), View(randaugment=spec)))
     for strength in (None, torch.zeros(len(photographs))):
@@ -208,7 +185,7 @@ def test_views_are_plain_where_nothing_hits_and_pillows_where_it_does(photograph
 
     strength = torch.rand(len(photographs), generator=torch.Generator().manual_seed(0))
     ours = executor(photographs, 3, size, strength)
-    drawn = draw_batch(executor.views, len(photographs), 32, 32, 3, strength)
+    drawn = _draw(executor.views, len(photographs), 3, strength)
     mean, std = (torch.tensor(statistic)[:, None, None] for statistic in (View().mean, View().std))
     for view, base, params in zip(ours, plain, drawn, strict=True):
         hit = params.applied.any(dim=1)

@@ -1,0 +1,148 @@
+"""Speed of every executor of views against torchvision's transforms in a DataLoader, and lightly's where it is installed.
+
+    python benchmarks/views.py [--threads 2] [--rounds 5] [--data-root DIR] [--pictures DIR] [--batches 8]
+
+Two SimCLR views of each image, in batches of 128 at 32 px from memory (CIFAR-10), and of 64 at 224 px from files (any folder of
+JPEGs). All candidates take turns in one process, so that a noisy machine disturbs them alike; what is printed is the median
+of the rounds, in source images a second, and its ratio to Pillow's torchvision in the main process. The share of views in
+a training step is told by `benchmarks/training.py`.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import pandas as pd
+import torch
+from cyclopts import App, Parameter
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from data.benchmark import BENCHMARKS, data_folder
+from data.executor import EXECUTORS, ImageSet
+from data.pictures import Pictures
+from data.views import View
+
+app = App()
+PATTERNS = ("*.jpg", "*.jpeg", "*.JPEG")
+
+
+@app.default
+def main(
+    *,
+    threads: Annotated[int, Parameter(help="threads, and DataLoader workers")] = 2,
+    rounds: Annotated[int, Parameter(help="rounds of every candidate, after one to warm up")] = 5,
+    batches: Annotated[int, Parameter(help="batches a round")] = 8,
+    data_root: Annotated[Path | None, Parameter(help="where CIFAR-10 is")] = None,
+    pictures: Annotated[Path | None, Parameter(help="a folder of JPEGs; without it only 32 px is timed")] = None,
+) -> None:
+    """Times all candidates in turn and prints their medians and ratios."""
+    torch.set_num_threads(threads)
+    pixels = torch.from_numpy(BENCHMARKS["cifar10lt"]().load(data_folder(data_root)).train[: 128 * batches])
+    print(_table(_candidates(pixels, 128, 32, View(), threads), len(pixels), rounds))
+    if pictures is not None:
+        files = Pictures(sorted(file for pattern in PATTERNS for file in pictures.rglob(pattern))[: 64 * batches])
+        view = View(crop_scale=(0.08, 1.0), blur_p=0.5)
+        print(_table(_candidates(files, 64, 224, view, threads), len(files), rounds))
+
+
+def _table(candidates: dict[str, Callable[[], int]], images: int, rounds: int) -> str:
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, run in candidates.items():
+            started = time.perf_counter()
+            assert run() == images
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    speed = {name: images / median(times) for name, times in seconds.items()}
+    base = speed["torchvision DataLoader, no workers"]
+    rows = {name: {"images/s": f"{s:.0f}", "ratio": f"{s / base:.1f}"} for name, s in speed.items()}
+    return pd.DataFrame(rows).T.to_markdown(disable_numparse=True) + "\n"
+
+
+def _candidates(images: ImageSet, batch: int, size: int, view: View, threads: int) -> dict[str, Callable[[], int]]:
+    """What is timed: functions that make two views of all images and return how many there were."""
+    made: dict[str, Callable[[], int]] = {}
+    for name, executor in EXECUTORS:
+        if executor.missing() is None:
+            made[name] = _suite(executor((view, view)), images, batch, size)
+    transform = _torchvision(view, size)
+    for workers in (0, threads):
+        label = f"torchvision DataLoader, {workers or 'no'} workers"
+        made[label] = _loader(_Two(images, transform), batch, workers)
+    try:
+        from lightly.transforms import SimCLRTransform
+    except ImportError:
+        return made
+    theirs = SimCLRTransform(
+        input_size=size, cj_prob=view.jitter_p, cj_bright=0.4, cj_contrast=0.4, cj_sat=0.4, cj_hue=0.1,
+        min_scale=view.crop_scale[0], random_gray_scale=view.gray_p, gaussian_blur=view.blur_p,
+    )  # fmt: skip
+    made[f"lightly, {threads} workers"] = _loader(_Two(images, theirs, both=True), batch, threads)
+    return made
+
+
+def _suite(executor: Callable[..., tuple[Tensor, ...]], images: ImageSet, batch: int, size: int) -> Callable[[], int]:
+    def run() -> int:
+        return sum(len(executor(images[i : i + batch], i, size)[0]) for i in range(0, len(images), batch))
+
+    return run
+
+
+def _torchvision(view: View, size: int) -> transforms.Compose:
+    """The protocol's transform as its reference code writes it."""
+    blur = [transforms.RandomApply([transforms.GaussianBlur(23, view.blur_sigma)], p=view.blur_p)] if view.blur_p else []
+    jitter = transforms.ColorJitter(view.brightness, view.contrast, view.saturation, view.hue)
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(size, view.crop_scale, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.RandomHorizontalFlip(view.flip_p),
+            transforms.RandomApply([jitter], p=view.jitter_p),
+            transforms.RandomGrayscale(view.gray_p),
+            *blur,
+            transforms.ToTensor(),
+            transforms.Normalize(view.mean, view.std),
+        ]
+    )
+
+
+class _Two(Dataset):
+    """Two views of each image by a transform of Pillow pictures; `both` if the transform makes both itself."""
+
+    def __init__(self, images: ImageSet, transform: Callable, both: bool = False):
+        self.images = images.names() if isinstance(images, Pictures) else images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.transform = transform
+        self.both = both
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        image = self.images[index]
+        picture = Image.open(image).convert("RGB") if isinstance(image, str) else Image.fromarray(image)
+        return self.transform(picture) if self.both else [self.transform(picture), self.transform(picture)]
+
+
+def _loader(images: _Two, batch: int, workers: int) -> Callable[[], int]:
+    loader = DataLoader(images, batch, num_workers=workers, persistent_workers=workers > 0)
+
+    def run() -> int:
+        return sum(len(first) for first, _ in _pairs(loader))
+
+    return run
+
+
+def _pairs(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+    for views in loader:
+        yield views[0], views[1]
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,148 @@
+"""Resampling of whole batches: crop, flip, resize and blur of each image as two matrix products, with Pillow's filters."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+CUBIC_A = -0.5  # Pillow's bicubic (torch's own `interpolate` uses -0.75)
+TABLE_SOURCE = 64  # widest image (pixels) whose resampling matrices are kept in a table
+BLUR_PASSES = 3  # box blurs that make Pillow's Gaussian blur
+
+
+def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
+    """Crops each image to its box, resizes it to `size` x `size` with antialiasing, mirrors it where `flip` says so.
+
+    Args:
+        images: (B, C, H, W) float in [0, 1].
+        box: (B, 4) top, left, height, width.
+        flip: (B,) bool.
+        size: side of the result.
+        interpolation: "bilinear" or "bicubic", with Pillow's filters.
+
+    Returns:
+        (B, C, size, size), clamped to [0, 1].
+    """
+    top, left, h, w = box.unbind(1)
+    B, C, height, width = images.shape
+    rows = _weights(top, h, torch.zeros_like(flip), height, size, interpolation, images.device)  # (B, size, H)
+    columns = _weights(left, w, flip, width, size, interpolation, images.device)  # (B, size, W)
+    # Pillow resizes along the lines first and clips in between, which tells where bicubic overshoots
+    narrow = (images.reshape(B, C * height, width) @ columns.transpose(1, 2)).clamp_(0, 1)  # (B, C*H, size)
+    out = rows[:, None] @ narrow.view(B, C, height, size)
+    return out.clamp_(0, 1)
+
+
+def _weights(
+    start: Tensor, length: Tensor, mirror: Tensor, source: int, size: int, interpolation: str, device: torch.device
+) -> Tensor:
+    """`resize_weights` on `device`, rows in reverse order where `mirror` says so; from a table where images are small."""
+    if source <= TABLE_SOURCE:
+        entry = (mirror.long() * source + start) * (source + 1) + length
+        return _weight_table(source, size, interpolation, device)[entry.to(device, non_blocking=True)]
+    weights = resize_weights(start, length, source, size, interpolation)
+    return torch.where(mirror[:, None, None], weights.flip(1), weights).to(device, non_blocking=True)
+
+
+@cache
+def _weight_table(source: int, size: int, interpolation: str, device: torch.device) -> Tensor:
+    """All matrices that crops of a line of `source` pixels can need: (2 * source * (source + 1), size, source).
+
+    Boxes have whole pixels, so a 32-px line has about a thousand of them (4 MB): looking them up takes a tenth of the time
+    of computing them for each batch. Boxes that leave the line are in the table too, and are never asked for.
+    """
+    start = torch.arange(source).repeat_interleave(source + 1)
+    length = torch.arange(source + 1).repeat(source)
+    weights = resize_weights(start, length, source, size, interpolation)
+    return torch.cat([weights, weights.flip(1)]).to(device, non_blocking=True)
+
+
+def resize_weights(start: Tensor, length: Tensor, source: int, size: int, interpolation: str) -> Tensor:
+    """Matrices that resample the pixels start .. start+length of a line of `source` pixels to `size` pixels.
+
+    The filter is widened by the scale when it shrinks (antialiasing), sees no pixel outside the crop, and each row sums to
+    one, as in Pillow's `resize`.
+
+    Returns:
+        (B, size, source) float32.
+    """
+    start, length = start.float()[:, None, None], length.float()[:, None, None]
+    scale = length / size  # source pixels per output pixel
+    widen = scale.clamp(min=1.0)
+    centre = (torch.arange(size)[:, None] + 0.5) * scale  # (B, size, 1), within the crop
+    pixel = torch.arange(source) + 0.5 - start  # (B, 1, source), within the crop
+    x = ((pixel - centre) / widen).abs_()
+    weights = _cubic(x) if interpolation == "bicubic" else (1 - x).clamp_(min=0)
+    weights = weights * ((pixel > 0) & (pixel < length))
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel at distances x >= 0."""
+    a = CUBIC_A
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((x - 5) * x + 8) * x * a - 4 * a
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+def resize_center(images: Tensor, shorter: int, crop: int, interpolation: str) -> Tensor:
+    """Resizes the shorter side of (B, C, H, W) images in [0, 1] to `shorter` px and cuts out the central `crop` px square."""
+    height, width = images.shape[2:]
+    weights = []
+    for length, resized in zip((height, width), resized_sides(height, width, shorter), strict=True):
+        start = center_start(resized, crop)
+        whole = resize_weights(torch.tensor([0]), torch.tensor([length]), length, resized, interpolation)[0]
+        weights.append(whole[start : start + crop].to(images.device, non_blocking=True))
+    return (weights[0] @ (images @ weights[1].T).clamp_(0, 1)).clamp_(0, 1)
+
+
+def resized_sides(height: int, width: int, shorter: int) -> tuple[int, int]:
+    """Height and width in px after the shorter side is resized to `shorter`, the other cut to whole pixels (torchvision)."""
+    return (shorter, int(shorter * width / height)) if height <= width else (int(shorter * height / width), shorter)
+
+
+def center_start(length: int, crop: int) -> int:
+    """Where the central `crop` pixels of a line of `length` begin (torchvision's rounding)."""
+    return round((length - crop) / 2)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Blurs each of (B, C, H, W) images by Pillow's Gaussian blur; `sigma` (B,) is its radius in px, above 0, on the CPU."""
+    height, width = images.shape[2:]
+    radius = _box_radius(sigma)
+    reach = int(radius.max()) + 2
+    radius = radius.to(images.device, non_blocking=True)
+    rows = _blur_weights(radius, reach, height)
+    columns = rows if width == height else _blur_weights(radius, reach, width)
+    return rows[:, None] @ images @ columns.transpose(1, 2)[:, None]
+
+
+def _box_radius(sigma: Tensor) -> Tensor:
+    """Half the widths (B,) of the box blurs whose threefold use has the variance `sigma` squared, without the middle pixel.
+
+    A width that is no whole number of pixels is met by fractional weights at both ends (Gwosdek et al. 2011, "Theoretical
+    foundations of Gaussian convolution by extended box filtering"), as Pillow does.
+    """
+    variance = sigma.double().square() / BLUR_PASSES  # of one box
+    whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
+    part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1).square()))
+    return (whole + part).float()
+
+
+def _blur_weights(radius: Tensor, reach: int, length: int) -> Tensor:
+    """Matrices (B, length, length) that blur a line of `length` pixels; beyond its ends it goes on with its last pixel.
+
+    Args:
+        radius: (B,) of the boxes, on the device.
+        reach: more pixels than any box has to a side.
+        length: of the line.
+    """
+    radius = radius[:, None]
+    distance = torch.arange(length + reach, device=radius.device)
+    box = (radius + 1 - distance).clamp(0, 1) / (2 * radius + 1)  # (B, length + reach): weight of a pixel so far away
+    beyond = box.flip(1).cumsum(1).flip(1)[:, 1 : length + 1]  # of all pixels farther away
+    line = distance[:length]
+    once = box[:, (line[:, None] - line).abs()]
+    once[:, :, 0] += beyond
+    once[:, :, -1] += beyond.flip(1)
+    return torch.linalg.matrix_power(once, BLUR_PASSES)

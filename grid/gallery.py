@@ -1,0 +1,114 @@
+"""Pictures for people who would rather look: images and the views that a method gets of them, by every executor."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from core.files import write_atomic
+from core.seeds import seed_of
+from data.benchmark import BENCHMARKS
+from data.executor import EXECUTORS, ImageSet, sides
+from data.pictures import Pictures
+from data.view_params import draw_batch
+from data.views import View
+from training.config import resolve
+from training.prepare import build_method
+
+INCH = 0.9  # side of one image in the figure
+DPI = 150
+
+
+def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images: int, seed: int) -> list[str]:
+    """Writes a figure, a row an image of the benchmark: the image, then its views by each executor.
+
+    Every executor is given the same random numbers, so what differs between them is how they are carried out. Where the method
+    declares strengths, they grow from 0 in the first row to 1 in the last.
+
+    Args:
+        method: registered name.
+        dataset: registered name.
+        data_root: where the benchmark's images are or will be put.
+        file: PNG to write.
+        images: rows.
+        seed: of the choice of images and of the views.
+
+    Returns:
+        One line for each executor that is left out, with the reason.
+
+    Raises:
+        UserError: the images cannot be had, or the file cannot be written.
+    """
+    benchmark = BENCHMARKS[dataset]()
+    train = benchmark.load(data_root).train
+    chosen = np.random.RandomState(seed_of(seed, "gallery") % 2**32).choice(len(train), images, replace=False)
+    picked = train[chosen]
+    held: ImageSet = torch.from_numpy(picked) if isinstance(picked, np.ndarray) else picked
+    views = views_of(method, dataset)
+    strength = torch.linspace(0, 1, images) if any(view.randaugment for view in views) else None
+
+    loaded = held.read() if isinstance(held, Pictures) else held
+    size = max(benchmark.recipe.sizes)
+    drawn = draw_batch(views, *sides(loaded), seed_of(seed, "views"), strength)
+    columns, left_out = {"image": _originals(held)}, []
+    for name, executor in EXECUTORS:
+        missing = executor.missing()
+        if missing:
+            left_out.append(f"{name}: {missing}")
+            continue
+        made = executor(views).render(loaded, drawn, size)
+        for number, (x, view) in enumerate(zip(made, views, strict=True), start=1):
+            columns[f"{name} {number}"] = list(_levels(x, view))
+    _draw(columns, strength, f"{method} on {dataset}, views of {size} px, seed {seed}", file)
+    return left_out
+
+
+def views_of(method: str, dataset: str) -> tuple[View, ...]:
+    """The views of a method at its default hyper-parameters, which may decide about them."""
+    config = resolve(
+        method=method,
+        dataset=dataset,
+        profile=None,
+        split=1,
+        seed=0,
+        preset="smoke",
+        precision="fp32",
+        recipe_changes={},
+        hparam_changes={},
+    )
+    with torch.device("meta"):
+        built = build_method(config, config.recipe.batch_size)
+    return tuple(role.on(BENCHMARKS[dataset].view) for role in built.views)
+
+
+def _originals(images: ImageSet) -> list[np.ndarray]:
+    if isinstance(images, Pictures):
+        return images.read().decode_each(lambda _, picture: np.asarray(picture))
+    return list(images.permute(0, 2, 3, 1).numpy())
+
+
+def _levels(x: Tensor, view: View) -> np.ndarray:
+    """Normalised views as (B, H, W, 3) uint8."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in (view.mean, view.std))
+    return ((x * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def _draw(columns: dict[str, list[np.ndarray]], strength: Tensor | None, title: str, file: Path) -> None:
+    rows = len(next(iter(columns.values())))
+    figure = Figure((INCH * (len(columns) + 0.6), INCH * (rows + 0.6)), layout="constrained")
+    grid = figure.subplots(rows, len(columns), squeeze=False)
+    for k, (header, made) in enumerate(columns.items()):
+        grid[0, k].set_title(header, fontsize=7)
+        for row, image in enumerate(made):
+            axes = grid[row, k]
+            axes.imshow(image, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if k == 0 and strength is not None:
+                axes.set_ylabel(f"strength {strength[row]:.2f}", fontsize=6)
+    figure.suptitle(title, fontsize=9)
+    FigureCanvasAgg(figure)
+    write_atomic(file, lambda binary: figure.savefig(binary, dpi=DPI, format="png"))

@@ -1,0 +1,52 @@
+import threading
+import time
+
+import pytest
+import torch
+
+from data.prefetch import ahead
+
+CPU = torch.device("cpu")
+
+
+def _alive():
+    return sum(thread.name == "views ahead" for thread in threading.enumerate())
+
+
+def test_items_come_in_order_and_are_made_ahead():
+    made = []
+
+    def items():
+        for k in range(6):
+            made.append(k)
+            yield k
+
+    stream = ahead(items(), CPU, depth=2)
+    assert next(stream) == 0
+    deadline = time.monotonic() + 5
+    while len(made) < 4 and time.monotonic() < deadline:  # one given, two waiting, one in hand
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert made == [0, 1, 2, 3]
+    assert list(stream) == [1, 2, 3, 4, 5]
+    assert not _alive()
+
+
+def test_an_error_is_raised_at_its_place():
+    def items():
+        yield 1
+        raise OSError("disk")
+
+    stream = ahead(items(), CPU)
+    assert next(stream) == 1
+    with pytest.raises(OSError, match="disk"):
+        next(stream)
+    assert not _alive()
+
+
+def test_who_leaves_early_leaves_no_thread():
+    stream = ahead(iter(range(1000)), CPU)
+    assert next(stream) == 0
+    assert _alive() == 1
+    stream.close()
+    assert not _alive()
