@@ -178,8 +178,8 @@ def colt_terms(z1: Tensor, z2: Tensor, is_ood: Tensor, tau: float, k: int, denom
 
     with torch.no_grad():
         p = log_p.exp().view(2, B, 2 * B).mean(dim=0)
-        row = torch.arange(B, device=z1.device)
-        p[row, row] = p[row, row + B] = 0  # the image's own two views
+        for own in p.split(B, dim=1):
+            own.fill_diagonal_(0)  # the image's own two views
         confusion = p.topk(min(k, 2 * B), dim=1).values.sum(dim=1)
     return Terms(losses, distribution, confusion)
 

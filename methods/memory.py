@@ -28,8 +28,10 @@ class SampleMemory(nn.Module):
         old = self.value[index]
         kept = torch.lerp(values, old, self.momentum)
         self.value[index] = torch.where(self.seen[index], kept, values)
-        self.seen[index] = True
-        self.value[-1], self.seen[-1] = 0, False
+        # in place by operations of the device: assigning a number would copy it there, and wait
+        self.seen.index_fill_(0, index, True)
+        self.value[-1:].zero_()
+        self.seen[-1:].zero_()
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """(B,) values of the images `index`; 0 for those never seen and for index -1."""

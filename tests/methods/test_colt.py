@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from core.errors import UserError
 from data.loader import Batch
+from data.torch_views import TorchViews
 from grid.store import TrainingFacts, folder_of
 from methods.colt import cluster_budgets, colt_terms, nearest_to_centers
 from tests.runs import small_config
@@ -196,12 +197,12 @@ def test_epochs_grow_after_the_warm_up_and_sampling_is_renewed(photographs, pool
     assert len(sampled) == 2  # at the start of epochs 2 and 5, counted from 0
 
 
-def test_the_images_sampled_are_those_trained_on(photographs, pool):
+def test_the_images_sampled_are_those_trained_on(photographs, pool, monkeypatch):
     training = _training("colt", photographs, pool, warmup="0")
     start_epoch(training, 0)
     given = []
-    executor = training.loader.executor
-    training.loader.executor = lambda images, *rest: given.append(images) or executor(images, *rest)
+    render = TorchViews.render
+    monkeypatch.setattr(TorchViews, "render", lambda self, images, *rest: given.append(images) or render(self, images, *rest))
     index = torch.cat([batch.index for batch in batches(training, 0)])
     found = torch.cat(given)[index == -1]
     expected = torch.from_numpy(pool)[training.method.selected]

@@ -7,13 +7,14 @@ from torch.nn import functional as F
 
 from data.corpus import Corpus
 from data.loader import Batch
-from data.views import View
+from data.torch_views import TorchViews
+from data.views import Evaluation
 from methods.losses import nt_xent
 from tests.runs import small_config
 from training.prepare import build_method
 
 B = 8
-UNSEEN = Corpus(torch.empty(0, 3, 16, 16, dtype=torch.uint8), View())  # SDCLR looks at weights alone
+UNSEEN = Corpus(torch.empty(0, 3, 16, 16, dtype=torch.uint8), TorchViews(()), Evaluation())  # SDCLR looks at weights alone
 
 
 def _method(prune: float = 0.7, **hparams):
@@ -142,7 +143,7 @@ def test_the_probed_network_knows_nothing_of_the_competitor(photographs):
     assert list(sdclr.backbone.state_dict()) == list(simclr.backbone.state_dict())
     x = photographs[:B].float() / 255
     with torch.no_grad():
-        sdclr.on_epoch_start(0, Corpus(photographs, View()))
+        sdclr.on_epoch_start(0, Corpus(photographs, TorchViews(()), Evaluation()))
         sdclr.embed((x, x.flip(3)))
         simclr.backbone(x)  # the dense branch saw the first view, and no other
         assert torch.equal(sdclr.backbone.eval()(x), simclr.backbone.eval()(x))
