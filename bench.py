@@ -4,11 +4,12 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UserError, nearest
-from grid.request import Request
+from grid.request import Request, Several
 
 app = App(
     name="bench.py",
@@ -37,7 +38,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     _use_threads(request.workers)
     plan = make_plan(request)
     writable_folder(request.out, "--out")
-    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; {len(plan.runs)} runs:")
+    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; views: {plan.views}; {len(plan.runs)} runs:")
     print("\n".join(plan_lines(plan)))
     if set(plan.states) != {"DONE"}:
         print(f"estimated time: {estimate(plan)}", flush=True)
@@ -56,7 +57,7 @@ def plan(request: Request = Request()) -> int:
 
     _use_threads(request.workers)
     plan = make_plan(request)
-    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}")
+    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; views: {plan.views}")
     print("\n".join(plan_lines(plan)))
     states = plan.states
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
@@ -81,12 +82,113 @@ def report(*, out: Path = Path("runs")) -> int:
 
 
 @app.command(name="list")
-def list_() -> int:
-    """List methods with their hyper-parameters, backbones, datasets, probes and presets."""
-    from grid.catalogue import catalogue
+def list_(
+    *,
+    datasets: Annotated[list[str] | None, Several] = None,
+    passport: Annotated[bool, Parameter(negative=())] = False,
+    profile: str | None = None,
+    splits: Annotated[list[int] | None, Several] = None,
+    data_root: Path | None = None,
+) -> int:
+    """List methods with their hyper-parameters, backbones, datasets, probes and presets; or datasets alone, more closely.
 
-    print(catalogue())
+    Parameters
+    ----------
+    datasets
+        Only these benchmarks: names, globs, or all.
+    passport
+        Their passports: source, counts, groups, and the SHA-256 of every index list.
+    profile
+        Of the passports; default: each benchmark's first.
+    splits
+        Of the passports; default: 1.
+    data_root
+        Where to look for images and pools; default: the user's cache folder.
+    """
+    from grid.catalogue import benchmarks_text, catalogue, passports_text
+
+    if passport:
+        print(passports_text(datasets or ["all"], profile, splits or [1], data_root))
+    elif profile is not None or splits:
+        raise UserError("list: --profile and --splits say which passports to print; add --passport")
+    else:
+        print(benchmarks_text(datasets, data_root) if datasets else catalogue(data_root))
     return 0
+
+
+@app.command(name="views")
+def views_(
+    *,
+    methods: Annotated[list[str] | None, Several] = None,
+    datasets: Annotated[list[str] | None, Several] = None,
+    images: int = 8,
+    seed: int = 0,
+    data_root: Path | None = None,
+    out: Path = Path("runs/views"),
+) -> int:
+    """Draw images and the views that methods get of them, by every executor: a PNG for each method and dataset.
+
+    Parameters
+    ----------
+    methods
+        Methods: names, globs, or all; default: simclr.
+    datasets
+        Benchmarks: names, globs, or all; default: cifar10lt.
+    images
+        Images of the benchmark, a row each.
+    seed
+        Of the choice of images and of their views.
+    data_root
+        Where the images are or will be put; default: the user's cache folder.
+    out
+        Folder of the PNGs.
+    """
+    from itertools import product
+
+    from core.files import writable_folder
+    from data.benchmark import BENCHMARKS, data_folder
+    from grid.gallery import draw_gallery
+    from methods import METHODS
+
+    if not 1 <= images <= 64:
+        raise UserError(f"--images {images}: give 1 to 64")
+    chosen = product(METHODS.select(methods or ["simclr"]), BENCHMARKS.select(datasets or ["cifar10lt"]))
+    writable_folder(out, "--out")
+    left_out: list[str] = []
+    for method, dataset in chosen:
+        file = out / f"{dataset}-{method}.png"
+        left_out = draw_gallery(method, dataset, data_folder(data_root), file, images, seed)
+        print(file)
+    for line in left_out:
+        print(f"without {line}")
+    return 0
+
+
+@app.command(name="data")
+def data_(
+    datasets: Annotated[list[str] | None, Several] = None,
+    *,
+    check: Annotated[bool, Parameter(negative=())] = False,
+    data_root: Path | None = None,
+) -> int:
+    """Fetch and verify data ahead of time. A line a benchmark; exit status 1 if something is wrong with one.
+
+    Parameters
+    ----------
+    datasets
+        Benchmarks: names, globs, or all (default: cifar10lt).
+    check
+        Verify again what is there, without network.
+    data_root
+        Where the data is or will be put; default: the user's cache folder.
+    """
+    from grid.fetching import fetch
+
+    well = True
+    for good, line in fetch(datasets or ["cifar10lt"], data_root, check=check):
+        print(line, flush=True)
+        well &= good
+    return 0 if well else 1
 
 
 @app.command

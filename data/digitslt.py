@@ -1,5 +1,6 @@
 """Digits-LT: scikit-learn's bundled 8x8 digits, long-tailed. It needs no download and serves tests and first looks."""
 
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -8,8 +9,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from data.benchmark import Benchmark, Images, Profile, register
-from data.longtail import IndexLists, Indices, exponential_profile, hold_out, shuffled_classes, take
+from data.benchmark import Benchmark, Images, Profile, Source, register
+from data.longtail import IndexLists, Indices, cut, exponential_profile, hold_out, shuffled_classes, take
 from data.recipe import Recipe
 from data.views import View
 
@@ -17,7 +18,6 @@ SIDE = 16  # the 8x8 scans are enlarged, so that a network has something to halv
 TEST_PER_CLASS = 40
 VAL_PER_CLASS = 20
 COUNTS = exponential_profile(100, 20, 10)
-BALANCED_PER_CLASS = sum(COUNTS) // 10
 FEWSHOT_PER_CLASS = COUNTS[-1]
 
 
@@ -30,7 +30,9 @@ class DigitsLT(Benchmark):
     image_size = SIDE
     labelled_images = 1797
     class_names = tuple("0123456789")
-    profiles: ClassVar = {"own": Profile(tuple(COUNTS), splits=5, about="100 to 5 images a class, random class order a split")}
+    profiles: ClassVar = {
+        "own": Profile(tuple(COUNTS), splits=5, about="100 to 5 images a class, random class order a split", official=0)
+    }
     view = View(crop_scale=(0.4, 1.0), flip_p=0.0, saturation=0.0, hue=0.0, gray_p=0.0)  # a mirrored 2 is no 2
     recipe = Recipe(epochs=200, batch_size=64, lr=0.06, warmup_epochs=5, sizes=(SIDE,))
     suite = False
@@ -42,7 +44,8 @@ class DigitsLT(Benchmark):
         held_out, rest = hold_out(labels, TEST_PER_CLASS)
         train, test = take(rest, len(labels)), take(held_out, TEST_PER_CLASS)
         images = np.stack([_enlarge(scan) for scan in scans.images])
-        return Images(images[train], labels[train], images[test], labels[test])
+        source = Source("scikit-learn's digits", f"sha256 {sha256(images.tobytes()).hexdigest()} of the enlarged images")
+        return Images(images[train], labels[train], images[test], labels[test], source)
 
     def present(self, data_root: Path) -> str:
         """Always there."""
@@ -54,10 +57,8 @@ class DigitsLT(Benchmark):
         shuffled = shuffled_classes(pool, split)
         order = list(range(10))
         Random(split).shuffle(order)
-        counts = dict(zip(order, COUNTS, strict=True))
         return IndexLists(
-            pretrain=take(shuffled, [counts[c] for c in range(10)]),
-            balanced=take(shuffled, BALANCED_PER_CLASS),
+            **cut(shuffled, order, COUNTS),
             fewshot=take(shuffled, FEWSHOT_PER_CLASS),
             train=take(pool, len(train_labels)),
             val=take(val, VAL_PER_CLASS),

@@ -1,8 +1,4 @@
-"""Long-tailed and balanced index lists, made from labels alone.
-
-The construction of the SDCLR family's official CIFAR splits (VITA-Group/SDCLR, `split/`): with the same labels it gives
-the very lists that the papers used.
-"""
+"""Long-tailed and balanced index lists, made from labels alone: the parts of every construction here."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,6 +20,11 @@ class IndexLists:
     fewshot: Indices  # labelled images of the few-shot probe
     train: Indices  # labelled images of the full-shot probe, balanced
     val: Indices  # held out for every choice a probe makes
+
+    @property
+    def labelled(self) -> Indices:
+        """Every training image that a probe may look at, each once, in order."""
+        return np.unique(np.concatenate([self.train, self.val, self.fewshot]))
 
 
 def exponential_profile(largest: int, ratio: float, classes: int) -> list[int]:
@@ -69,6 +70,34 @@ def take(by_class: Sequence[Sequence[int]], counts: int | Sequence[int]) -> Indi
     if isinstance(counts, int):
         counts = [counts] * len(by_class)
     return np.array([i for indices, n in zip(by_class, counts, strict=True) for i in indices[:n]], dtype=np.int64)
+
+
+def cut(shuffled: Sequence[Sequence[int]], order: Sequence[int], counts: Sequence[int]) -> dict[str, Indices]:
+    """Cuts the pretraining list and its balanced twin from each class's shuffled images, as prefixes, so that they nest.
+
+    Args:
+        shuffled: indices by class.
+        order: classes from largest to smallest.
+        counts: images of the classes in that order.
+
+    Returns:
+        `pretrain` and `balanced`, as `IndexLists` names them.
+    """
+    by_class = dict(zip(order, counts, strict=True))
+    pretrain = take(shuffled, [by_class[c] for c in range(len(shuffled))])
+    return {"pretrain": pretrain, "balanced": take(shuffled, sum(counts) // len(counts))}
+
+
+def thirds(counts: Sequence[int]) -> tuple[int, int, int]:
+    """Classes in many, medium and few where these are thirds of the classes by size; what is left over is in many."""
+    third = len(counts) // 3
+    return len(counts) - 2 * third, third, third
+
+
+def by_number(counts: Sequence[int]) -> tuple[int, int, int]:
+    """Classes in many, medium and few where these have more than 100, 20 to 100, and fewer than 20 images."""
+    many, few = sum(n > 100 for n in counts), sum(n < 20 for n in counts)
+    return many, len(counts) - many - few, few
 
 
 def fingerprint(indices: Indices) -> str:

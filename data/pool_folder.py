@@ -35,7 +35,7 @@ def read(path: Path, image_size: int) -> NDArray[np.uint8]:
         UserError: nothing is there, no picture can be read, or the array has another form.
     """
     check(path)
-    return read_array(path) if path.is_file() else _read_pictures(path, image_size)
+    return read_array(path) if path.is_file() else decode(files(path), image_size)
 
 
 def read_array(path: Path) -> NDArray[np.uint8]:
@@ -53,10 +53,22 @@ def read_array(path: Path) -> NDArray[np.uint8]:
     return array.transpose(0, 3, 1, 2)
 
 
-def _read_pictures(folder: Path, image_size: int) -> NDArray[np.uint8]:
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
+def files(folder: Path) -> list[Path]:
+    """The pictures below `folder`, by path. Raises UserError where nothing is there."""
+    check(folder)
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not found:
         raise UserError(f"the pool {folder} holds no JPEG, PNG or WebP file; name {FORM}")
+    return found
+
+
+def decode(files: list[Path], image_size: int) -> NDArray[np.uint8]:
+    """The central squares of pictures, (M, 3, S, S) with S = `image_size`; those that cannot be read are told of and left out.
+
+    Raises:
+        UserError: none can be read.
+    """
+    folder = Path(os.path.commonpath([file.parent for file in files]))
     log.info("decoding %d pictures in %s", len(files), folder)
     images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
     kept, unreadable = 0, []

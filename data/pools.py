@@ -5,7 +5,7 @@ A named pool is a `PoolSource` in its own file `data/pool_*.py`; `folder:PATH` i
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from core.errors import UserError, nearest
-from core.files import writable_folder
 from core.registry import Registry
 from data import pool_folder
-from data.benchmark import exclusive
+from data.pictures import Pictures
 
 FOLDER = "folder:"  # how the name of the user's own pool begins
 ORDER = ("300k", "cifar100")  # the best first; any other is taken where neither is on disk
@@ -32,8 +31,8 @@ class Pool:
     """One pool, ready to be sampled from."""
 
     name: str  # as asked for: `300k`, or `folder:PATH`
-    images: NDArray[np.uint8]  # (M, 3, S, S); may be a read-only memory map, or a transposed view of one
-    about: str  # one line for records: name, number of images, first 12 digits of a SHA-256 (of the pixels; 300k's file)
+    images: NDArray[np.uint8] | Pictures  # (M, 3, S, S), maybe a read-only memory map or a view of one; or M files
+    about: str  # one line for records: name, number of images, first 12 digits of a SHA-256: of the pixels, or what `load` says
 
 
 class PoolSource(ABC):
@@ -49,8 +48,8 @@ class PoolSource(ABC):
         """Where under `data_root` the images lie, or None; looked for, not verified."""
 
     @abstractmethod
-    def load(self, data_root: Path) -> tuple[NDArray[np.uint8], str]:
-        """The verified images (M, 3, 32, 32) and a SHA-256 in hexadecimal; fetches them first where they are missing.
+    def load(self, data_root: Path) -> tuple[NDArray[np.uint8] | Pictures, str]:
+        """The verified images, (M, 3, 32, 32) or M files, and a SHA-256 in hexadecimal; fetches them where they are missing.
 
         Raises:
             UserError: a file under `data_root` is damaged or foreign, or no source can be reached.
@@ -61,22 +60,22 @@ POOLS: Registry[type[PoolSource]] = Registry("pool", package="data")
 register = POOLS.register  # decorator of a PoolSource; its argument is the name on the command line and in records
 
 
-def load_pool(name: str, image_size: int, data_root: Path) -> Pool:
+def load_pool(name: str, image_size: int | None, data_root: Path) -> Pool:
     """The pool `name` as images of `image_size` px; fetches it into `data_root` where it is missing.
 
     Images of another size are resized with antialiasing, in memory (M * 3 * S * S bytes); a pool of the right size on disk
-    may stay there and be mapped. The sum in `about` is taken before that, so it does not depend on the resizing.
+    may stay there and be mapped. The sum in `about` is taken before that, so it does not depend on the resizing. With
+    `image_size` None images stay as they are, pictures in their files: 30,000 of 224 px would take 4.5 GB.
 
     Raises:
         UserError: there is no such pool, it is damaged, or it cannot be fetched.
     """
     if name.startswith(FOLDER):
-        images = pool_folder.read(_folder(name), image_size)
-        digest = pixels_sha256(images)
+        images, digest = _own(_folder(name), image_size)
     else:
         images, digest = _source(name).load(data_root)
     about = f"{name}, {len(images)} images, sha256 {digest[:12]}"
-    return Pool(name, _resized(images, image_size), about)
+    return Pool(name, images if image_size is None else _resized(images, image_size), about)
 
 
 def check_pool(name: str) -> None:
@@ -87,12 +86,18 @@ def check_pool(name: str) -> None:
         _source(name)
 
 
-def best_pool(data_root: Path, fallback: str = REGISTRY_POOL) -> str:
-    """Name of the best pool on disk (300k, then CIFAR-100), else `fallback`, which may have to be fetched. No network.
+def best_pool(
+    data_root: Path, fallback: str = REGISTRY_POOL, without: Collection[str] = (), order: Sequence[str] = ORDER
+) -> str:
+    """Name of the best pool on disk, else `fallback`, which may have to be fetched. No network.
 
-    CIFAR-100 is no pool for a benchmark made of CIFAR-100 itself; the caller knows which that is.
+    Args:
+        data_root: where to look.
+        fallback: the name where there is none.
+        without: pools that must not be chosen: a benchmark's `own_pools`.
+        order: those that may be chosen, the best first: a benchmark's `pools`.
     """
-    return next((name for name in ORDER if POOLS[name]().found(data_root)), fallback)
+    return next((name for name in order if name not in without and POOLS[name]().found(data_root)), fallback)
 
 
 def pools_text(data_root: Path) -> list[str]:
@@ -103,15 +108,6 @@ def pools_text(data_root: Path) -> list[str]:
         place = source.found(data_root)
         lines.append(f"{source.name}: {source.what}; {source.licence}; {f'found in {place}' if place else 'not there yet'}")
     return [*lines, f"{FOLDER}PATH: your own, {pool_folder.FORM}"]
-
-
-def fetch_once(file: Path, fetch: Callable[[], object]) -> None:
-    """Lets `fetch` make `file` where it is missing; of several processes at once only one does."""
-    if not file.is_file():
-        writable_folder(file.parent, "--data-root")
-        with exclusive(file.parent):
-            if not file.is_file():
-                fetch()
 
 
 def pixels_sha256(images: NDArray[np.uint8]) -> str:
@@ -135,8 +131,20 @@ def _folder(name: str) -> Path:
     return Path(path).expanduser()
 
 
-def _resized(images: NDArray[np.uint8], image_size: int) -> NDArray[np.uint8]:
+def _own(path: Path, image_size: int | None) -> tuple[NDArray[np.uint8] | Pictures, str]:
+    """The user's own pool and its sum: of the pixels, or, of pictures that stay in files, of their names and sizes."""
+    if image_size is None and path.is_dir():
+        files = pool_folder.files(path)
+        listed = "".join(f"{file.relative_to(path)} {file.stat().st_size}\n" for file in files)
+        return Pictures(files), hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()
+    images = pool_folder.read(path, image_size or 0)
+    return images, pixels_sha256(images)
+
+
+def _resized(images: NDArray[np.uint8] | Pictures, image_size: int) -> NDArray[np.uint8]:
     """(M, 3, S, S) with S = `image_size`; the images themselves where they have that size."""
+    if isinstance(images, Pictures):
+        return pool_folder.decode([Path(name) for name in images.names()], image_size)
     if images.shape[-1] == image_size:
         return images
     sized = np.empty((len(images), 3, image_size, image_size), dtype=np.uint8)

@@ -8,10 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.errors import UserError
 from data.benchmark import Images
-from data.corpus import normalized
+from data.corpus import show
+from data.executor import Executor
 from data.longtail import IndexLists
-from data.views import View
+from data.pictures import Pictures, Unreadable
+from data.views import Evaluation
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ def extract(
     backbone: nn.Module,
     images: Images,
     lists: IndexLists,
-    view: View,
+    executor: Executor,
+    shown: Evaluation,
     classes: int,
-    device: torch.device,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> FeatureSet:
     """Passes the images of the probes' lists and the test images through the backbone once, in eval mode, unaugmented.
@@ -46,23 +49,29 @@ def extract(
         backbone: (B, 3, H, W) to (B, d).
         images: the benchmark's.
         lists: of one split.
-        view: whose normalisation the backbone was trained with.
+        executor: of the run; on the backbone's device.
+        shown: how the benchmark shows images to a frozen network.
         classes: how many classes the benchmark has.
-        device: where the backbone is.
         report: called with (images done, images in all) after each batch.
+
+    Raises:
+        UserError: a picture cannot be read.
     """
     backbone.eval()
-    needed = np.unique(np.concatenate([lists.train, lists.val, lists.fewshot]))
+    needed = lists.labelled
     total = len(needed) + len(images.test)
     seen = 0
 
-    def features(pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
+    def features(pixels: NDArray[np.uint8] | Pictures) -> Iterator[Tensor]:
         nonlocal seen
-        for batch in normalized(pixels, view, device):
-            with torch.no_grad():
-                yield backbone(batch).float().cpu()
-            seen += len(batch)
-            report(seen, total)
+        try:
+            for batch in show(executor, pixels, shown):
+                with torch.no_grad():
+                    yield backbone(batch).float().cpu()
+                seen += len(batch)
+                report(seen, total)
+        except Unreadable as error:  # without them the numbers would be of another set of images
+            raise UserError(f"a picture of the probes cannot be read, restore it: {error}") from error
 
     some = torch.cat(list(features(images.train[needed])))
     train = torch.full((len(images.train), some.shape[1]), torch.nan)

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.benchmark import Grouping
+
+RULES: dict[Grouping, str] = {
+    "thirds": "thirds of the classes by training images",
+    "number": "classes with more than 100, 20 to 100, and fewer than 20 training images",
+}
 GROUPS = ("many", "medium", "few")
 
 
@@ -35,10 +41,26 @@ def by_thirds(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
     return [order[2 * third :], order[third : 2 * third], order[:third]]
 
 
-def break_down(class_accuracy: Sequence[float] | np.ndarray, counts: Sequence[int] | np.ndarray) -> Breakdown:
-    """Summarises per-class accuracies (per cent) under the thirds of `counts`."""
+def by_number(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    """Classes with more than 100, 20 to 100, and fewer than 20 training images (Liu et al., CVPR 2019)."""
+    images = np.asarray(counts)
+    return [np.flatnonzero(images > 100), np.flatnonzero((images >= 20) & (images <= 100)), np.flatnonzero(images < 20)]
+
+
+def grouped(counts: Sequence[int] | np.ndarray, grouping: Grouping = "thirds") -> list[np.ndarray]:
+    """Classes of the many, medium and few groups by the rule of that name. Raises ValueError for a group without classes."""
+    groups = by_number(counts) if grouping == "number" else by_thirds(counts)
+    if not all(map(len, groups)):
+        raise ValueError(f"a group of {RULES[grouping]} is empty")
+    return groups
+
+
+def break_down(
+    class_accuracy: Sequence[float] | np.ndarray, counts: Sequence[int] | np.ndarray, grouping: Grouping = "thirds"
+) -> Breakdown:
+    """Summarises per-class accuracies (per cent) under the groups of `counts`."""
     accuracy = np.asarray(class_accuracy, dtype=np.float64)
-    groups = by_thirds(counts)
+    groups = grouped(counts, grouping)
     many, medium, few = (float(accuracy[group].mean()) for group in groups)
     return Breakdown(
         mean=float(accuracy.mean()),

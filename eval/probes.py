@@ -33,6 +33,8 @@ class Probe(ABC):
 
     name: ClassVar[str]  # set by `register`
     protocol: ClassVar[str]  # one line for records and captions
+    needs: ClassVar[tuple[str, ...]] = ("train", "val")  # index lists; a benchmark that lacks one cannot have this probe
+    suite: ClassVar[bool] = True  # whether `--probes all` means it
 
     @abstractmethod
     def run(self, features: FeatureSet, seed: int) -> ProbeResult:
@@ -64,9 +66,26 @@ class SDCLRFewShot(Probe):
         "SDCLR linear probe, few-shot (1 % list of the split), on cached features of unaugmented images: SGD lr 30 (x0.1 at "
         "epochs 40, 60), momentum 0.9, batch 128, 100 epochs, best of every fifth epoch on validation top-1"
     )
+    needs = ("fewshot", "val")
 
     def run(self, features: FeatureSet, seed: int) -> ProbeResult:
         return sdclr_linear(features, features.lists.fewshot, seed, epochs=100, milestones=(40, 60), check_every=5)
+
+
+@register("sdclr-cached-100shot")
+class SDCLR100Shot(Probe):
+    """The SDCLR linear probe on Geometric-Harmonization's list of a hundred images a class; this suite's combination."""
+
+    protocol = (
+        "SDCLR linear probe, 100-shot (list of Geometric-Harmonization), on cached features of unaugmented images: SGD lr 30 "
+        "(x0.1 at epochs 10, 20), momentum 0.9, batch 128, 30 epochs, best epoch on validation top-1"
+    )
+    needs = ("shot100", "val")
+    suite = False
+
+    def run(self, features: FeatureSet, seed: int) -> ProbeResult:
+        train = getattr(features.lists, self.needs[0])  # not every benchmark's lists have it
+        return sdclr_linear(features, train, seed, epochs=30, milestones=(10, 20), check_every=1)
 
 
 @register("knn")
@@ -76,6 +95,7 @@ class NearestNeighbours(Probe):
     k: ClassVar[int] = 20
     temperature: ClassVar[float] = 0.07
     protocol = "kNN, cosine, k = 20, votes weighted by exp(s / 0.07) (Wu et al. 2018), among the full-shot images"
+    needs = ("train",)
 
     def run(self, features: FeatureSet, seed: int) -> ProbeResult:
         bank, labels = features.rows(features.lists.train)

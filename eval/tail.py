@@ -8,17 +8,21 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
 
+from data.benchmark import Grouping
 from data.longtail import Indices
-from eval.groups import GROUPS, by_thirds
+from eval.groups import GROUPS, grouped
 
 
-def tail_detection(scores: NDArray[np.floating], labels: Indices, counts: NDArray[np.int64]) -> dict[str, float | None]:
+def tail_detection(
+    scores: NDArray[np.floating], labels: Indices, counts: NDArray[np.int64], grouping: Grouping = "thirds"
+) -> dict[str, float | None]:
     """How well tail scores single out the images of rare classes.
 
     Args:
         scores: (N,) higher means more like the tail.
         labels: (N,) true classes.
         counts: (C,) images per class.
+        grouping: which classes are many, medium and few.
 
     Returns:
         `auroc` of the score against "the class is in the few group", and `spearman`, the rank correlation of the score with
@@ -27,20 +31,23 @@ def tail_detection(scores: NDArray[np.floating], labels: Indices, counts: NDArra
     """
     if np.ptp(scores) == 0:
         return {"auroc": None, "spearman": None}
-    few = np.isin(labels, by_thirds(counts)[2])
+    few = np.isin(labels, grouped(counts, grouping)[2])
     return {
         "auroc": float(roc_auc_score(few, scores)),
         "spearman": float(spearmanr(scores, -counts[labels]).statistic),
     }
 
 
-def describe_state(state: Mapping[str, NDArray], labels: Indices, counts: NDArray[np.int64]) -> dict[str, Any]:
+def describe_state(
+    state: Mapping[str, NDArray], labels: Indices, counts: NDArray[np.int64], grouping: Grouping = "thirds"
+) -> dict[str, Any]:
     """What per-image values of a method have to do with the true classes.
 
     Args:
         state: (N,) values by name; `cluster` holds pseudo-labels (negative: none yet), all others are quantities.
         labels: (N,) true classes.
         counts: (C,) images per class.
+        grouping: which classes are many, medium and few.
 
     Returns:
         For `cluster`: number, smallest and largest size and coefficient of variation of the clusters, normalised mutual
@@ -60,7 +67,7 @@ def describe_state(state: Mapping[str, NDArray], labels: Indices, counts: NDArra
             "nmi": float(normalized_mutual_info_score(labels, clusters)),
             "spearman": float(spearmanr(own, counts[labels]).statistic) if np.ptp(own) else None,
         }
-    groups = by_thirds(counts)
+    groups = grouped(counts, grouping)
     for name, values in state.items():
         if name != "cluster":
             found[name] = {

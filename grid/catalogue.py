@@ -1,13 +1,17 @@
 """What there is to run, as text: methods, benchmarks, backbones, probes, presets."""
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import timm
 
 from backbones import BACKBONES
+from core.errors import UserError
 from core.settings import describe
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BENCHMARKS, Benchmark, data_folder
+from data.passport import read_passports
 from data.pools import pools_text
 from data.recipe import Recipe
 from eval.probes import PROBES
@@ -17,7 +21,7 @@ from training.config import default_hparams
 from training.presets import PRESETS
 
 
-def catalogue() -> str:
+def catalogue(data_root: Path | None = None) -> str:
     """Every registered thing with its source and, for methods, its hyper-parameters and their meaning."""
     lines = ["METHODS"]
     for name, method in METHODS:
@@ -29,12 +33,9 @@ def catalogue() -> str:
             for where, changes in method.recipes.items()
         ]
     lines.append("\nDATASETS")
-    for name, benchmark in BENCHMARKS:
-        lines.append(f"  {name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}")
-        for label, profile in benchmark.profiles.items():
-            lines.append(f"      profile {label}: {profile.size} images, splits 1 to {profile.splits}; {profile.about}")
+    lines += [line for _, benchmark in BENCHMARKS for line in _benchmark(benchmark)]
     lines.append("\nPOOLS (of images from elsewhere, for colt.pool)")
-    lines += [f"  {line}" for line in pools_text(data_folder(None))]
+    lines += [f"  {line}" for line in pools_text(data_folder(data_root))]
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:
         lines.append(f"  {name}: {inspect.getdoc(build)}")
@@ -53,6 +54,33 @@ def catalogue() -> str:
     return "\n".join(lines)
 
 
+def benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
+    """The benchmarks of these names or globs, their profiles, and which copy of their images is there."""
+    lines = []
+    for name in _selected(datasets):
+        lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().present(data_folder(data_root))}"]
+    return "\n".join(lines)
+
+
+def passports_text(datasets: Sequence[str], profile: str | None, splits: Sequence[int], data_root: Path | None) -> str:
+    """Passports of benchmarks by name or glob; where a benchmark's labels are not there, one line says what is missing.
+
+    Raises:
+        UserError: there is no such benchmark, profile or split.
+    """
+    blocks = []
+    for benchmark in (BENCHMARKS[name]() for name in _selected(datasets)):
+        chosen = benchmark.profile(profile)
+        for split in splits:
+            benchmark.check_split(chosen, split)
+        try:
+            passports = read_passports(benchmark, chosen, splits, data_folder(data_root))
+            blocks += [passport.text() for passport in passports]
+        except UserError as error:
+            blocks.append(f"NO PASSPORT: {benchmark.name}, profile {chosen}: {error}")
+    return "\n\n".join(blocks)
+
+
 def method_title(record: Record) -> str:
     """How tables print the method of a record: its title, and the hyper-parameters that are not its defaults."""
     if record.method not in METHODS:
@@ -60,6 +88,20 @@ def method_title(record: Record) -> str:
     defaults = asdict(default_hparams(record.method, record.dataset, record.preset))
     changes = [f"{key}={_value(value)}" for key, value in record.hparams.items() if value != defaults.get(key)]
     return METHODS[record.method].title + (f" ({', '.join(changes)})" if changes else "")
+
+
+def _selected(datasets: Sequence[str]) -> list[str]:
+    return BENCHMARKS.select(datasets, everything=[name for name, benchmark in BENCHMARKS if benchmark.suite])
+
+
+def _benchmark(benchmark: type[Benchmark]) -> list[str]:
+    """A benchmark and its named profiles, one a line."""
+    lines = [f"  {benchmark.name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}"]
+    for label, profile in benchmark.profiles.items():
+        official = f" (official: 1 to {profile.official})" if profile.official else ""
+        size = profile.size or "any number of"
+        lines.append(f"      profile {label}: {size} images, splits 1 to {profile.splits}{official}; {profile.about}")
+    return lines + [f"      {other}" for other in benchmark.other_profiles]
 
 
 def _settings(owner: str, declared: type) -> list[str]:

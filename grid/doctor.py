@@ -9,12 +9,25 @@ from pathlib import Path
 import torch
 
 from data.benchmark import BENCHMARKS, data_folder
+from data.dali_views import wheel
+from data.executor import EXECUTORS, choose_executor
 from data.pools import pools_text
-from data.torch_views import TorchViews
 from grid.plan import choose_preset
 from training.device import choose_device, choose_precision, device_name, has_bf16
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas", "safetensors", "cyclopts")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scikit-learn",
+    "pandas",
+    "matplotlib",
+    "safetensors",
+    "cyclopts",
+    "kornia",
+)
+MISSING = "is MISSING: pip install -r requirements.txt"
 
 
 def diagnosis(data_root: Path | None) -> str:
@@ -25,12 +38,16 @@ def diagnosis(data_root: Path | None) -> str:
     precision = choose_precision("auto", preset, device)
     lines = [f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"]
     lines += [f"  {package} {_version(package)}" for package in PACKAGES]
+    lines.append(f"  {_dali()}")
     no_gpu = f" (torch {torch.__version__} finds no CUDA GPU)" if device.type == "cpu" else ""
     lines.append(f"device: {device_name(device)}{no_gpu}")
     lines.append(f"preset auto: {preset} ({why})")
     bf16 = "the device has bfloat16 arithmetic" if has_bf16(device) else "the device has no bfloat16 arithmetic"
     lines.append(f"precision auto: {precision} in preset {preset} ({bf16})")
-    lines.append(f"views: {TorchViews.name} (batched tensor operations on the training device; images in memory)")
+    for kind, in_files in (("images in memory", False), ("pictures in files", True)):
+        name, why = choose_executor("auto", in_files=in_files, device=device)
+        lines.append(f"views auto, {kind}: {name} ({why.removeprefix('auto: ')})")
+    lines += [f"  {name}: {executor.missing() or executor.about}" for name, executor in EXECUTORS]
     lines.append(f"data root: {root} ({_space(root)})")
     lines += [f"  {name}: {benchmark().present(root)}" for name, benchmark in BENCHMARKS]
     lines.append("pools of images from elsewhere")
@@ -42,7 +59,17 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "is MISSING: pip install -r requirements.txt"
+        return MISSING
+
+
+def _dali() -> str:
+    """Which wheel of DALI there is, and whether it is the one for torch's CUDA."""
+    found = [name for name in ("nvidia-dali-cuda130", "nvidia-dali-cuda120") if _version(name) != MISSING]
+    if not found:
+        return f"DALI is not there: pip install {wheel()}; without it other executors make the views"
+    fits = "" if wheel() in found or torch.version.cuda is None else f", but torch is for CUDA {torch.version.cuda}: "
+    mend = f"pip uninstall {found[0]} && pip install {wheel()}" if fits else ""
+    return f"{found[0]} {_version(found[0])}{fits}{mend}"
 
 
 def _space(folder: Path) -> str:

@@ -1,15 +1,24 @@
-"""How long a plan will take, by timing a few steps of each kind of run on this machine."""
+"""How long a plan will take, by timing a few steps of each kind of run on this machine.
+
+Images are made up: random pixels in memory, or, where a benchmark's images are files, JPEGs of a photograph's size and detail
+in a temporary folder, so that reading and decoding are timed too. That a disk may be slower than memory is not.
+"""
 
 import logging
+import tempfile
 import time
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
-from data.benchmark import BENCHMARKS
-from data.corpus import BATCH
+from data.benchmark import BENCHMARKS, Benchmark
+from data.corpus import BATCH, show
+from data.executor import ImageSet
+from data.pictures import Pictures
 from grid.plan import Plan
 from grid.store import RunFolder
 from training.checkpoint import read_checkpoint
@@ -22,6 +31,9 @@ log = logging.getLogger(__name__)
 
 STEPS = 3  # timed steps of each view size, after one to warm up
 CPU_BATCH = 128  # images a timed step on a processor: from there on a step's time is proportional to its images
+CPU_PICTURES = 16  # the same of photographs, whose many pixels fill a processor sooner
+PICTURE = (500, 375)  # width and height of the made-up JPEGs: ImageNet's most frequent
+FILES = 16  # how many there are; a batch has them again and again
 POOL = 10**9  # images that a method may believe to draw on; one image, repeated without memory
 PROBE_SECONDS = 2e-4  # what the probes themselves take an image, after the features are extracted
 
@@ -36,7 +48,7 @@ def estimate(plan: Plan) -> str:
         config = run.config
         key = replace(config, split=1, seed=0).run_id
         if key not in timed:
-            timed[key] = _try_to_time(config, plan.device)
+            timed[key] = _try_to_time(config, plan.device, plan.data_root)
         seconds = timed[key]
         if seconds is not None:
             epochs, probing = seconds
@@ -58,42 +70,76 @@ def clock(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def _try_to_time(config: RunConfig, device: torch.device) -> tuple[list[float], float] | None:
+def _try_to_time(config: RunConfig, device: torch.device, data_root: Path) -> tuple[list[float], float] | None:
     """What `_time_run` returns, or None: a method that fails here will fail, and be reported, as a run."""
     try:
-        return _time_run(config, device)
+        with tempfile.TemporaryDirectory() as scratch:
+            return _time_run(config, device, data_root, Path(scratch))
     except Exception as error:  # whatever a method's code can raise
         log.warning("no estimate for %s: %s: %s", config.method, type(error).__name__, error)
         return None
 
 
-def _time_run(config: RunConfig, device: torch.device) -> tuple[list[float], float]:
+def _time_run(config: RunConfig, device: torch.device, data_root: Path, scratch: Path) -> tuple[list[float], float]:
     """Seconds of each epoch of a run of this configuration, without what a method does between epochs; and of probing it."""
-    benchmark, recipe = BENCHMARKS[config.dataset], config.recipe
-    batch = recipe.batch_size if device.type == "cuda" else min(recipe.batch_size, CPU_BATCH)
-    side = benchmark.image_size
-    pixels = torch.randint(256, (batch * (1 + STEPS), 3, side, side), dtype=torch.uint8)
+    benchmark, recipe = BENCHMARKS[config.dataset](), config.recipe
+    samples, labelled = _counts(benchmark, config, data_root)
+    batch = recipe.batch_size
+    if device.type != "cuda":
+        batch = min(batch, CPU_PICTURES if benchmark.in_files else CPU_BATCH)
+    images = _made_up(benchmark, batch * (1 + STEPS), scratch)
 
+    side = min(benchmark.image_size, 32)  # of the pool: beside files its images stay in memory as they are
     pool = np.broadcast_to(np.zeros((3, side, side), dtype=np.uint8), (POOL, 3, side, side))
-    whole = prepare(config, pixels, device)
+    whole = prepare(config, images, device)
     sizes = [whole.size(epoch) for epoch in range(recipe.epochs)]
     per_image = {}
     for size in set(sizes):
         small = replace(config, recipe=replace(recipe, batch_size=batch, sizes=(size,)))
-        per_image[size] = _seconds_per_image(prepare(small, pixels, device, pool=pool))
-    samples = benchmark.profiles[config.profile].size
+        per_image[size] = _seconds_per_image(prepare(small, images, device, pool=pool))
     epochs = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
+    return epochs, labelled * (PROBE_SECONDS + _seconds_per_feature(whole, images))
 
-    network = whole.method.backbone.eval()
-    x = torch.zeros(BATCH, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
-    with torch.no_grad(), autocast(device, config.precision):
-        network(x)
-        wait_for(device)
-        started = time.monotonic()
-        network(x)
-        wait_for(device)
-    probing = PROBE_SECONDS + (time.monotonic() - started) / BATCH
-    return epochs, probing * benchmark.labelled_images
+
+def _counts(benchmark: Benchmark, config: RunConfig, data_root: Path) -> tuple[int, int]:
+    """Images of the pretraining set, and images that the probes look at. Raises UserError where lists that tell are missing."""
+    size = benchmark.profiles[config.profile].size
+    if size:
+        return size, benchmark.labelled_images
+    labels, _ = benchmark.labels(data_root)
+    lists = benchmark.lists(labels, config.profile, config.split)
+    return len(lists.pretrain), 2 * len(lists.labelled)  # as many test images, at a guess
+
+
+def _made_up(benchmark: Benchmark, count: int, scratch: Path) -> ImageSet:
+    """Images to take the time with: random ones, or in files (500 x 375 px, about 100 kB) smooth ones with some noise."""
+    if not benchmark.in_files:
+        return torch.randint(256, (count, 3, benchmark.image_size, benchmark.image_size), dtype=torch.uint8)
+    stream = np.random.RandomState(0)
+    files = [scratch / f"{number}.jpg" for number in range(FILES)]
+    for file in files:
+        coarse = Image.fromarray(stream.randint(256, size=(12, 16, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize(PICTURE, Image.Resampling.BICUBIC), dtype=np.float64)
+        noisy = (smooth + stream.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(file, quality=90)
+    return Pictures([files[i % FILES] for i in range(count)])
+
+
+def _seconds_per_feature(training: Training, images: ImageSet) -> float:
+    """Time of passing an image through the frozen network; files are decoded for it."""
+    network = training.method.backbone.eval()
+    count = min(BATCH, len(images)) if isinstance(images, Pictures) else BATCH
+    some = images[torch.arange(count) % len(images)]
+    seconds = 0.0
+    with torch.no_grad(), autocast(training.device, training.config.precision):
+        for _ in range(2):  # the first to warm up
+            wait_for(training.device)
+            started = time.monotonic()
+            for x in show(training.corpus.executor, some, training.corpus.shown):
+                network(x)
+            wait_for(training.device)
+            seconds = time.monotonic() - started
+    return seconds / count
 
 
 def _seconds_per_image(training: Training) -> float:

@@ -9,18 +9,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.files import write_text
-from data.benchmark import BENCHMARKS, Images
+from data.benchmark import BENCHMARKS, Benchmark, Images
+from data.executor import ImageSet
 from data.longtail import IndexLists, Indices, fingerprint
+from data.passport import Passport, passport_of
+from data.pictures import Pictures
 from data.pools import Pool, load_pool
 from eval.features import FeatureSet, extract
-from eval.groups import break_down, class_accuracies
+from eval.groups import RULES, break_down, class_accuracies
 from eval.probes import PROBES
 from eval.tail import describe_state, tail_detection
 from grid.plan import Plan
@@ -48,17 +53,17 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
     """
     failed = {}
     todo = [run for run, state in zip(plan.runs, plan.states, strict=True) if state != "DONE"]
-    load = cache(lambda dataset: BENCHMARKS[dataset]().load(plan.data_root))
+    load = cache(lambda dataset: _load(BENCHMARKS[dataset](), plan.data_root))
     pool = cache(lambda name, size: load_pool(name, size, plan.data_root) if name else None)
     for run in todo:  # before the first run: data that cannot be had is the user's to mend, not a run's failure
-        load(run.config.dataset)
+        _check_size(run.config, *load(run.config.dataset))
         drawn_on = pool(*_pool_of(run.config))
         if drawn_on is not None:
             check_pool_size(run.config, len(drawn_on.images))
     for number, run in enumerate(todo, start=1):
         log.info("[%d/%d] %s", number, len(todo), run.config.label)
         try:
-            _execute_run(run, plan, load(run.config.dataset), pool(*_pool_of(run.config)), checkpoint_seconds)
+            _execute_run(run, plan, *load(run.config.dataset), pool(*_pool_of(run.config)), checkpoint_seconds)
         except Exception as error:  # one failed run must not stop the night's grid
             known = isinstance(error, UserError | Diverged)
             reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
@@ -69,21 +74,41 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
     return failed
 
 
-def _pool_of(config: RunConfig) -> tuple[str | None, int]:
-    """Name of the pool that a run draws on, if any, and the size of its images."""
-    return config.hparams.get("pool") if config.recipe.epochs else None, BENCHMARKS[config.dataset].image_size
+def _load(benchmark: Benchmark, data_root: Path) -> tuple[Benchmark, Images]:
+    """The images with the object that loaded them: where lists are files, it knows them from then on."""
+    return benchmark, benchmark.load(data_root)
 
 
-def _execute_run(run: RunFolder, plan: Plan, images: Images, pool: Pool | None, checkpoint_seconds: float) -> None:
+def _check_size(config: RunConfig, benchmark: Benchmark, images: Images) -> None:
+    """Raises UserError where a batch is larger than a pretraining set whose size only files tell, so only now."""
+    if benchmark.profiles[config.profile].size:
+        return
+    size = len(benchmark.lists(images.train_labels, config.profile, config.split).pretrain)
+    if config.recipe.batch_size > size:
+        raise UserError(
+            f"batch size {config.recipe.batch_size} is larger than {config.dataset}'s {size} images; lower --batch-size"
+        )
+
+
+def _pool_of(config: RunConfig) -> tuple[str | None, int | None]:
+    """Name of the pool that a run draws on, if any, and the size of its images; None: as they are, beside pictures in files."""
+    benchmark = BENCHMARKS[config.dataset]
+    return config.hparams.get("pool") if config.recipe.epochs else None, None if benchmark.in_files else benchmark.image_size
+
+
+def _execute_run(
+    run: RunFolder, plan: Plan, benchmark: Benchmark, images: Images, pool: Pool | None, checkpoint_seconds: float
+) -> None:
     run.create()
     with run.lock():
-        run.begin(pool.about if pool else None)
         config = run.config
-        lists = BENCHMARKS[config.dataset]().lists(images.train_labels, config.profile, config.split)
+        lists = benchmark.lists(images.train_labels, config.profile, config.split)
+        passport = passport_of(benchmark, config.profile, config.split, images.train_labels, lists, images.source)
+        run.begin(passport, pool.about if pool else None)
         labels = images.train_labels[lists.pretrain]
         training = prepare(
             config,
-            torch.from_numpy(images.train[lists.pretrain]),
+            _held(images.train[lists.pretrain]),
             plan.device,
             pool=None if pool is None else pool.images,
             labels=torch.from_numpy(labels),
@@ -91,44 +116,56 @@ def _execute_run(run: RunFolder, plan: Plan, images: Images, pool: Pool | None, 
         if run.trained():
             run.load_weights(training.method)
         else:
-            _train(run, training, labels, checkpoint_seconds)
-        missing = run.missing(plan.probes)
+            counts = np.bincount(labels, minlength=len(benchmark.class_names))
+            _train(run, training, labels, counts, checkpoint_seconds)
+        missing = run.missing(plan.probes[config.dataset])
         if missing:
-            features, seconds = _extract(training, images, lists)
+            features, seconds = _extract(training, images, lists, len(benchmark.class_names))
             for probe in missing:
-                run.add(_record(run, training, images, lists, features, probe, seconds))
+                run.add(_record(run, training, images, lists, passport, features, probe, seconds))
         run.finish()
 
 
-def _train(run: RunFolder, training: Training, labels: Indices, checkpoint_seconds: float) -> None:
+def _held(images: NDArray[np.uint8] | Pictures) -> ImageSet:
+    """Images as the loader takes them."""
+    return torch.from_numpy(images) if isinstance(images, np.ndarray) else images
+
+
+def _train(run: RunFolder, training: Training, labels: Indices, counts: NDArray[np.int64], checkpoint_seconds: float) -> None:
     reset_peak_memory(training.device)
     with training_bar(training) as bar, stop_requests() as stop:
-        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, _analysis(run, labels))
+        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, _analysis(run, labels, counts))
     device = training.device
     facts = TrainingFacts(progress.seconds, progress.images, peak_memory_mb(device), device_name(device))
     run.save_trained(training.method, facts)
 
 
-def _analysis(run: RunFolder, labels: Indices) -> Callable[[Training], dict[str, Any]]:
+def _analysis(run: RunFolder, labels: Indices, counts: NDArray[np.int64]) -> Callable[[Training], dict[str, Any]]:
     """What is written into the log at the end of each epoch: whether the method finds the tail. The method never sees it."""
 
     def analyse(training: Training) -> dict[str, Any]:
-        counts = np.bincount(labels, minlength=len(BENCHMARKS[training.config.dataset].class_names))
         state = {name: values.cpu().numpy() for name, values in training.method.sample_state().items()}
         scores = training.tail_scores.all().cpu().numpy()
         run.keep_tail_scores(scores)
-        return {"tail": tail_detection(scores, labels, counts), **describe_state(state, labels, counts)}
+        grouping = BENCHMARKS[training.config.dataset].groups
+        found = describe_state(state, labels, counts, grouping)
+        return {"tail": tail_detection(scores, labels, counts, grouping), **found}
 
     return analyse
 
 
-def _extract(training: Training, images: Images, lists: IndexLists) -> tuple[FeatureSet, float]:
+def _extract(training: Training, images: Images, lists: IndexLists, classes: int) -> tuple[FeatureSet, float]:
     """Features of the frozen backbone, and the seconds it took."""
-    benchmark = BENCHMARKS[training.config.dataset]
     started = time.monotonic()
     with probing_bar(training.config.label) as report, autocast(training.device, training.config.precision):
         features = extract(
-            training.method.backbone, images, lists, benchmark.view, len(benchmark.class_names), training.device, report
+            training.method.backbone,
+            images,
+            lists,
+            training.corpus.executor,
+            training.corpus.shown,
+            classes,
+            report,
         )
     return features, time.monotonic() - started
 
@@ -138,6 +175,7 @@ def _record(
     training: Training,
     images: Images,
     lists: IndexLists,
+    passport: Passport,
     features: FeatureSet,
     probe: str,
     seconds: float,
@@ -149,6 +187,7 @@ def _record(
     probe_seconds = seconds + time.monotonic() - started
     accuracy = class_accuracies(result.predicted, images.test_labels, features.classes)
     counts = np.bincount(images.train_labels[lists.pretrain], minlength=features.classes)
+    val_labels, grouping = images.train_labels[lists.val], BENCHMARKS[config.dataset].groups
     tail = run.last_epoch().get("tail", {})
     return Record(
         run_id=config.run_id,
@@ -157,6 +196,9 @@ def _record(
         dataset=config.dataset,
         profile=config.profile,
         split=config.split,
+        official_split=passport.official,
+        data=passport.line,
+        passport=passport.short,
         seed=config.seed,
         backbone=recipe.backbone,
         preset=config.preset,
@@ -170,14 +212,14 @@ def _record(
         chosen=result.chosen,
         val_accuracy=result.val_accuracy,
         val_class_accuracy=(
-            class_accuracies(result.val_predicted, images.train_labels[lists.val], features.classes)
-            if result.val_predicted is not None
+            class_accuracies(result.val_predicted, val_labels, features.classes)
+            if result.val_predicted is not None and len(np.unique(val_labels)) == features.classes
             else None
         ),
         class_accuracy=accuracy,
         class_counts=counts.tolist(),
-        **asdict(break_down(accuracy, counts)),
-        grouping="thirds of the classes by training images",
+        **asdict(break_down(accuracy, counts, grouping)),
+        grouping=RULES[grouping],
         n_pretrain=len(lists.pretrain),
         n_train=result.n_train,
         n_val=result.n_val,

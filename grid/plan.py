@@ -13,6 +13,7 @@ import torch
 import backbones
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BENCHMARKS, data_folder
+from data.executor import choose_executor
 from data.pools import POOLS, best_pool, check_pool
 from eval.probes import PROBES
 from grid.request import Request
@@ -30,22 +31,23 @@ class Plan:
     """What will run, and on what."""
 
     runs: list[RunFolder]
-    probes: list[str]
+    probes: dict[str, list[str]]  # of each dataset: those that its index lists allow
     preset: str
     why_preset: str
     device: torch.device
+    views: str  # which executor makes the views of each dataset, and why, for people
     data_root: Path
 
     @cached_property
     def states(self) -> list[State]:
         """The state of each run when it was first asked for; every record is read for it, so only once."""
-        return [run.state(self.probes) for run in self.runs]
+        return [run.state(self.probes[run.config.dataset]) for run in self.runs]
 
 
 def make_plan(request: Request) -> Plan:
     """Resolves a request. Raises UserError for the first thing in it that cannot be run."""
     device = choose_device(request.device)
-    preset, why = choose_preset(request.preset, device)
+    preset, why_preset = choose_preset(request.preset, device)
     precision = choose_precision(request.precision, preset, device)
     data_root = data_folder(request.data_root)
     methods = METHODS.select(request.methods, everything=[name for name, method in METHODS if method.suite])
@@ -54,10 +56,14 @@ def make_plan(request: Request) -> Plan:
     for option, value in (("backbone", request.backbone), ("epochs", request.epochs), ("batch_size", request.batch_size)):
         if value is not None:
             recipe_changes[option] = value
+    probes = {dataset: _probes(dataset, request.probes, data_root) for dataset in datasets}
     changes = {}
     for method, dataset in product(methods, datasets):
         asked = hparam_changes.get(method, {})
         changes[method, dataset] = asked | _pool(method, dataset, preset, asked, data_root)
+    executors = {
+        dataset: choose_executor(request.views, in_files=BENCHMARKS[dataset].in_files, device=device) for dataset in datasets
+    }
     configs = [
         resolve(
             method=method,
@@ -69,6 +75,7 @@ def make_plan(request: Request) -> Plan:
             precision=precision,
             recipe_changes=recipe_changes,
             hparam_changes=changes[method, dataset],
+            executor=executors[dataset][0],
         )
         for dataset, split, seed, method in product(
             datasets, dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
@@ -82,7 +89,8 @@ def make_plan(request: Request) -> Plan:
     runs = [folder_of(request.out, config) for config in configs]
     for run in runs:
         run.check()
-    return Plan(runs, PROBES.select(request.probes), preset, why, device, data_root)
+    views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in executors.items())
+    return Plan(runs, probes, preset, why_preset, device, views, data_root)
 
 
 def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
@@ -114,6 +122,23 @@ def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, 
     return recipe, hparams
 
 
+def _probes(dataset: str, patterns: Sequence[str], data_root: Path) -> list[str]:
+    """The probes that are asked for, without those whose index lists the benchmark lacks, unless they are asked for by name."""
+    absent = BENCHMARKS[dataset]().absent(data_root)
+    chosen = []
+    for name in PROBES.select(patterns, everything=[name for name, probe in PROBES if probe.suite]):
+        lacking = " and ".join(need for need in PROBES[name].needs if need in absent)
+        if lacking and name in patterns:
+            raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")
+        if lacking:
+            log.info("%s: left out the probe %s, as there is no %s list", dataset, name, lacking)
+        else:
+            chosen.append(name)
+    if not chosen:
+        raise UserError(f"{dataset} lacks the index lists of every probe asked for; choose others with --probes")
+    return chosen
+
+
 def _pool(method: str, dataset: str, preset: str, changes: Mapping[str, Any], data_root: Path) -> dict[str, Any]:
     """The pool that a method which draws on one will use, so that configuration, records and tables name it.
 
@@ -124,10 +149,13 @@ def _pool(method: str, dataset: str, preset: str, changes: Mapping[str, Any], da
     if "pool" not in {field.name for field in fields(defaults)}:
         return {}
     asked = changes.get("pool", "auto")
+    own = BENCHMARKS[dataset].own_pools
+    if asked in own:
+        raise UserError(f"{method}.pool={asked}: {dataset} is made of the same images; take another pool, or leave it to auto")
     if asked != "auto":
         check_pool(asked)
         return {"pool": asked}
-    name = best_pool(data_root)
+    name = best_pool(data_root, without=own, order=BENCHMARKS[dataset].pools)
     count = POOLS[name].count
     if "budget" in changes or defaults.budget <= count:
         return {"pool": name}

@@ -24,13 +24,13 @@ class Request:
     "Network, by its name here or in timm; default: the preset's."
 
     splits: Annotated[list[int], Several] = field(default_factory=lambda: [1])
-    "Official splits, 1 to 5."
+    "Splits of the profile, from 1; `list` tells how many are official."
 
     seeds: Annotated[list[int], Several] = field(default_factory=lambda: [0])
     "Seeds of the training runs."
 
     profile: str | None = None
-    "How the benchmark is made long-tailed (cifar10lt: sdclr or cao); default: its first."
+    "How the benchmark is made long-tailed, such as cao, or ir=50 for another imbalance ratio; default: its first. See `list`."
 
     preset: Literal["auto", "paper", "cpu", "smoke"] = "auto"
     "Scale: paper (the field's protocol), cpu (about 5 minutes a run), smoke (a first look); auto: paper on a GPU, else cpu."
@@ -46,6 +46,9 @@ class Request:
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     "auto: fp32 in the paper preset; elsewhere bf16 where the device has it."
+
+    views: Literal["auto", "torch", "dali", "kornia", "torchvision"] = "auto"
+    "What makes the views; auto: the fastest that this machine has for these images. Tables never mix them."
 
     workers: int | None = None
     "Processor threads for views and, without a GPU, for training; default: all cores."

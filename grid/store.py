@@ -7,6 +7,7 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     weights.safetensors  the trained method: backbone, heads and per-sample memory
     training.json        what training it cost
     tail_scores.npy      each image's tail score at the end of the last epoch
+    passport.txt         the data that it is trained and probed on
     pool.txt             images from elsewhere that it was trained with, if any
     results.jsonl        one record a probe
     error.txt            the traceback of the last failure, if there was one
@@ -28,10 +29,12 @@ from torch import nn
 
 from core.errors import UserError
 from core.files import append_line, remove_unfinished, writable_folder, write_atomic, write_json, write_text
+from data.passport import Passport
 from reports.records import RESULTS, Record, read_records
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 
+PASSPORT = "passport.txt"
 POOL = "pool.txt"
 TAIL_SCORES = "tail_scores.npy"
 State = Literal["DONE", "RESUMABLE", "NEW"]
@@ -106,16 +109,21 @@ class RunFolder:
         """Makes the folder."""
         writable_folder(self.path, "--out")
 
-    def begin(self, pool: str | None = None) -> None:
+    def begin(self, passport: Passport, pool: str | None = None) -> None:
         """Clears what a killed process left half-written and writes the configuration; call it under the lock.
 
         Args:
+            passport: of the data that the run is trained and probed on.
             pool: what images from elsewhere the run draws on, with their hash.
 
         Raises:
-            UserError: the run is half-trained on other images.
+            UserError: the run is trained, or half-trained, on other images.
         """
         remove_unfinished(self.path)
+        file = self.path / PASSPORT
+        if file.exists() and (self.trained() or self.checkpoint.exists()) and passport.short not in file.read_text():
+            raise UserError(f"{self.path} was trained on other data than {passport.line}; restore them or delete the folder")
+        write_text(file, passport.text() + "\n")
         if pool is not None and not self.trained():
             if self.checkpoint.exists() and self.pool() != pool:
                 raise UserError(f"{self.path} began with the pool {self.pool()}, not {pool}; restore it or delete the folder")

@@ -11,7 +11,7 @@ from core.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 RESULTS = "results.jsonl"
 
 
@@ -25,6 +25,9 @@ class Record:
     dataset: str
     profile: str
     split: int
+    official_split: bool  # whether the split is its profile's source's, or this suite's
+    data: str  # the line that the passports of all splits of the profile share
+    passport: str  # short hash of the split's passport
     seed: int
     backbone: str
     preset: str

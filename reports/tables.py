@@ -1,7 +1,8 @@
 """Tables as pure functions of records: CSV, LaTeX, Markdown, and text for the terminal.
 
-One table holds what may be compared: one benchmark, profile, preset, recipe (network, length, batch, optimiser), precision,
-executor and probe. One row holds runs of one method with one set of hyper-parameters, over splits and seeds.
+One table holds what may be compared: one benchmark, profile, source of the images, preset, recipe (network, length, batch,
+optimiser), precision, executor and probe. One row holds runs of one method with one set of hyper-parameters, over splits and
+seeds.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from core.files import writable_folder, write_text
 from reports.records import Record
 
 METRICS = {"many": "Many", "medium": "Medium", "few": "Few", "mean": "All", "group_std": "Std"}
-COMPARABLE = ("dataset", "profile", "preset", "recipe", "precision", "executor", "probe", "protocol")
+COMPARABLE = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor", "probe", "protocol")
 SCALES = {"cpu": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
 
 
@@ -51,8 +52,8 @@ class Table:
 
     name: str  # file name without suffix
     title: str  # benchmark and probe
-    setting: str  # preset, network and scale: one line shared by all probes of the same runs
-    notes: str  # the probe's protocol, sample counts, groups, splits and seeds
+    setting: str  # data, preset, network and scale: one line shared by all probes of the same runs
+    notes: str  # the probe's protocol, sample counts, groups, splits with their passports, and seeds
     rows: list[Row]
 
     @property
@@ -93,7 +94,8 @@ def build_tables(records: Iterable[Record], title: Callable[[Record], str] = lam
         first = members[0]
         rows = [_row(title, list(runs)) for _, runs in groupby(members, row)]
         # a name has to tell settings apart that would make it too long
-        name = "-".join([first.dataset, first.profile, first.preset, first.probe, _digest(key)])
+        profile = first.profile.replace("=", "")  # `ir=50`, in file names and LaTeX's labels
+        name = "-".join([first.dataset, profile, first.preset, first.probe, _digest(key)])
         tables.append(Table(name, _title(first), _setting(first), _notes(members), rows))
     return tables
 
@@ -195,25 +197,24 @@ def _setting(r: Record) -> str:
     sizes = ", ".join(map(str, r.recipe["sizes"]))
     optimizer = f"{r.recipe['optimizer']} lr {r.recipe['lr']:g} decay {r.recipe['weight_decay']:g}"
     return (
-        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs of {r.n_pretrain} images, batch {r.batch_size}, {optimizer}, "
-        f"{r.executor} views of {sizes} px, {r.precision}.{scale}{untrained}"
+        f"Data: {r.data}. Preset {r.preset}: {r.backbone}, {r.epochs} epochs of {r.n_pretrain} images, batch {r.batch_size}, "
+        f"{optimizer}, {r.executor} views of {sizes} px, {r.precision}.{scale}{untrained}"
     )
 
 
 def _notes(records: list[Record]) -> str:
     r = records[0]
-    splits, seeds = sorted({x.split for x in records}), sorted({x.seed for x in records})
+    passports = sorted({(x.split, x.official_split, x.passport) for x in records})
+    splits = ", ".join(f"{split}{'' if official else ' of this suite'} [{name}]" for split, official, name in passports)
+    seeds = ", ".join(map(str, sorted({x.seed for x in records})))
     many, medium, few = r.group_sizes
     n_val = f", {r.n_val} validation" if r.n_val else ""
     return (
         f"{r.protocol}; {r.n_train} training{n_val}, {r.n_test} test images. "
         f"Many/medium/few: {r.grouping} ({many}/{medium}/{few} classes). Std: over these groups (ddof 0). "
-        f"Mean ± sample standard deviation over runs (splits {_numbers(splits)}; seeds {_numbers(seeds)}); none for one run."
+        f"Mean ± sample standard deviation over runs (splits {splits}; seeds {seeds}); none for one run. "
+        f"In brackets: the splits' passports."
     )
-
-
-def _numbers(values: list[int]) -> str:
-    return ", ".join(map(str, values))
 
 
 def _escape_latex(text: str) -> str:

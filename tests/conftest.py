@@ -23,6 +23,11 @@ def cifar10_labels():
 
 
 @pytest.fixture(scope="session")
+def cifar100_labels():
+    return np.load(GOLDEN / "cifar100_train_labels.npz")["labels"].astype(np.int64)
+
+
+@pytest.fixture(scope="session")
 def photographs():
     """256 real 32x32 photographs, uint8 (N, 3, 32, 32): patches of the two pictures that scikit-learn ships."""
     from sklearn.datasets import load_sample_images

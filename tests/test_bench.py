@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import bench
 from core.errors import UserError
 from data.digitslt import DigitsLT
+from grid.gallery import views_of
 from methods import METHODS
 from tests.conftest import ROOT
 from training.loop import Diverged
@@ -53,8 +56,8 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
     assert len(folders) == 4
     for folder in folders:
         assert {file.name for file in folder.iterdir()} == {
-            ".lock", "config.json", "log.jsonl", "weights.safetensors", "training.json", "tail_scores.npy",
-            "results.jsonl", "done",
+            ".lock", "config.json", "passport.txt", "log.jsonl", "weights.safetensors", "training.json",
+            "tail_scores.npy", "results.jsonl", "done",
         }  # fmt: skip
         records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
         assert {record["probe"] for record in records} == {"knn", "ridge", "sdclr-cached", "sdclr-cached-1pct"}
@@ -198,9 +201,12 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path
         (["--set", "simlcr.temperature=1"], "no method is named 'simlcr'; did you mean 'simclr'?"),
         (["--methods", "simclr", "--set", "byol.momentum=0.5"], "method 'byol' is not among --methods simclr"),
         (["--set", "recipe.epoch=3"], "recipe has no setting 'epoch'; did you mean 'epochs'?"),
-        (["--splits", "6"], "has splits 1 to 5, not 6"),
+        (["--splits", "1001"], "has splits 1 to 1000, not 1001"),
         (["--splits", "one"], "--splits"),
         (["--profile", "coa"], "cifar10lt has no profile 'coa'; did you mean 'cao'?"),
+        (["--profile", "ir=5000"], "leaves the smallest of 10 classes empty"),
+        (["list", "--profile", "cao"], "add --passport"),
+        (["list", "--passport", "--splits", "0"], "has splits 1 to 1000, not 0"),
         (["--batch-size", "99999"], "batch size 99999 is larger than cifar10lt's 11165 images"),
         (["--epochs", "-1"], "recipe.epochs=-1 is out of range"),
         (["--preset", "gpu"], "--preset"),
@@ -281,6 +287,30 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, capsys):
     assert "another process works on" in capsys.readouterr().err
 
 
+def test_views_are_made_by_whom_one_asks_for_and_never_mixed(tmp_path, capsys):
+    command = [*SMALL, "--methods", "bcl", "--probes", "ridge", "--out", str(tmp_path)]
+    for name in ("kornia", "torchvision"):
+        assert bench.main([*command, "--views", name]) == 0
+        assert f"views: {name} for digitslt (as asked)" in capsys.readouterr().out
+    records = [json.loads(line) for file in tmp_path.glob("*/results.jsonl") for line in file.read_text().splitlines()]
+    assert sorted(record["executor"] for record in records) == ["kornia", "torchvision"]
+    assert len(list((tmp_path / "tables").glob("digitslt-*.csv"))) == 2
+
+
+def test_views_can_be_looked_at(tmp_path, capsys):
+    command = ["views", "--methods", "bcl", "sdclr", "--datasets", "digitslt", "--images", "3"]
+    assert bench.main([*command, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for method in ("bcl", "sdclr"):
+        file = tmp_path / f"digitslt-{method}.png"
+        assert str(file) in printed
+        with Image.open(file) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        assert min(pixels.shape[:2]) > 300
+        assert pixels.std() > 20
+    assert all(view.randaugment for view in views_of("bcl", "digitslt"))  # those of the method at its settings
+
+
 def test_list_and_doctor_tell_everything(capsys, tmp_path):
     assert bench.main(["list"]) == 0
     listed = capsys.readouterr().out
@@ -290,6 +320,13 @@ def test_list_and_doctor_tell_everything(capsys, tmp_path):
         assert part in listed
     assert bench.main(["doctor", "--data-root", str(tmp_path)]) == 0
     told = capsys.readouterr().out
-    for part in ("torch", "device:", "precision auto", "views: torch", "cifar10lt: not there yet", "digitslt: bundled"):
+    for part in (
+        "torch",
+        "device:",
+        "precision auto",
+        "views auto, images in memory: torch",
+        "cifar10lt: not there yet",
+        "digitslt: bundled",
+    ):
         assert part in told
     assert list(tmp_path.iterdir()) == []

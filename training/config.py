@@ -84,9 +84,8 @@ def resolve(
     """
     benchmark = BENCHMARKS[dataset]()
     profile = benchmark.profile(profile)
-    splits, size = benchmark.profiles[profile].splits, benchmark.profiles[profile].size
-    if not 1 <= split <= splits:
-        raise UserError(f"{dataset} (profile {profile}) has splits 1 to {splits}, not {split}; give others with --splits")
+    benchmark.check_split(profile, split)
+    size = benchmark.profiles[profile].size
 
     base = PRESETS[preset].change(benchmark.recipe)
     recipe = with_changes(base, recipe_changes, "recipe")
@@ -99,7 +98,7 @@ def resolve(
             f"recipe.warmup_epochs={recipe.warmup_epochs} leaves nothing of {recipe.epochs} epochs; "
             "lower it with --set recipe.warmup_epochs=..."
         )
-    if recipe.batch_size > size:
+    if 0 < size < recipe.batch_size:
         raise UserError(f"batch size {recipe.batch_size} is larger than {dataset}'s {size} images; lower --batch-size")
 
     hparams = with_changes(default_hparams(method, dataset, preset), hparam_changes, method)

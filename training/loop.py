@@ -106,6 +106,7 @@ def train(
             "lr": optimizer.param_groups[0]["lr"],
             "view_px": size,
             "images_per_second": round(seen / (time.monotonic() - epoch_started), 1),
+            **({"unreadable": len(training.loader.unreadable)} if training.loader.unreadable else {}),
             **analyse(training),
         }
         with log.open("a") as file:

@@ -15,8 +15,9 @@ from core.errors import UserError
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS
 from data.corpus import Corpus
+from data.executor import EXECUTORS, ImageSet
 from data.loader import Loader, steps_per_epoch
-from data.torch_views import TorchViews
+from data.pictures import Pictures
 from methods import METHODS, Method, RunScale
 from methods.memory import SampleMemory
 from training.config import RunConfig
@@ -70,28 +71,29 @@ class Training:
 
 def prepare(
     config: RunConfig,
-    images: Tensor,
+    images: ImageSet,
     device: torch.device,
     *,
-    pool: NDArray[np.uint8] | None = None,
+    pool: NDArray[np.uint8] | Pictures | None = None,
     labels: Tensor | None = None,
 ) -> Training:
     """Builds the method, its optimiser and its loader at their initial state.
 
     Args:
         config: the run.
-        images: (N, 3, H, W) uint8, the pretraining set in the order of its index list.
+        images: N, the pretraining set in the order of its index list.
         device: where to train.
-        pool: (M, 3, H, W) images that the method may draw on.
+        pool: M images that the method may draw on, (M, 3, H, W) or in files.
         labels: (N,) true classes; the method gets them only if it is an ablation that wants them.
     """
-    images = images.to(device)
     method = build_method(config, len(images)).to(device).to(memory_format=torch.channels_last)
-    base = BENCHMARKS[config.dataset].view
-    executor = {"torch": TorchViews}[config.executor](tuple(role.on(base) for role in method.views))
+    benchmark = BENCHMARKS[config.dataset]
+    executor = EXECUTORS[config.executor]([role.on(benchmark.view) for role in method.views], device)
+    if isinstance(images, Tensor):
+        images = images.to(executor.home)
     loader = Loader(images, executor, config.recipe.batch_size, config.seed)
     shown = labels.to(device) if labels is not None and method.wants_labels else None
-    corpus = Corpus(images, base, pool, config.precision == "bf16", shown)
+    corpus = Corpus(images, executor, benchmark.shown_to(config.recipe), pool, config.precision == "bf16", shown)
     scores = SampleMemory(len(images)).to(device)
     return Training(config, method, build_optimizer(method, config.recipe), loader, corpus, scores, device)
 

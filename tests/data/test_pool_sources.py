@@ -14,7 +14,7 @@ import requests
 from PIL import Image
 
 from core.errors import UserError
-from data import pool_300k, pool_cifar100, pool_emoji
+from data import cifar100, fetch, pool_300k, pool_emoji
 from data.pools import load_pool, pixels_sha256
 
 COUNT = 6  # images of a tiny pool, or of one of its sheets
@@ -33,8 +33,8 @@ def offline(monkeypatch, tmp_path):
     def unreachable(*args, **kwargs):
         raise requests.ConnectionError("no network")
 
-    monkeypatch.setattr(pool_300k.pooch, "retrieve", unreachable)
-    monkeypatch.setattr(pool_cifar100, "download", unreachable)
+    monkeypatch.setattr(fetch.pooch, "retrieve", unreachable)
+    monkeypatch.setattr(cifar100, "download", unreachable)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
 
 
@@ -77,7 +77,7 @@ def test_300k_is_downloaded_whole_or_not_at_all(random_images, root, monkeypatch
         (Path(path) / fname).write_bytes(content)
         return str(Path(path) / fname)
 
-    monkeypatch.setattr(pool_300k.pooch, "retrieve", retrieve)
+    monkeypatch.setattr(fetch.pooch, "retrieve", retrieve)
     assert np.array_equal(load_pool("300k", 32, root).images, images.transpose(0, 3, 1, 2))
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == [pool_300k.FILE]
 
@@ -116,18 +116,17 @@ def test_another_array_is_not_taken_for_300k(random_images, root, monkeypatch, o
 
 def _python_release(root, rows, monkeypatch):
     content = pickle.dumps({b"data": rows, b"fine_labels": [0] * len(rows)})
-    (root / pool_cifar100.PYTHON).mkdir()
-    (root / pool_cifar100.PYTHON / "train").write_bytes(content)
-    monkeypatch.setattr(pool_cifar100.CIFAR100, "train_list", [["train", hashlib.md5(content).hexdigest()]])
+    (root / cifar100.PYTHON).mkdir()
+    (root / cifar100.PYTHON / "train").write_bytes(content)
+    monkeypatch.setattr(cifar100.CIFAR100, "train_list", [["train", hashlib.md5(content).hexdigest()]])
 
 
 def _sheets(root, rows, monkeypatch):
-    monkeypatch.setattr(pool_cifar100, "SHEET_IMAGES", COUNT)
-    monkeypatch.setattr(pool_cifar100, "IMAGES", 5 * COUNT)
-    (root / pool_cifar100.SHEETS).mkdir()
-    for name, sheet in zip(pool_cifar100.SHEET_NAMES, np.split(rows, 5), strict=True):
+    monkeypatch.setattr(cifar100, "SHEET_IMAGES", COUNT)
+    (root / cifar100.SHEETS).mkdir()
+    for name, sheet in zip(cifar100.SHEET_NAMES["train"], np.split(rows, 5), strict=True):
         pixels = sheet.reshape(COUNT, 3, 1024).transpose(0, 2, 1)
-        Image.fromarray(np.ascontiguousarray(pixels)).save(root / pool_cifar100.SHEETS / name)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(root / cifar100.SHEETS / name)
 
 
 @pytest.mark.parametrize("form", [_python_release, _sheets])
@@ -141,9 +140,9 @@ def test_cifar100_is_read_from_either_form(root, monkeypatch, form):
 
 def test_cifar100_is_downloaded_into_torchvisions_folder(root, monkeypatch):
     rows = _random(COUNT, 3072)
-    monkeypatch.setattr(pool_cifar100, "download", lambda release, scratch: _python_release(scratch, rows, monkeypatch))
+    monkeypatch.setattr(cifar100, "download", lambda release, scratch: _python_release(scratch, rows, monkeypatch))
     assert np.array_equal(load_pool("cifar100", 32, root).images, rows.reshape(-1, 3, 32, 32))
-    assert [name for name in os.listdir(root) if name != ".fetch.lock"] == [pool_cifar100.PYTHON]
+    assert [name for name in os.listdir(root) if name != ".fetch.lock"] == [cifar100.PYTHON]
 
 
 def test_cifar100_out_of_reach_says_what_to_put_where(root):
@@ -168,7 +167,7 @@ def test_a_damaged_cifar100_is_named_and_never_used(root, monkeypatch, form, fil
 @pytest.mark.slow
 @pytest.mark.skipif(not SHEETS.is_dir(), reason="no CIFAR-100 sheets beside the checkout")
 def test_the_real_sheets_are_read(root):
-    (root / pool_cifar100.SHEETS).symlink_to(SHEETS)
+    (root / cifar100.SHEETS).symlink_to(SHEETS)
     pool = load_pool("cifar100", 32, root)
     assert pool.images.shape == (50_000, 3, 32, 32)
     assert 100 < pool.images.mean() < 140  # CIFAR-100's mean is about 0.48

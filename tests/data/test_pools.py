@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from data import pool_300k, pool_cifar100, pool_emoji
+from data import cifar100, pool_300k, pool_emoji
 from data.pools import ORDER, POOLS, REGISTRY_POOL, best_pool, check_pool, load_pool, pixels_sha256, pools_text
 
 SIZE = 8
@@ -29,11 +29,11 @@ def _is(image, colour, tolerance=0):
 
 
 def test_every_pool_has_a_name_in_order_and_says_what_it_is(tmp_path):
-    assert set(POOLS.names()) == {*ORDER, REGISTRY_POOL}
+    assert {*ORDER, REGISTRY_POOL} < set(POOLS.names())
     lines = pools_text(tmp_path)
-    assert [line.split(": ")[0] for line in lines] == ["300k", "cifar100", "emoji", "folder:PATH"]
+    assert [line.split(": ")[0] for line in lines] == ["300k", "cifar100", "emoji", "imagenet-r", "places69", "folder:PATH"]
     assert all("\n" not in line for line in lines)
-    assert [line.endswith("not there yet") for line in lines] == [True, True, True, False]
+    assert [line.endswith("not there yet") for line in lines] == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize("name", ["300k", "cifar100", "emoji"])
@@ -65,11 +65,15 @@ def test_the_best_pool_on_disk_is_chosen(tmp_path):
     assert best_pool(tmp_path, "folder:mine") == "folder:mine"
     (tmp_path / pool_emoji.FILE).touch()
     assert best_pool(tmp_path, "folder:mine") == "folder:mine"
-    (tmp_path / pool_cifar100.SHEETS).mkdir()
+    (tmp_path / cifar100.SHEETS).mkdir()
     assert best_pool(tmp_path) == "cifar100"
     (tmp_path / pool_300k.FILE).touch()
     assert best_pool(tmp_path, "folder:mine") == "300k"
-    assert [f"found in {tmp_path}" in line for line in pools_text(tmp_path)] == [True, True, True, False]
+    assert [f"found in {tmp_path}" in line for line in pools_text(tmp_path)] == [True, True, True, False, False, False]
+    (tmp_path / "imagenet-r").mkdir()
+    assert best_pool(tmp_path) == "300k"
+    assert best_pool(tmp_path, order=("imagenet-r", "300k")) == "imagenet-r"
+    assert best_pool(tmp_path, without=("imagenet-r",), order=("imagenet-r", "300k")) == "300k"
 
 
 # pictures

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval.groups import break_down, by_thirds, class_accuracies
+from eval.groups import break_down, by_number, by_thirds, class_accuracies
 
 
 @pytest.mark.parametrize("case", ["c10", "c100"])
@@ -17,6 +17,15 @@ def test_breakdown_equals_the_reference(golden, case):
 def test_groups_go_by_training_images_not_by_class_number():
     many, medium, few = by_thirds([5, 400, 30, 7, 900, 60])
     assert (set(many), set(medium), set(few)) == ({1, 4}, {2, 5}, {0, 3})
+
+
+def test_groups_by_number_are_liu_et_als():
+    counts, accuracy = [101, 100, 20, 19, 1280], [10, 20, 40, 50, 30]
+    assert [group.tolist() for group in by_number(counts)] == [[0, 4], [1, 2], [3]]
+    breakdown = break_down(accuracy, counts, "number")
+    assert (breakdown.many, breakdown.medium, breakdown.few, breakdown.group_sizes) == (20, 30, 50, [2, 2, 1])
+    with pytest.raises(ValueError, match=r"a group of classes with more than 100, .* is empty"):
+        break_down(accuracy[:3], counts[:3], "number")
 
 
 def test_std_is_the_population_deviation_of_the_three_groups():

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from data.listed_own import ListedLists
 from data.longtail import IndexLists
-from data.views import View
+from data.torch_views import TorchViews
+from data.views import Evaluation
 from eval import probes
 from eval.features import FeatureSet, extract
 from eval.probes import PROBES
@@ -23,7 +25,7 @@ def features():
         return torch.from_numpy(centres[y] + 0.6 * stream.randn(len(y), 8)).float()
 
     order = np.arange(300)
-    lists = IndexLists(order[:100], order[:100], order[:30], order[:200], order[200:])
+    lists = ListedLists(order[:100], order[:100], order[:30], order[:200], order[200:], shot100=order[:50])
     return FeatureSet(cloud(labels), torch.from_numpy(labels), cloud(test_labels), torch.from_numpy(test_labels), lists, 3)
 
 
@@ -93,14 +95,14 @@ def test_knn_equals_a_slow_loop(features):
 def test_features_are_of_the_normalised_images_in_eval_mode(photographs):
     from data.benchmark import Images
 
-    view = View()
+    view = Evaluation()
     pixels, labels = photographs.numpy(), np.zeros(len(photographs), dtype=np.int64)
     order = np.arange(100)
     lists = IndexLists(order, order, order[:5], order[:60], order[60:90])
     network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).train()
     seen = []
     found = extract(
-        network, Images(pixels[:200], labels[:200], pixels[200:], labels[200:]), lists, view, 1, torch.device("cpu"),
+        network, Images(pixels[:200], labels[:200], pixels[200:], labels[200:]), lists, TorchViews(()), view, 1,
         lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     mean = (photographs.float() / 255).mean(dim=(2, 3))

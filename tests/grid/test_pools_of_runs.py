@@ -39,7 +39,7 @@ def test_a_pool_is_named_in_configuration_records_and_tables(pool, tmp_path, cap
 def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch, caplog):
     pools = []
     for best in ("emoji", "300k"):
-        monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best: best)
+        monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best, **asked: best)
         request = Request(methods=["colt", "simclr"], preset="paper", device="cpu", data_root=tmp_path)
         colt, simclr = make_plan(request).runs
         pools.append((colt.config.hparams["pool"], colt.config.hparams["budget"]))
@@ -47,6 +47,18 @@ def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch, caplog):
     # the paper's budget is more than the small pool has: half of it is drawn, and the user told
     assert pools == [("emoji", 1893), ("300k", 10_000)]
     assert "colt samples 1893 images at a time, not 10000: the best pool there is, emoji, has 3786" in caplog.text
+
+
+def test_cifar100_is_no_pool_for_a_benchmark_made_of_it(tmp_path, mistake):
+    (tmp_path / "cifar100-sheets").mkdir()
+    pools = []
+    for dataset in ("cifar10lt", "cifar100lt"):
+        request = Request(methods=["colt"], datasets=[dataset], preset="cpu", device="cpu", data_root=tmp_path)
+        (colt,) = make_plan(request).runs
+        pools.append(colt.config.hparams["pool"])
+    assert pools == ["cifar100", "emoji"]
+    asked = ["plan", "--methods", "colt", "--datasets", "cifar100lt", "--set", "colt.pool=cifar100", "--data-root", tmp_path]
+    assert "colt.pool=cifar100: cifar100lt is made of the same images; take another pool" in mistake(*asked)
 
 
 def test_a_half_trained_run_does_not_go_on_with_other_images(pool, tmp_path, capsys, monkeypatch):

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from grid import progress
+from data.benchmark import BENCHMARKS
+from data.pictures import Pictures
+from grid import eta, progress
 from grid.eta import clock
 from tests.runs import small_config
 from training.loop import StepReport
@@ -48,3 +52,22 @@ def test_a_resumed_run_goes_on_where_it_was(training, monkeypatch, capsys):
 )
 def test_durations_for_people(seconds, text):
     assert clock(seconds) == text
+
+
+def test_decoding_is_timed_where_images_are_files(tmp_path, monkeypatch):
+    config = small_config("simclr", epochs=3, batch_size=8, sizes="16,24")
+    config = replace(config, dataset="imagenet100lt", profile="sdclr")
+    seen = []
+    monkeypatch.setattr(eta, "_seconds_per_image", lambda training: seen.append(training) or 0.001 * training.size(0))
+    epochs, probing = eta._time_run(config, torch.device("cpu"), tmp_path, tmp_path)
+    assert epochs == pytest.approx([12_205 * 0.016, 12_205 * 0.016, 12_205 * 0.024], rel=1e-6)
+    assert probing > BENCHMARKS["imagenet100lt"].labelled_images * eta.PROBE_SECONDS
+    images = seen[0].corpus.images
+    assert isinstance(images, Pictures)
+    assert set(images[:1].read().width.tolist()) == {eta.PICTURE[0]}
+
+
+def test_a_set_whose_size_only_its_lists_tell_has_no_estimate_without_them(tmp_path, caplog):
+    config = replace(small_config("simclr"), dataset="folderlt", profile="own")
+    assert eta._try_to_time(config, torch.device("cpu"), tmp_path) is None
+    assert "no estimate for simclr" in caplog.text

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from core.errors import UserError
+from data.benchmark import BENCHMARKS, Source
+from data.passport import passport_of
 from grid.store import TrainingFacts, folder_of
 from tests.runs import small_config
 from training.prepare import build_method
@@ -10,8 +14,15 @@ from training.prepare import build_method
 def folder(tmp_path):
     run = folder_of(tmp_path, small_config("simclr"))
     run.create()
-    run.begin()
+    run.begin(passport())
     return run
+
+
+def passport(name="digits"):
+    digits = BENCHMARKS["digitslt"]()
+    images = digits.load(None)
+    lists = digits.lists(images.train_labels, "own", 1)
+    return passport_of(digits, "own", 1, images.train_labels, lists, Source(name, "sha256 of them"))
 
 
 def test_a_run_goes_from_new_to_resumable_to_done(folder):
@@ -29,8 +40,17 @@ def test_a_run_goes_from_new_to_resumable_to_done(folder):
 def test_what_a_kill_left_half_written_is_cleared(folder):
     leftover = folder.path / ".checkpoint.pt.abc.part"
     leftover.write_bytes(b"half")
-    folder.begin()
+    folder.begin(passport())
     assert not leftover.exists()
+
+
+def test_a_run_goes_on_with_its_own_data_alone(folder):
+    other = replace(passport(), source=Source("other digits", "sha256 of others"))
+    folder.begin(other)  # nothing is trained yet
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    folder.begin(other)
+    with pytest.raises(UserError, match=r"was trained on other data than digitslt .*delete the folder"):
+        folder.begin(passport())
 
 
 def test_weights_are_kept_to_the_bit(folder):

@@ -50,6 +50,7 @@ def test_the_mean_and_deviation_are_over_runs(records):
 OTHER = {
     "dataset": "cifar100lt",
     "profile": "cao",
+    "data": "the same benchmark of other images",
     "preset": "paper",
     "recipe": {"sizes": [32], "optimizer": "sgd", "lr": 0.5, "weight_decay": 1e-4},
     "precision": "fp32",
@@ -70,6 +71,18 @@ def test_what_cannot_be_compared_is_never_in_one_table(records, field, value):
 def test_other_hyper_parameters_are_never_averaged(records):
     (table,) = [t for t in build_tables(records, title) if "sdclr-cached" in t.name]
     assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 2), ("SimCLR (temperature=0.5)", 1)]
+
+
+def test_splits_share_a_table_that_names_their_passports_and_which_are_this_suites(records):
+    further = dataclasses.replace(records[0], run_id="other", split=7, official_split=False, passport="777777777777")
+    (table,) = [t for t in build_tables([*records, further]) if "sdclr-cached" in t.name]
+    assert "(splits 1 [8fe0e10fb744], 2 [d3076c7d9edf], 7 of this suite [777777777777]; seeds 0)" in table.notes
+    assert f"Data: {records[0].data}." in table.caption
+
+
+def test_a_ratio_is_in_a_tables_name_without_its_sign(records):
+    (table,) = build_tables([dataclasses.replace(records[0], profile="ir=12.5")])
+    assert table.name.startswith("cifar10lt-ir12.5-cpu-")
 
 
 def test_damaged_and_foreign_lines_are_skipped_and_counted(records, tmp_path, caplog):

@@ -21,6 +21,13 @@ def test_the_paper_preset_is_the_protocol():
     assert config.profile == "sdclr"
 
 
+def test_presets_see_photographs_at_half_their_side():
+    sizes = {preset: _resolve(dataset="imagenet100lt", preset=preset).recipe.sizes for preset in ("paper", "cpu", "smoke")}
+    assert sizes == {"paper": (224,), "cpu": (56, 84, 112), "smoke": (56,)}
+    assert _resolve(preset="cpu").recipe.sizes == (16, 24, 32)
+    assert _resolve(preset="smoke").recipe.sizes == (16,)
+
+
 def test_settings_flow_from_method_to_preset_to_user():
     assert _resolve(method="byol").hparams["hidden_dim"] == 4096
     assert _resolve(method="byol", preset="smoke").hparams["hidden_dim"] == 256
@@ -55,8 +62,8 @@ def test_every_setting_names_another_run():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"split": 6}, r"splits 1 to 5, not 6"),
-        ({"split": 0}, r"splits 1 to 5, not 0"),
+        ({"split": 1001}, r"splits 1 to 1000, not 1001"),
+        ({"split": 0}, r"splits 1 to 1000, not 0"),
         ({"profile": "coa"}, "did you mean 'cao'"),
         ({"recipe_changes": {"batch_size": 20_000}}, "batch size 20000 is larger than cifar10lt's 11165 images"),
         ({"recipe_changes": {"epochs": -1}}, "recipe.epochs=-1 is out of range"),

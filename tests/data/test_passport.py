@@ -1,0 +1,99 @@
+"""Passports: what they say, what changes them, and that the command line prints them from what is there."""
+
+import dataclasses
+
+import pytest
+
+import bench
+from data.benchmark import BENCHMARKS, Source
+from data.longtail import fingerprint
+from data.passport import passport_of
+
+OFFICIAL = Source("CIFAR-100, official release", "md5 0123456789abcdef of all")
+
+
+@pytest.fixture(scope="module")
+def of(cifar10_labels, cifar100_labels):
+    """Makes the passport of a split of a CIFAR benchmark."""
+    known = {"cifar10lt": cifar10_labels, "cifar100lt": cifar100_labels}
+
+    def make(name="cifar100lt", profile="sdclr", split=1, source=OFFICIAL):
+        benchmark = BENCHMARKS[name]()
+        return passport_of(benchmark, profile, split, known[name], benchmark.lists(known[name], profile, split), source)
+
+    return make
+
+
+def test_a_passport_says_it_all(of, cifar100_labels):
+    passport = of()
+    assert passport.line == (
+        "cifar100lt (profile sdclr): 9754 images, 450 to 4 of a class, ratio 112.5; CIFAR-100, official release, "
+        "md5 0123456789ab"
+    )
+    text = passport.text()
+    assert f"PASSPORT {passport.short}: cifar100lt, profile sdclr, split 1\n" in text
+    assert "many (largest third): 34; medium (middle third): 33; few (smallest third): 33" in text
+    assert "many (more than 100 images): 33; medium (20 to 100): 34; few (fewer than 20): 33" in text
+    assert " 100; images of each, by class number: 4 5 9 234 25 257 106 450 " in text
+    assert "split     1, official\n" in text
+    lists = BENCHMARKS["cifar100lt"]().lists(cifar100_labels, "sdclr", 1)
+    for name, indices in vars(lists).items():
+        assert f"  {name:10}{len(indices)} images, sha256 {fingerprint(indices)}" in text
+    assert max(map(len, text.splitlines())) <= 128
+
+
+def test_an_empty_group_is_shown_as_such(of):
+    assert "medium (20 to 100): 2; few (fewer than 20): EMPTY" in of("cifar10lt").text()
+
+
+def test_what_is_this_suites_is_said(of):
+    assert "of this suite" in of(split=6).text()
+    assert "of this suite" in of(profile="ir=50").text()
+    assert "of this suite" in of(profile="gh", split=2).text()
+    assert "1, official" in of(profile="gh").text()
+
+
+def test_splits_share_the_line_and_nothing_else_does(of):
+    surrogate = Source("CIFAR-100 from sheets, surrogate order", "sha256 00 of sheets")
+    first, *others = [
+        of(), of(split=2), of(profile="ir=50"), of(profile="gh"), of(source=surrogate), of("cifar10lt"),
+    ]  # fmt: skip
+    assert len({first.short, *(other.short for other in others)}) == 6
+    assert others[0].line == first.line
+    assert len({first.line, *(other.line for other in others[1:])}) == 5
+
+
+def test_wording_is_no_part_of_the_hash(of):
+    passport = of()
+    reworded = dataclasses.replace(passport, about="other words", source=Source("other words", OFFICIAL.checksum))
+    assert reworded.short == passport.short
+    for field, value in (("counts", (1, 2)), ("lists", {}), ("source", Source(OFFICIAL.name, "md5 1 of all")), ("split", 2)):
+        assert dataclasses.replace(passport, **{field: value}).short != passport.short
+
+
+def test_the_command_line_prints_passports_of_what_is_there(tmp_path, capsys):
+    asked = ["list", "--datasets", "digitslt", "cifar100lt", "--passport", "--splits", "2", "3", "--data-root", str(tmp_path)]
+    assert bench.main(asked) == 0
+    second, third, missing = capsys.readouterr().out.strip().split("\n\n")
+    assert "digitslt, profile own, split 2\n" in second
+    assert "digitslt, profile own, split 3\n" in third
+    assert missing.startswith(f"NO PASSPORT: cifar100lt, profile sdclr: CIFAR-100 is not in {tmp_path}")
+    assert "\n" not in missing
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_list_of_some_datasets_tells_profiles_and_what_is_there(tmp_path, capsys):
+    assert bench.main(["list", "--datasets", "cifar*", "--data-root", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "METHODS" not in printed
+    assert "profile sdclr: 9754 images, splits 1 to 1000 (official: 1 to 5)" in printed
+    assert "profile ir=NUMBER: any other imbalance ratio" in printed
+    assert "images: not there yet" in printed
+
+
+@pytest.mark.parametrize("name", BENCHMARKS.names())
+def test_every_benchmark_declares_what_its_passport_needs(name):
+    benchmark = BENCHMARKS[name]()
+    for profile in benchmark.profiles.values():
+        assert 0 <= profile.official <= profile.splits
+        assert len(profile.counts) == len(benchmark.class_names)

@@ -1,0 +1,23 @@
+"""A small benchmark of photographs in files, for tests."""
+
+from pathlib import Path
+
+from PIL import Image
+
+COUNTS = {"pretrain": (12, 7, 4), "train": (5, 5, 5), "test": (3, 3, 3)}  # images of each class
+FILES = {"pretrain": "lt_train.txt", "train": "balanced_train.txt", "test": "test.txt"}
+
+
+def make_folder(folder: Path, photographs) -> None:
+    """Writes 47 small JPEGs of different sizes and the three lists of `folderlt` that name them."""
+    pictures = iter(photographs)
+    for role, counts in COUNTS.items():
+        lines = []
+        for c, count in enumerate(counts):
+            (folder / role / f"class{c}").mkdir(parents=True)
+            for i in range(count):
+                name = f"{role}/class{c}/{i}.jpg"
+                picture = Image.fromarray(next(pictures).permute(1, 2, 0).numpy())
+                picture.resize((40 + 3 * i, 48 - 2 * i)).save(folder / name)
+                lines.append(f"{name} {c}\n")
+        (folder / FILES[role]).write_text("".join(lines))

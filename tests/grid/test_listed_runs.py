@@ -1,0 +1,105 @@
+"""Runs on a folder of photographs from the command line, and the `data` command."""
+
+import json
+
+import numpy as np
+import pytest
+
+import bench
+from data.benchmark import BENCHMARKS
+from tests.folders import FILES, make_folder
+
+SMALL = ("--datasets", "folderlt", "--preset", "smoke", "--precision", "fp32", "--device", "cpu", "--workers", "1")
+SMALL += ("--set", "recipe.sizes=16", "recipe.epochs=2", "recipe.batch_size=6")
+
+
+@pytest.fixture
+def root(tmp_path, photographs):
+    """A data root with a `folderlt`."""
+    make_folder(tmp_path / "folderlt", photographs)
+    return tmp_path
+
+
+def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys):
+    out = tmp_path / "runs"
+    asked = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out)]
+    assert bench.main(asked) == 0
+    printed = capsys.readouterr()
+    assert "estimated time" in printed.out
+    assert "views: torchvision for folderlt (auto: pictures in files, and no GPU)" in printed.out
+    (folder,) = out.glob("folderlt-*")
+    records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert {record["probe"] for record in records} == {"knn", "ridge", "sdclr-cached"}
+    for record in records:
+        assert record["class_counts"] == [12, 7, 4]
+        assert (record["n_pretrain"], record["n_train"], record["n_test"]) == (23, 12, 9)
+        assert len(record["class_accuracy"]) == 3
+        assert "the user's own lists" in record["data"]
+    before = (folder / "results.jsonl").read_text()
+    assert bench.main(asked) == 0
+    assert (folder / "results.jsonl").read_text() == before
+
+
+def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog):
+    asked = ["plan", *SMALL, "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
+    said = mistake(*asked, "--probes", "knn", "sdclr-cached-1pct")
+    assert (
+        said == "bench.py: the probe sdclr-cached-1pct needs a fewshot list, which folderlt lacks; choose others with --probes"
+    )
+    assert "lacks the index lists of every probe" in mistake(*asked, "--probes", "*1pct")
+    assert "the probe sdclr-cached-100shot needs a shot100 list" in mistake(*asked, "--probes", "sdclr-cached-100shot")
+    caplog.set_level("INFO")
+    assert bench.main([str(argument) for argument in asked]) == 0
+    assert "folderlt: left out the probe sdclr-cached-1pct, as there is no fewshot list" in caplog.text
+    assert "100shot" not in caplog.text
+    caplog.clear()
+    (root / "folderlt" / "fewshot_train.txt").write_text((root / "folderlt" / FILES["train"]).read_text())
+    assert bench.main([*map(str, asked), "--probes", "sdclr-cached-1pct"]) == 0
+
+
+def test_a_batch_larger_than_the_folder_is_told(root, tmp_path, mistake):
+    asked = [*SMALL, "recipe.batch_size=24", "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
+    assert "batch size 24 is larger than folderlt's 23 images; lower --batch-size" in mistake(*asked)
+
+
+@pytest.mark.parametrize("kind", ["folder of pictures", "array"])
+def test_pools_beside_pictures_in_files(root, tmp_path, photographs, kind):
+    pool = root / "folderlt" / "train"
+    if kind == "array":
+        pool = tmp_path / "pool.npy"
+        np.save(pool, photographs[:20].permute(0, 2, 3, 1).numpy())
+    asked = [*SMALL, f"colt.pool=folder:{pool}", "colt.budget=5", "--methods", "colt", "--probes", "knn"]
+    asked += ["--data-root", str(root), "--out", str(tmp_path / "runs")]
+    assert bench.main(asked) == 0
+    (folder,) = (tmp_path / "runs").glob("folderlt-*")
+    count = 20 if kind == "array" else 15
+    assert json.loads((folder / "results.jsonl").read_text())["pool"].startswith(f"folder:{pool}, {count} images, sha256 ")
+
+
+# the command `data`
+
+
+def test_data_tells_what_is_there_and_what_is_wrong(root, capsys):
+    for check in ([], ["--check"]):
+        assert bench.main(["data", "folderlt", "digitslt", *check, "--data-root", str(root)]) == 0
+        folder, digits = capsys.readouterr().out.splitlines()
+        assert folder.startswith("ok    folderlt: 38 training and 9 test images; the user's own lists")
+        assert digits.startswith("ok    digitslt: 1,397 training and 400 test images; scikit-learn's digits; sha256 ")
+    (root / "folderlt" / "test" / "class0" / "1.jpg").unlink()
+    assert bench.main(["data", "folderlt", "digitslt", "--data-root", str(root)]) == 1
+    folder, digits = capsys.readouterr().out.splitlines()
+    assert folder.startswith("WRONG folderlt: 1 of 47 images that the lists of folderlt name are not in ")
+    assert digits.startswith("ok ")
+
+
+def test_data_check_reaches_for_no_network(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("data.fetch._retrieve", lambda *arguments: pytest.fail("fetched"))
+    names = [name for name, benchmark in BENCHMARKS if benchmark.suite]
+    assert bench.main(["data", "all", "--check", "--data-root", str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"WRONG {name}" for name in names]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_of_an_unknown_name_is_a_mistake(mistake):
+    assert "no dataset matches 'cifar9lt'; did you mean" in mistake("data", "cifar9lt")
