@@ -143,24 +143,10 @@ def views_(
     out
         Folder of the PNGs.
     """
-    from itertools import product
+    from grid.gallery import draw_galleries
 
-    from core.files import writable_folder
-    from data.benchmark import BENCHMARKS, data_folder
-    from grid.gallery import draw_gallery
-    from methods import METHODS
-
-    if not 1 <= images <= 64:
-        raise UserError(f"--images {images}: give 1 to 64")
-    chosen = product(METHODS.select(methods or ["simclr"]), BENCHMARKS.select(datasets or ["cifar10lt"]))
-    writable_folder(out, "--out")
-    left_out: list[str] = []
-    for method, dataset in chosen:
-        file = out / f"{dataset}-{method}.png"
-        left_out = draw_gallery(method, dataset, data_folder(data_root), file, images, seed)
-        print(file)
-    for line in left_out:
-        print(f"without {line}")
+    for line in draw_galleries(methods or ["simclr"], datasets or ["cifar10lt"], data_root, out, images, seed):
+        print(line, flush=True)
     return 0
 
 

@@ -25,7 +25,6 @@ from data.pictures import Pictures
 from data.view_params import draw_batch
 from data.views import RandAugment, View
 
-ROOT = Path(__file__).parent.parent
 SEEDS = 8  # views of each image an operation
 NOTHING = View(crop_scale=(1, 1), crop_ratio=(1, 1), flip_p=0, jitter_p=0, gray_p=0, mean=(0, 0, 0), std=(1, 1, 1))
 FULL = View(mean=(0, 0, 0), std=(1, 1, 1))

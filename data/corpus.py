@@ -26,16 +26,21 @@ class Corpus:
     bf16: bool = False  # whether networks run under bfloat16 autocast, as in training
     labels: Tensor | None = None  # (N,) only where a method's ablation asks for the truth (`Method.wants_labels`)
 
-    def embed(self, network: Callable[[Tensor], Tensor], images: ImageSet | NDArray[np.uint8]) -> Iterator[Tensor]:
+    def embed(
+        self, network: Callable[[Tensor], Tensor], images: ImageSet | NDArray[np.uint8], *, black: bool = True
+    ) -> Iterator[Tensor]:
         """Yields `network`'s float32 rows for unaugmented images, batch by batch: memory does not grow with their number.
-
-        A picture that cannot be read is shown as a black one: training leaves it out, and its row keeps the others' places.
 
         Args:
             network: (B, 3, H, W) normalised images to (B, d).
-            images: M images of this corpus.
+            images: M images.
+            black: whether a picture that cannot be read is shown as a black one: training leaves it out, and its row keeps the
+                others' places.
+
+        Raises:
+            Unreadable: pictures cannot be read, where `black` is False.
         """
-        for batch in show(self.executor, images, self.shown, black=True):
+        for batch in show(self.executor, images, self.shown, black=black):
             with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=self.bf16):
                 rows = network(batch)
             yield rows.float()
@@ -66,9 +71,14 @@ def show(
         part = images[start : start + BATCH]
         if isinstance(part, np.ndarray):
             part = torch.from_numpy(part.copy())  # a copy: pools can be read-only maps of a file, which torch does not take
+        yield _shown(executor, part, shown, black)
+
+
+def _shown(executor: Executor, images: ImageSet, shown: Evaluation, black: bool) -> Tensor:
+    while True:  # some files are found to be damaged when they are read, others when they are decoded
         try:
-            yield executor.evaluate(part, shown)
+            return executor.evaluate(images, shown)
         except Unreadable as error:
-            if not (black and isinstance(part, Pictures)):
+            if not (black and isinstance(images, Pictures)):
                 raise
-            yield executor.evaluate(part.blacked(list(error.reasons)), shown)
+            images = images.blacked(list(error.reasons))

@@ -14,8 +14,9 @@ Nothing is drawn at random here: the same seed gives the same views with any num
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from torch import Tensor
 from core.errors import first_line
 from data.color import normalize, unit
 from data.decoding import crop_pictures, show_pictures
-from data.executor import Executor, ImageSet, Loaded, register, sides
+from data.executor import CPU, Executor, ImageSet, Loaded, register, sides
 from data.finishing import finish, together
 from data.pictures import Encoded, Pictures
 from data.resample import center_start, resized_sides
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from nvidia.dali.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
+
+CUDAS = ("130", "120")  # that DALI has packages for
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,16 @@ class DaliViews(Executor):
         self._told = False  # of pictures that Pillow decodes in DALI's place
 
     @classmethod
-    def missing(cls) -> str | None:
-        """Nothing is imported for the answer: it takes a second."""
+    def missing(cls, device: torch.device = CPU) -> str | None:
+        """Nothing is imported for the answer: it takes a second. On a GPU DALI has to be for the CUDA that torch is for."""
         if sys.platform != "linux":
             return "DALI exists for Linux only"
-        if find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None:
-            return None
-        return f"DALI is not installed: pip install {wheel()}"
+        wanted, found = f"nvidia-dali-cuda{_cuda()}", wheel()
+        if found is None:
+            return f"DALI is not installed: pip install {wanted}"
+        if device.type == "cuda" and found != wanted:
+            return f"{found} is not for torch's CUDA {torch.version.cuda}: pip uninstall {found} && pip install {wanted}"
+        return None
 
     @property
     def home(self) -> torch.device:
@@ -160,9 +166,17 @@ class DaliViews(Executor):
         return [torch.from_dlpack(output.as_tensor()).permute(0, 3, 1, 2) for output in outputs]
 
 
-def wheel() -> str:
-    """The package of DALI for the CUDA that torch is built for; without CUDA any does."""
-    return "nvidia-dali-cuda120" if (torch.version.cuda or "").startswith("12") else "nvidia-dali-cuda130"
+def wheel() -> str | None:
+    """The package of DALI that is installed."""
+    for cuda in CUDAS:
+        with suppress(PackageNotFoundError):
+            return version(f"nvidia-dali-cuda{cuda}") and f"nvidia-dali-cuda{cuda}"
+    return None
+
+
+def _cuda() -> str:
+    """The CUDA of the package that goes with torch's; where torch has none any does, and the newest is named."""
+    return "120" if (torch.version.cuda or "").startswith("12") else CUDAS[0]
 
 
 def build(encoded: bool, interpolations: tuple[str, ...], threads: int, count: int, device: torch.device) -> "Pipeline":

@@ -16,6 +16,7 @@ from data.resample import resize_center
 from data.view_params import Params, draw_batch
 from data.views import Evaluation, View
 
+CPU = torch.device("cpu")
 ImageSet = Tensor | Pictures  # (B, 3, H, W) uint8 on any device, or pictures in files
 Loaded = Tensor | Encoded  # the same, with the files' bytes in memory
 
@@ -41,8 +42,8 @@ class Executor(ABC):
         return self.device
 
     @classmethod
-    def missing(cls) -> str | None:
-        """None where this executor can work here, else what it lacks and how to get it."""
+    def missing(cls, device: torch.device = CPU) -> str | None:
+        """None where this executor can work for runs on `device`, else what it lacks and how to get it."""
         return None
 
     def __call__(self, images: ImageSet, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -101,7 +102,7 @@ def choose_executor(wanted: str, *, in_files: bool, device: torch.device) -> tup
     if wanted != "auto":
         if wanted not in EXECUTORS:
             raise UserError(f"--views {wanted}: no executor has this name{nearest(wanted, [*EXECUTORS.names(), 'auto'])}")
-        missing = EXECUTORS[wanted].missing()
+        missing = EXECUTORS[wanted].missing(device)
         if missing:
             raise UserError(f"--views {wanted}: {missing}")
         return wanted, "as asked"
@@ -109,7 +110,7 @@ def choose_executor(wanted: str, *, in_files: bool, device: torch.device) -> tup
         return "torch", "auto: images in memory"
     if device.type == "cpu":  # Pillow's whole numbers take less memory traffic; see benchmarks/views.py
         return "torchvision", "auto: pictures in files, and no GPU"
-    missing = EXECUTORS["dali"].missing()
+    missing = EXECUTORS["dali"].missing(device)
     if missing is None:
         return "dali", "auto: pictures in files, and a GPU to decode them"
     return "torch", f"auto: pictures in files; {missing}"

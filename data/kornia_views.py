@@ -14,11 +14,12 @@ import importlib.util
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from data.color import SOLARIZE_FROM, normalize, unit
 from data.decoding import crop_pictures
-from data.executor import Executor, Loaded, register
+from data.executor import CPU, Executor, Loaded, register
 from data.finishing import randaugment
 from data.pictures import Encoded
 from data.resample import crop_resize
@@ -41,7 +42,7 @@ class KorniaViews(Executor):
     about = "kornia's operations on the training device; pictures in files are decoded by Pillow in threads"
 
     @classmethod
-    def missing(cls) -> str | None:
+    def missing(cls, device: torch.device = CPU) -> str | None:
         """Whether kornia is installed."""
         return None if importlib.util.find_spec("kornia") else "kornia is not installed (pip install kornia)"
 
@@ -83,6 +84,8 @@ def _color(x: Tensor, view: View, params: Params) -> Tensor:
 def _change(x: Tensor, chosen: Tensor, act: Act, values: Tensor | None = None) -> None:
     """Replaces those of (B, 3, S, S) images that are `chosen` (B,) by what `act` makes of them and of their `values` (B,)."""
     turn = chosen.nonzero().squeeze(1)
+    if len(turn) == 1:  # alone, an image's mean would be summed by several threads, in an order that depends on their number
+        turn = turn.repeat(2)
     if len(turn):
         here = turn.to(x.device, non_blocking=True)
         own = () if values is None else (values[turn].to(x.device, non_blocking=True),)

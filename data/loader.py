@@ -1,8 +1,9 @@
 """Batches of views for pretraining. No label enters here."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from data.pictures import Pictures, Unreadable
 from data.prefetch import ahead
 
 log = logging.getLogger(__name__)
+
+FEWEST = 2  # images of a batch: batch norm and losses between images need another one
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Loader:
             extra: K further images that this epoch mixes in, with index -1; files only beside files.
 
         Raises:
-            UserError: fewer than two pictures of a batch can be read.
+            UserError: fewer than two pictures can be read.
         """
         images = self.images if extra is None else _joined(self.images, extra)
         count = len(images)
@@ -75,6 +78,7 @@ class Loader:
         strengths = strength(indices) if strength else None
         if strengths is not None:
             strengths = strengths.cpu()  # where views are drawn: one wait for the device an epoch, not one a step
+        shuffled = images[order] if isinstance(images, Pictures) else None
         if isinstance(images, Tensor):
             order = order.to(images.device)
         steps = steps_per_epoch(count, self.batch_size)
@@ -82,33 +86,46 @@ class Loader:
         def batch(step: int) -> Batch:
             here = slice(step * self.batch_size, count if step == steps - 1 else (step + 1) * self.batch_size)
             seed = seed_of(self.seed, "views", epoch, 0, step)
-            hard = None if strengths is None else strengths[here]
-            if isinstance(images, Tensor):
-                return Batch(self.executor(images[order[here]], seed, size, hard), indices[here], epoch)
-            views, kept = self._readable(images[order[here]], seed, size, hard)
-            return Batch(views, indices[here][kept.to(indices.device)], epoch)
+            if isinstance(shuffled, Pictures):
+                views, ranks = self._readable(shuffled, range(here.start, here.stop), seed, size, strengths)
+                return Batch(views, indices[ranks.to(indices.device, non_blocking=True)], epoch)
+            views = self.executor(images[order[here]], seed, size, None if strengths is None else strengths[here])
+            return Batch(views, indices[here], epoch)
 
         batches = (batch(step) for step in range(start, steps))
         # where the device trains, the processor makes the next views meanwhile
-        apart = self.executor.device.type == "cuda" and (not isinstance(images, Tensor) or images.device.type == "cpu")
+        apart = self.executor.device.type == "cuda" and (isinstance(images, Pictures) or images.device.type == "cpu")
         return ahead(batches, self.executor.device) if apart else batches
 
-    def _readable(self, pictures: Pictures, seed: int, size: int, strength: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The views of those pictures that can be read, and the positions of these in `pictures`."""
+    def _readable(
+        self, pictures: Pictures, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The views of those of `ranks`, places in an epoch's `pictures`, that can be read, and these ranks.
+
+        Where fewer than two are left, the epoch's first readable ones fill up.
+        """
         while True:
-            names = pictures.names()
-            kept = torch.tensor([i for i, name in enumerate(names) if name not in self.unreadable], dtype=torch.int64)
-            if len(kept) < 2:
-                bad = next(name for name in names if name in self.unreadable)
-                raise UserError(
-                    f"{len(names) - len(kept)} of a batch of {len(names)} pictures cannot be read, {bad} among them"
-                )
+            kept = self._known_readable(pictures, ranks)
+            if len(kept) < FEWEST:
+                others = (rank for rank in range(len(pictures)) if rank not in kept)
+                kept += islice((rank for rank in others if self._known_readable(pictures, [rank])), FEWEST - len(kept))
+            if len(kept) < FEWEST:
+                first = next(iter(self.unreadable))
+                raise UserError(f"fewer than {FEWEST} of {len(pictures)} pictures can be read; restore {first} and the others")
+            chosen = torch.tensor(kept)
             try:
-                return self.executor(pictures[kept], seed, size, None if strength is None else strength[kept]), kept
+                return self.executor(pictures[chosen], seed, size, None if strengths is None else strengths[chosen]), chosen
             except Unreadable as error:
                 for reason in error.reasons.values():
                     log.warning("left out a picture that cannot be read: %s", reason)
-                self.unreadable.update(names[int(kept[i])] for i in error.reasons)
+                self.unreadable.update(pictures[chosen].names()[i] for i in error.reasons)
+
+    def _known_readable(self, pictures: Pictures, ranks: Sequence[int]) -> list[int]:
+        """Those of `ranks` that were not found to be unreadable."""
+        if not self.unreadable:
+            return list(ranks)
+        names = pictures[torch.tensor(list(ranks))].names()
+        return [rank for rank, name in zip(ranks, names, strict=True) if name not in self.unreadable]
 
 
 def _joined(images: ImageSet, extra: ImageSet) -> ImageSet:

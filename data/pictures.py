@@ -1,7 +1,9 @@
 """Images that stay in files until they are needed: which there are, and batches of them read and decoded."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -17,6 +19,7 @@ from torch import Tensor
 from core.errors import first_line
 
 T = TypeVar("T")
+warnings.filterwarnings("ignore", "Palette images with Transparency")  # Pillow's; to drop it is what torchvision does
 PLAIN_MODES = ("RGB", "L")  # what every decoder turns into the same RGB; pictures of other modes are converted beforehand
 
 
@@ -33,7 +36,7 @@ class Unreadable(Exception):
 class Encoded:
     """A batch of pictures as files hold them, read into memory."""
 
-    data: list[bytes]  # JPEG, PNG or PPM, of mode RGB or L
+    data: list[bytes]  # files as they are where they hold RGB or grey; others rewritten as PPM
     names: list[str]
     height: Tensor  # (B,) int64, in px
     width: Tensor  # (B,) int64
@@ -48,11 +51,7 @@ class Encoded:
             Unreadable: some cannot be decoded.
         """
 
-        def one(position: int) -> T:
-            with Image.open(BytesIO(self.data[position])) as picture:
-                return function(position, picture.convert("RGB"))
-
-        return _each(one, self.names)
+        return _each(lambda position: function(position, _decoded(self.data[position])), self.names)
 
 
 class Pictures:
@@ -103,16 +102,40 @@ class Pictures:
         return Encoded([data for data, _ in read], names, height, width)
 
 
+class _Damaged(Exception):
+    """One picture cannot be read; says why."""
+
+
 def _encoded(entry: str | Path | NDArray[np.uint8]) -> tuple[bytes, tuple[int, int]]:
     """The bytes of one picture of a plain mode, and its height and width."""
     if isinstance(entry, np.ndarray):
         return _ppm(Image.fromarray(np.ascontiguousarray(entry.transpose(1, 2, 0)))), entry.shape[1:]
-    data = Path(entry).read_bytes()
-    with Image.open(BytesIO(data)) as picture:
-        width, height = picture.size
-        if picture.mode not in PLAIN_MODES:
-            data = _ppm(picture.convert("RGB"))
+    try:
+        data = Path(entry).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise _Damaged(error.strerror) from error  # any other error is the system's trouble, not this file's
+    with _blaming(data) as picture:
+        (width, height), mode = picture.size, picture.mode
+    if mode not in PLAIN_MODES:
+        data = _ppm(_decoded(data))
     return data, (height, width)
+
+
+def _decoded(data: bytes) -> Image.Image:
+    with _blaming(data) as picture:
+        return picture.convert("RGB")
+
+
+@contextmanager
+def _blaming(data: bytes) -> Iterator[Image.Image]:
+    """The opened picture; whatever its decoder raises is its fault, but for a lack of memory."""
+    try:
+        with Image.open(BytesIO(data)) as picture:
+            yield picture
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file can make a decoder raise anything
+        raise _Damaged(first_line(error)) from error
 
 
 def _ppm(picture: Image.Image) -> bytes:
@@ -125,17 +148,17 @@ def _ppm(picture: Image.Image) -> bytes:
 def _each(function: Callable[[int], T], names: Sequence[str]) -> list[T]:
     """`function` of every position, in threads: Pillow and the system read and decode without the interpreter's lock."""
 
-    def attempt(position: int) -> T | Exception:
+    def attempt(position: int) -> T | _Damaged:
         try:
             return function(position)
-        except Exception as error:  # a damaged file can make a decoder raise anything
+        except _Damaged as error:
             return error
 
     results = list(_threads(torch.get_num_threads()).map(attempt, range(len(names))))
-    failed = {i: f"{names[i]} ({first_line(r)})" for i, r in enumerate(results) if isinstance(r, Exception)}
+    failed = {i: f"{names[i]} ({result})" for i, result in enumerate(results) if isinstance(result, _Damaged)}
     if failed:
         raise Unreadable(failed)
-    return [result for result in results if not isinstance(result, Exception)]
+    return [result for result in results if not isinstance(result, _Damaged)]
 
 
 @cache

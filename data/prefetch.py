@@ -18,6 +18,9 @@ def ahead(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> Itera
 
     What the computation raises is raised here, at its place. When this iterator is closed the thread ends with its item.
     """
+    index = None
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
     finished: Queue[tuple[T | None, BaseException | None]] = Queue(depth)
     closed = Event()
 
@@ -28,8 +31,8 @@ def ahead(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> Itera
 
     def work() -> None:
         try:
-            if device.type == "cuda":
-                torch.cuda.set_device(device)  # holds for this thread
+            if index is not None:
+                torch.cuda.set_device(index)  # holds for this thread
             for item in items:
                 hand_over(item, None)
                 if closed.is_set():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 CUBIC_A = -0.5  # Pillow's bicubic (torch's own `interpolate` uses -0.75)
-TABLE_SOURCE = 64  # widest image (pixels) whose resampling matrices are kept in a table
+TABLE_NUMBERS = 8_000_000  # largest table of resampling matrices that is kept: 32 MB
 BLUR_PASSES = 3  # box blurs that make Pillow's Gaussian blur
 
 
@@ -37,7 +37,7 @@ def _weights(
     start: Tensor, length: Tensor, mirror: Tensor, source: int, size: int, interpolation: str, device: torch.device
 ) -> Tensor:
     """`resize_weights` on `device`, rows in reverse order where `mirror` says so; from a table where images are small."""
-    if source <= TABLE_SOURCE:
+    if 2 * source * (source + 1) * size * source <= TABLE_NUMBERS:
         entry = (mirror.long() * source + start) * (source + 1) + length
         return _weight_table(source, size, interpolation, device)[entry.to(device, non_blocking=True)]
     weights = resize_weights(start, length, source, size, interpolation)
@@ -48,8 +48,8 @@ def _weights(
 def _weight_table(source: int, size: int, interpolation: str, device: torch.device) -> Tensor:
     """All matrices that crops of a line of `source` pixels can need: (2 * source * (source + 1), size, source).
 
-    Boxes have whole pixels, so a 32-px line has about a thousand of them (4 MB): looking them up takes a tenth of the time
-    of computing them for each batch. Boxes that leave the line are in the table too, and are never asked for.
+    Boxes have whole pixels, so a 32-px line has 2,112 matrices, mirrored ones included (9 MB): looking them up takes a tenth
+    of the time of computing them for each batch. Boxes that leave the line are in the table too, and are never asked for.
     """
     start = torch.arange(source).repeat_interleave(source + 1)
     length = torch.arange(source + 1).repeat(source)

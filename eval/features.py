@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from data.benchmark import Images
-from data.corpus import show
-from data.executor import Executor
+from data.corpus import Corpus
 from data.longtail import IndexLists
 from data.pictures import Pictures, Unreadable
-from data.views import Evaluation
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,7 @@ def extract(
     backbone: nn.Module,
     images: Images,
     lists: IndexLists,
-    executor: Executor,
-    shown: Evaluation,
+    corpus: Corpus,
     classes: int,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> FeatureSet:
@@ -49,8 +46,7 @@ def extract(
         backbone: (B, 3, H, W) to (B, d).
         images: the benchmark's.
         lists: of one split.
-        executor: of the run; on the backbone's device.
-        shown: how the benchmark shows images to a frozen network.
+        corpus: of the run, which shows images to networks.
         classes: how many classes the benchmark has.
         report: called with (images done, images in all) after each batch.
 
@@ -65,16 +61,17 @@ def extract(
     def features(pixels: NDArray[np.uint8] | Pictures) -> Iterator[Tensor]:
         nonlocal seen
         try:
-            for batch in show(executor, pixels, shown):
-                with torch.no_grad():
-                    yield backbone(batch).float().cpu()
-                seen += len(batch)
+            for rows in corpus.embed(backbone, pixels, black=False):
+                yield rows.cpu()
+                seen += len(rows)
                 report(seen, total)
         except Unreadable as error:  # without them the numbers would be of another set of images
             raise UserError(f"a picture of the probes cannot be read, restore it: {error}") from error
 
-    some = torch.cat(list(features(images.train[needed])))
+    with torch.no_grad():
+        some = torch.cat(list(features(images.train[needed])))
     train = torch.full((len(images.train), some.shape[1]), torch.nan)
     train[torch.from_numpy(needed)] = some
-    test = torch.cat(list(features(images.test)))
+    with torch.no_grad():
+        test = torch.cat(list(features(images.test)))
     return FeatureSet(train, torch.from_numpy(images.train_labels), test, torch.from_numpy(images.test_labels), lists, classes)

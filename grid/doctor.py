@@ -37,8 +37,7 @@ def diagnosis(data_root: Path | None) -> str:
     preset, why = choose_preset("auto", device)
     precision = choose_precision("auto", preset, device)
     lines = [f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"]
-    lines += [f"  {package} {_version(package)}" for package in PACKAGES]
-    lines.append(f"  {_dali()}")
+    lines += [f"  {package} {_version(package)}" for package in (*PACKAGES, wheel() or "nvidia-dali-cuda130")]
     no_gpu = f" (torch {torch.__version__} finds no CUDA GPU)" if device.type == "cpu" else ""
     lines.append(f"device: {device_name(device)}{no_gpu}")
     lines.append(f"preset auto: {preset} ({why})")
@@ -47,7 +46,7 @@ def diagnosis(data_root: Path | None) -> str:
     for kind, in_files in (("images in memory", False), ("pictures in files", True)):
         name, why = choose_executor("auto", in_files=in_files, device=device)
         lines.append(f"views auto, {kind}: {name} ({why.removeprefix('auto: ')})")
-    lines += [f"  {name}: {executor.missing() or executor.about}" for name, executor in EXECUTORS]
+    lines += [f"  {name}: {executor.missing(device) or executor.about}" for name, executor in EXECUTORS]
     lines.append(f"data root: {root} ({_space(root)})")
     lines += [f"  {name}: {benchmark().present(root)}" for name, benchmark in BENCHMARKS]
     lines.append("pools of images from elsewhere")
@@ -60,16 +59,6 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return MISSING
-
-
-def _dali() -> str:
-    """Which wheel of DALI there is, and whether it is the one for torch's CUDA."""
-    found = [name for name in ("nvidia-dali-cuda130", "nvidia-dali-cuda120") if _version(name) != MISSING]
-    if not found:
-        return f"DALI is not there: pip install {wheel()}; without it other executors make the views"
-    fits = "" if wheel() in found or torch.version.cuda is None else f", but torch is for CUDA {torch.version.cuda}: "
-    mend = f"pip uninstall {found[0]} && pip install {wheel()}" if fits else ""
-    return f"{found[0]} {_version(found[0])}{fits}{mend}"
 
 
 def _space(folder: Path) -> str:

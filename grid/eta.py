@@ -16,20 +16,21 @@ import torch
 from PIL import Image
 
 from data.benchmark import BENCHMARKS, Benchmark
-from data.corpus import BATCH, show
+from data.corpus import BATCH
 from data.executor import ImageSet
 from data.pictures import Pictures
+from data.prefetch import DEPTH
 from grid.plan import Plan
 from grid.store import RunFolder
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 from training.device import wait_for
 from training.loop import batches, step
-from training.prepare import Training, autocast, prepare
+from training.prepare import Training, prepare
 
 log = logging.getLogger(__name__)
 
-STEPS = 3  # timed steps of each view size, after one to warm up
+STEPS = 3  # timed steps of each view size, after some to warm up
 CPU_BATCH = 128  # images a timed step on a processor: from there on a step's time is proportional to its images
 CPU_PICTURES = 16  # the same of photographs, whose many pixels fill a processor sooner
 PICTURE = (500, 375)  # width and height of the made-up JPEGs: ImageNet's most frequent
@@ -87,7 +88,7 @@ def _time_run(config: RunConfig, device: torch.device, data_root: Path, scratch:
     batch = recipe.batch_size
     if device.type != "cuda":
         batch = min(batch, CPU_PICTURES if benchmark.in_files else CPU_BATCH)
-    images = _made_up(benchmark, batch * (1 + STEPS), scratch)
+    images = _made_up(benchmark, batch * (_warm_up(device) + STEPS), scratch)
 
     side = min(benchmark.image_size, 32)  # of the pool: beside files its images stay in memory as they are
     pool = np.broadcast_to(np.zeros((3, side, side), dtype=np.uint8), (POOL, 3, side, side))
@@ -131,12 +132,12 @@ def _seconds_per_feature(training: Training, images: ImageSet) -> float:
     count = min(BATCH, len(images)) if isinstance(images, Pictures) else BATCH
     some = images[torch.arange(count) % len(images)]
     seconds = 0.0
-    with torch.no_grad(), autocast(training.device, training.config.precision):
+    with torch.no_grad():
         for _ in range(2):  # the first to warm up
             wait_for(training.device)
             started = time.monotonic()
-            for x in show(training.corpus.executor, some, training.corpus.shown):
-                network(x)
+            for _ in training.corpus.embed(network, some):
+                pass
             wait_for(training.device)
             seconds = time.monotonic() - started
     return seconds / count
@@ -145,14 +146,19 @@ def _seconds_per_feature(training: Training, images: ImageSet) -> float:
 def _seconds_per_image(training: Training) -> float:
     """Time of a training step over its images, views included."""
     training.method.train()
-    started = 0.0
-    for number, batch in enumerate(islice(batches(training, training.epochs - 1), 1 + STEPS)):
-        if number == 1:
+    started, warm_up = 0.0, _warm_up(training.device)
+    for number, batch in enumerate(islice(batches(training, training.epochs - 1), warm_up + STEPS)):
+        if number == warm_up:
             wait_for(training.device)
             started = time.monotonic()
         step(training, batch, number)
     wait_for(training.device)
     return (time.monotonic() - started) / (STEPS * training.config.recipe.batch_size)
+
+
+def _warm_up(device: torch.device) -> int:
+    """Steps before the clock starts; on a GPU as many more as batches may be made ahead during the first."""
+    return 1 + (DEPTH + 1 if device.type == "cuda" else 0)
 
 
 def _epochs_done(run: RunFolder) -> int:

@@ -36,7 +36,7 @@ from reports.records import Record
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory
 from training.loop import Diverged, train
-from training.prepare import Training, autocast, check_pool_size, prepare
+from training.prepare import Training, check_pool_size, prepare
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,9 @@ def _train(run: RunFolder, training: Training, labels: Indices, counts: NDArray[
     with training_bar(training) as bar, stop_requests() as stop:
         progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, _analysis(run, labels, counts))
     device = training.device
-    facts = TrainingFacts(progress.seconds, progress.images, peak_memory_mb(device), device_name(device))
+    facts = TrainingFacts(
+        progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable)
+    )
     run.save_trained(training.method, facts)
 
 
@@ -157,13 +159,12 @@ def _analysis(run: RunFolder, labels: Indices, counts: NDArray[np.int64]) -> Cal
 def _extract(training: Training, images: Images, lists: IndexLists, classes: int) -> tuple[FeatureSet, float]:
     """Features of the frozen backbone, and the seconds it took."""
     started = time.monotonic()
-    with probing_bar(training.config.label) as report, autocast(training.device, training.config.precision):
+    with probing_bar(training.config.label) as report:
         features = extract(
             training.method.backbone,
             images,
             lists,
-            training.corpus.executor,
-            training.corpus.shown,
+            training.corpus,
             classes,
             report,
         )
@@ -221,6 +222,7 @@ def _record(
         **asdict(break_down(accuracy, counts, grouping)),
         grouping=RULES[grouping],
         n_pretrain=len(lists.pretrain),
+        unreadable=facts.unreadable,
         n_train=result.n_train,
         n_val=result.n_val,
         n_test=len(images.test_labels),

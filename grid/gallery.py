@@ -1,5 +1,7 @@
 """Pictures for people who would rather look: images and the views that a method gets of them, by every executor."""
 
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +10,45 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from core.files import write_atomic
+from core.errors import UserError
+from core.files import writable_folder, write_atomic
 from core.seeds import seed_of
-from data.benchmark import BENCHMARKS
-from data.executor import EXECUTORS, ImageSet, sides
-from data.pictures import Pictures
+from data.benchmark import BENCHMARKS, data_folder
+from data.executor import EXECUTORS, ImageSet, Loaded, sides
+from data.pictures import Encoded, Pictures, Unreadable
 from data.view_params import draw_batch
 from data.views import View
+from methods import METHODS
 from training.config import resolve
 from training.prepare import build_method
 
 INCH = 0.9  # side of one image in the figure
 DPI = 150
+MOST = 64  # rows
 
 
-def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images: int, seed: int) -> list[str]:
+def draw_galleries(
+    methods: Sequence[str], datasets: Sequence[str], data_root: Path | None, out: Path, images: int, seed: int
+) -> Iterator[str]:
+    """Draws a gallery of each method on each benchmark into the folder `out`; yields its file, and at the end who is left out.
+
+    Raises:
+        UserError: unknown names, a number of images out of range, a folder that cannot be written, or what a gallery raises.
+    """
+    if not 1 <= images <= MOST:
+        raise UserError(f"--images {images}: give 1 to {MOST}")
+    chosen = list(product(METHODS.select(methods), BENCHMARKS.select(datasets)))
+    writable_folder(out, "--out")
+    for method, dataset in chosen:
+        file = out / f"{dataset}-{method}.png"
+        draw_gallery(method, dataset, data_folder(data_root), file, images, seed)
+        yield str(file)
+    for name, executor in EXECUTORS:
+        if missing := executor.missing():
+            yield f"without {name}: {missing}"
+
+
+def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images: int, seed: int) -> None:
     """Writes a figure, a row an image of the benchmark: the image, then its views by each executor.
 
     Every executor is given the same random numbers, so what differs between them is how they are carried out. Where the method
@@ -36,34 +62,34 @@ def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images:
         images: rows.
         seed: of the choice of images and of the views.
 
-    Returns:
-        One line for each executor that is left out, with the reason.
-
     Raises:
-        UserError: the images cannot be had, or the file cannot be written.
+        UserError: the images cannot be had, are fewer, or damaged; or the file cannot be written.
     """
     benchmark = BENCHMARKS[dataset]()
     train = benchmark.load(data_root).train
+    if images > len(train):
+        raise UserError(f"{dataset} has {len(train)} images; ask for fewer with --images")
     chosen = np.random.RandomState(seed_of(seed, "gallery") % 2**32).choice(len(train), images, replace=False)
     picked = train[chosen]
     held: ImageSet = torch.from_numpy(picked) if isinstance(picked, np.ndarray) else picked
     views = views_of(method, dataset)
     strength = torch.linspace(0, 1, images) if any(view.randaugment for view in views) else None
 
-    loaded = held.read() if isinstance(held, Pictures) else held
+    try:
+        loaded = held.read() if isinstance(held, Pictures) else held
+        originals = _originals(loaded)
+    except Unreadable as error:
+        raise UserError(f"a picture cannot be read, restore it: {error}") from error
     size = max(benchmark.recipe.sizes)
     drawn = draw_batch(views, *sides(loaded), seed_of(seed, "views"), strength)
-    columns, left_out = {"image": _originals(held)}, []
+    columns = {"image": originals}
     for name, executor in EXECUTORS:
-        missing = executor.missing()
-        if missing:
-            left_out.append(f"{name}: {missing}")
+        if executor.missing():
             continue
         made = executor(views).render(loaded, drawn, size)
         for number, (x, view) in enumerate(zip(made, views, strict=True), start=1):
             columns[f"{name} {number}"] = list(_levels(x, view))
     _draw(columns, strength, f"{method} on {dataset}, views of {size} px, seed {seed}", file)
-    return left_out
 
 
 def views_of(method: str, dataset: str) -> tuple[View, ...]:
@@ -84,9 +110,9 @@ def views_of(method: str, dataset: str) -> tuple[View, ...]:
     return tuple(role.on(BENCHMARKS[dataset].view) for role in built.views)
 
 
-def _originals(images: ImageSet) -> list[np.ndarray]:
-    if isinstance(images, Pictures):
-        return images.read().decode_each(lambda _, picture: np.asarray(picture))
+def _originals(images: Loaded) -> list[np.ndarray]:
+    if isinstance(images, Encoded):
+        return images.decode_each(lambda _, picture: np.asarray(picture))
     return list(images.permute(0, 2, 3, 1).numpy())
 
 

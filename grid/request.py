@@ -47,8 +47,8 @@ class Request:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     "auto: fp32 in the paper preset; elsewhere bf16 where the device has it."
 
-    views: Literal["auto", "torch", "dali", "kornia", "torchvision"] = "auto"
-    "What makes the views; auto: the fastest that this machine has for these images. Tables never mix them."
+    views: str = "auto"
+    "What makes the views: torch, dali, kornia or torchvision; auto: the fastest that this machine has for these images."
 
     workers: int | None = None
     "Processor threads for views and, without a GPU, for training; default: all cores."

@@ -48,6 +48,7 @@ class TrainingFacts:
     images: int  # source images seen
     peak_memory_mb: float | None  # of the last sitting: on the GPU, or of the process
     device: str
+    unreadable: int = 0  # pictures that were left out
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class Record:
     group_sizes: list[int]  # classes in many, medium, few
     grouping: str  # rule of the groups
     n_pretrain: int
+    unreadable: int  # pictures of the pretraining set, and of a pool, that were left out of training
     n_train: int
     n_val: int
     n_test: int

@@ -208,12 +208,14 @@ def _notes(records: list[Record]) -> str:
     splits = ", ".join(f"{split}{'' if official else ' of this suite'} [{name}]" for split, official, name in passports)
     seeds = ", ".join(map(str, sorted({x.seed for x in records})))
     many, medium, few = r.group_sizes
+    left_out = max(record.unreadable for record in records)
+    unreadable = f" Up to {left_out} pictures could not be read and were left out of training." if left_out else ""
     n_val = f", {r.n_val} validation" if r.n_val else ""
     return (
         f"{r.protocol}; {r.n_train} training{n_val}, {r.n_test} test images. "
         f"Many/medium/few: {r.grouping} ({many}/{medium}/{few} classes). Std: over these groups (ddof 0). "
         f"Mean ± sample standard deviation over runs (splits {splits}; seeds {seeds}); none for one run. "
-        f"In brackets: the splits' passports."
+        f"In brackets: the splits' passports.{unreadable}"
     )
 
 

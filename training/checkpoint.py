@@ -6,7 +6,7 @@ moment one whole checkpoint is there. Every random stream is a function of (seed
 
 import io
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ class Progress:
     images: int = 0  # source images seen so far
     epoch_loss: float = 0.0  # sum over this epoch's images of their losses
     epoch_images: int = 0
+    unreadable: list[str] = field(default_factory=list)  # names of pictures that were left out so far
 
 
 def save_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:

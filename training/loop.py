@@ -63,6 +63,7 @@ def train(
     progress = Progress()
     if checkpoint.exists():
         progress = load_checkpoint(checkpoint, config.run_id, state, optimizer)
+        training.loader.unreadable.update(progress.unreadable)
     lines = log.read_text().splitlines()[: progress.epoch] if log.exists() else []
     write_text(log, "".join(line + "\n" for line in lines))
 
@@ -74,6 +75,7 @@ def train(
         nonlocal saved
         watch.check(progress)
         progress.seconds = earlier + time.monotonic() - started
+        progress.unreadable = sorted(training.loader.unreadable)
         save_checkpoint(checkpoint, config.run_id, state, optimizer, progress)
         saved = time.monotonic()
 

@@ -34,6 +34,7 @@ def cut_and_resize(encoded: bool, on_gpu: bool, interpolations: Sequence[str]) -
             device="mixed" if on_gpu else "cpu",
             output_type=DALIImageType.RGB,
             adjust_orientation=False,  # as torchvision's and every Pillow loader that does not ask for it
+            hw_decoder_load=0.0,  # else a picture's decoder, and so its last bit, would depend on the others of its batch
             jpeg_fancy_upsampling=True,  # as libjpeg, and so Pillow
         )
     else:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from data.corpus import BATCH, Corpus, show
@@ -73,10 +74,13 @@ def test_images_are_left_as_they_are():
 
 def test_a_picture_that_cannot_be_read_is_shown_black_or_told_of(tmp_path):
     (tmp_path / "no.jpg").write_text("no picture")
-    images = Pictures([_pixels(1)[0].numpy(), tmp_path / "no.jpg", _pixels(1, seed=1)[0].numpy()])
+    Image.fromarray(np.zeros((64, 64, 3), dtype=np.uint8)).save(tmp_path / "cut.png")
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])  # found out when it is decoded, the other when it is read
+    images = Pictures([_pixels(1)[0].numpy(), tmp_path / "no.jpg", _pixels(1, seed=1)[0].numpy(), tmp_path / "cut.png"])
     shown = Evaluation(resize=4, crop=4, mean=(0, 0, 0), std=(1, 1, 1))
     rows = torch.cat(list(_corpus(images, shown).embed(nn.Flatten(), images)))
-    assert (rows[1] == 0).all()
+    assert (rows[[1, 3]] == 0).all()
     assert torch.allclose(rows[2] * 255, _pixels(1, seed=1)[0].flatten().float(), atol=1e-3)
     with pytest.raises(Unreadable, match=r"no\.jpg"):
         list(show(TorchViews(()), images, shown))

@@ -231,13 +231,25 @@ def test_a_jpeg_without_its_end_is_looked_at_before_a_gpu_decodes_it(files):
 
 def test_a_machine_without_dali_is_told_what_to_install(monkeypatch):
     assert "dali" in EXECUTORS
-    monkeypatch.setattr(dali_views, "find_spec", lambda name: None)
+    monkeypatch.setattr(dali_views, "wheel", lambda: None)
     for cuda, package in ((None, "130"), ("12.8", "120"), ("13.0", "130")):
         monkeypatch.setattr(torch.version, "cuda", cuda)
         with pytest.raises(UserError, match=f"--views dali: DALI is not installed: pip install nvidia-dali-cuda{package}$"):
             choose_executor("dali", in_files=True, device=torch.device("cpu"))
     monkeypatch.setattr(dali_views.sys, "platform", "darwin")
     assert DaliViews.missing() == "DALI exists for Linux only"
+
+
+def test_on_a_gpu_it_has_to_be_for_torchs_cuda(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(dali_views, "wheel", lambda: "nvidia-dali-cuda130")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert choose_executor("auto", in_files=True, device=gpu)[0] == "dali"
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    assert choose_executor("dali", in_files=True, device=cpu)[0] == "dali"
+    name, why = choose_executor("auto", in_files=True, device=gpu)
+    assert name == "torch"
+    assert why.endswith("pip uninstall nvidia-dali-cuda130 && pip install nvidia-dali-cuda120")
 
 
 @pytest.mark.skipif(not IMAGENETTE.is_dir(), reason="the photographs of imagenette-lt are not here")

@@ -116,11 +116,31 @@ def test_an_epoch_with_damaged_pictures_can_be_entered_in_the_middle(folder, fil
         assert torch.equal(a.views[0], b.views[0])
 
 
-def test_a_batch_without_pictures_is_told_in_one_line(tmp_path):
+def test_a_batch_is_filled_up_where_too_few_of_it_can_be_read(folder, files):
+    """The last batch of an epoch has two pictures; in one of these epochs the damaged one is among them."""
+    loader = Loader(Pictures([*files, folder / "gone.jpg"]), TorchViews((View(),)), 6, seed=0)
+    assert len(loader.images) % 6 == 2
+    for epoch in range(12):
+        batches = list(loader.epoch(epoch, size=16))
+        assert min(len(batch.index) for batch in batches) == 2
+        assert set(torch.cat([batch.index for batch in batches]).tolist()) == set(range(len(files)))
+    filled = [len(torch.cat([b.index for b in loader.epoch(epoch, size=16)])) > len(files) for epoch in range(12)]
+    assert any(filled)
+
+
+def test_what_else_goes_wrong_is_no_pictures_fault(files):
+    def fails(position, picture):
+        raise IndexError("a mistake of the suite's own")
+
+    with pytest.raises(IndexError, match="own"):
+        Pictures(files).read().decode_each(fails)
+
+
+def test_a_set_without_pictures_is_told_in_one_line(tmp_path):
     for k in range(4):
         (tmp_path / f"{k}.jpg").write_text("no picture")
     loader = Loader(Pictures(sorted(tmp_path.iterdir())), TorchViews((View(),)), 4, seed=0)
-    with pytest.raises(UserError, match=r"4 of a batch of 4 pictures cannot be read, .*\.jpg among them$"):
+    with pytest.raises(UserError, match=r"^fewer than 2 of 4 pictures can be read; restore .*\.jpg and the others$"):
         list(loader.epoch(0, size=16))
 
 

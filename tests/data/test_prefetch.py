@@ -50,3 +50,12 @@ def test_who_leaves_early_leaves_no_thread():
     assert _alive() == 1
     stream.close()
     assert not _alive()
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", 3), ("cuda:1", 1)])
+def test_the_thread_works_on_the_gpu_of_its_caller(device, index, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert list(ahead(iter("ab"), torch.device(device))) == ["a", "b"]
+    assert chosen == [index]

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from data.corpus import Corpus
 from data.listed_own import ListedLists
 from data.longtail import IndexLists
 from data.torch_views import TorchViews
@@ -101,10 +102,8 @@ def test_features_are_of_the_normalised_images_in_eval_mode(photographs):
     lists = IndexLists(order, order, order[:5], order[:60], order[60:90])
     network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).train()
     seen = []
-    found = extract(
-        network, Images(pixels[:200], labels[:200], pixels[200:], labels[200:]), lists, TorchViews(()), view, 1,
-        lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
+    images, corpus = Images(pixels[:200], labels[:200], pixels[200:], labels[200:]), Corpus(photographs, TorchViews(()), view)
+    found = extract(network, images, lists, corpus, 1, lambda done, total: seen.append((done, total)))
     mean = (photographs.float() / 255).mean(dim=(2, 3))
     expected = (mean - torch.tensor(view.mean)) / torch.tensor(view.std)  # the norm's running statistics are 0 and 1
     assert torch.allclose(found.train[:90], expected[:90], atol=1e-4)

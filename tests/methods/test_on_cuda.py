@@ -119,7 +119,7 @@ def test_features_for_probes_are_fetched_to_the_cpu(tmp_path):
     lists = benchmark.lists(images.train_labels, "own", 1)
     with fake_cuda() as device, device.waits():
         training = _training("simclr")
-        found = extract(training.method.backbone, images, lists, training.corpus.executor, training.corpus.shown, 10)
+        found = extract(training.method.backbone, images, lists, training.corpus, 10)
     assert {x.device.type for x in (found.train, found.test, found.train_labels)} == {"cpu"}
     assert found.rows(lists.train)[0].isfinite().all()
     assert found.test.shape == (len(images.test), found.train.shape[1])
