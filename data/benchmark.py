@@ -27,7 +27,17 @@ class Source:
     """Which images a benchmark is made of. Copies of the same images, in whatever files, are one source."""
 
     name: str  # a clause for people; it says so where the order of the images is not the official one
-    checksum: str  # kind and value, and of what
+    checksum: str  # kind and value, and of what, in words
+
+    @property
+    def digest(self) -> str:
+        """Kind and value alone."""
+        return " ".join(self.checksum.split()[:2])
+
+    @property
+    def short(self) -> str:
+        """Kind and the first twelve digits."""
+        return self.digest[: self.digest.find(" ") + 13]
 
 
 @dataclass(frozen=True)

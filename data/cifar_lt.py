@@ -102,7 +102,7 @@ class CifarLT(Benchmark):
             return "sdclr"
         if name.startswith(RATIO):
             ratio = ratio_of(name)
-            name = "sdclr" if ratio == OFFICIAL_RATIO else f"{RATIO}{ratio:.12g}"
+            name = "sdclr" if f"{ratio:.12g}" == f"{OFFICIAL_RATIO}" else f"{RATIO}{ratio:.12g}"
         if name not in self.profiles:
             raise UserError(f"{self.name} has no profile {name!r}{nearest(name, [*self.profiles, RATIO + 'NUMBER'])}")
         return name

@@ -17,6 +17,7 @@ from data.fetch import download
 from data.listed import ListedBenchmark, ListFile
 from data.listed_lines import Listing, read_bytes
 
+MOST = 2**31  # categories have smaller numbers
 ADDRESS = "https://ml-inat-competition-datasets.s3.amazonaws.com/2018"
 
 
@@ -76,4 +77,9 @@ def read_annotations(file: Path) -> Listing:
     i = next((i for i, label in enumerate(given) if type(label) is not int or label not in known), None)
     if i is not None:
         raise UserError(f"{file}, image {i + 1}: the category {given[i]!r} is none of its categories; restore it")
+    wrong = next((name for name in names if not isinstance(name, str) or not name.isprintable()), None)
+    outside = next((label for label in given if label is not None and not 0 <= label < MOST), None)
+    if wrong is not None or outside is not None:
+        what = f"the category {outside}" if wrong is None else f"the file name {wrong!r}"
+        raise UserError(f"{file} has {what}, which cannot be; restore it")
     return Listing(names, np.array(given, dtype=np.int64), file, unit="image")

@@ -30,6 +30,7 @@ from data.views import Evaluation, View
 log = logging.getLogger(__name__)
 
 Role = Literal["pretrain", "train", "val", "fewshot", "shot100", "balanced", "test"]
+MOST_CLASSES = 100_000  # of a user's own list: more is a slip
 NEEDED: tuple[Role, ...] = ("pretrain", "test")  # without these there is no benchmark
 TRAINING: tuple[Role, ...] = ("pretrain", "train", "val", "fewshot", "shot100", "balanced")  # the order of Images.train
 
@@ -140,6 +141,8 @@ class ListedBenchmark(Benchmark):
         """One list, checked as far as it can be alone."""
         listing = self._parse(file, declared)
         check_listing(listing, self.classes)
+        if self.classes is None and (largest := int(listing.labels.max())) >= MOST_CLASSES:
+            raise UserError(f"{file} has the label {largest}; classes are numbered from 0, at most {MOST_CLASSES:,} of them")
         counts = np.bincount(listing.labels)
         facts = {"images": len(listing.names), "smallest": int(counts[counts > 0].min()), "largest": int(counts.max())}
         for fact, found in facts.items():
@@ -174,18 +177,28 @@ class ListedBenchmark(Benchmark):
                 get = f"`bench.py data {self.name}` fetches it, or " if declared.url else ""
                 raise UserError(f"{file} is missing, the {role} list of {self.name}; {get}put it there")
         classes = self.classes or int(found["pretrain"].labels.max()) + 1
+        if self.classes is None and classes < 3:
+            raise UserError(f"{found['pretrain'].file} has {classes} classes; many, medium and few need three or more")
         check_classes(found["pretrain"], classes)
         check_classes(found["test"], classes)
         for listing in found.values() if self.classes is None else ():
             check_listing(listing, classes)
         roles = [role for role in TRAINING if role in found]
         names, labels, positions = index([found[role] for role in roles])
+        index([*(found[role] for role in roles), found["test"]])  # that the test list agrees on labels
+        tested = set(found["test"].names)
+        for role in roles:
+            if role != "balanced" and (both := [name for name in found[role].names if name in tested]):
+                raise UserError(
+                    f"{found[role].file} and {found['test'].file} share {len(both):,} images, {some(both)}: what is tested "
+                    "must not be learned; correct one of them"
+                )
         lists = ListedLists(**(dict.fromkeys(TRAINING, NONE) | dict(zip(roles, positions, strict=True))))
         missing = [declared.name for role, declared in self.files.items() if declared.url and role not in found]
         source = self._source(found, missing)
         if self.own_lists:
             lists, source = completed(lists, labels, source)
-        if shared := len(np.intersect1d(lists.val, np.concatenate([lists.train, lists.fewshot]))):
+        if shared := len(np.intersect1d(lists.val, np.concatenate([lists.train, lists.fewshot, lists.shot100]))):
             log.warning("%s: %d validation images are labelled training images too: choices by them flatter", self.name, shared)
         self._opened = _Opened(names, labels, lists, found["test"], source, _class_names(found["pretrain"], classes))
         self.class_names = self._opened.class_names

@@ -58,7 +58,7 @@ def read_lines(file: Path) -> Listing:
         raise UserError(f"{file}, line {i + 1}: the label {printable(numbers[i])} is not a whole number from 0 on")
     try:
         labels = np.array(list(map(int, numbers)), dtype=np.int64)
-    except OverflowError:
+    except (OverflowError, ValueError):  # the latter for thousands of digits
         raise UserError(f"{file} has a label too large for a class number; correct it") from None
     return Listing(names, labels, file)
 

@@ -8,7 +8,7 @@ from core.errors import UserError
 
 
 def missing_files(root: Path, names: Iterable[str]) -> list[str]:
-    """Those of `names`, paths below `root`, that no folder there has an entry for; in their order.
+    """Those of `names`, paths below `root`, that are no files there; in their order.
 
     Raises:
         UserError: a folder may not be read.
@@ -27,7 +27,8 @@ def missing_files(root: Path, names: Iterable[str]) -> list[str]:
 
 def _entries(folder: Path) -> frozenset[str]:
     try:
-        return frozenset(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())  # asks the disk about links alone
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:

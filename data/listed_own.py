@@ -1,9 +1,9 @@
 """The lists of a benchmark by files, and those that this suite makes where the field has none.
 
-Where a set has no validation list, a part of the labelled training list is held out: of each class with two images or more a
-tenth, rounded down, but at least one; drawn by one stream `seed_of(0, "validation")` over the classes in order. Where it has no
-labelled list of its own either, probes learn from the long-tailed list's labels. The pretraining list stays as it is
-published, so it contains such held-out images, without labels.
+Where a set has no validation list, a part of the labelled training list is held out: of each class with two images or more that
+are not few-shot images a tenth, rounded down, but at least one; drawn by one stream `seed_of(0, "validation")` over the classes
+in order. Where it has no labelled list of its own either, probes learn from the long-tailed list's labels. The pretraining list
+stays as it is published, so it contains such held-out images, without labels.
 """
 
 from dataclasses import dataclass, field, replace
@@ -44,8 +44,10 @@ def completed(lists: ListedLists, labels: Indices, source: Source) -> tuple[List
         lists = replace(lists, train=np.setdiff1d(lists.pretrain, lists.val))
         notes.append("probes learn from the long-tailed labels")
     if not len(lists.val):
-        kept, val = hold_out_tenth(lists.train, labels)
-        lists = replace(lists, train=kept, val=val)
+        # not of the few-shot images, where others are left: that probe must not choose by what it has learned
+        others = np.setdiff1d(lists.train, lists.fewshot)
+        _, val = hold_out_tenth(others if len(others) else lists.train, labels)
+        lists = replace(lists, train=np.setdiff1d(lists.train, val), fewshot=np.setdiff1d(lists.fewshot, val), val=val)
         notes.append("validation list of this suite")
     return lists, replace(source, name="; ".join([source.name, *notes]))
 

@@ -32,17 +32,17 @@ class Passport:
     @property
     def short(self) -> str:
         """Twelve hexadecimal digits of the hash of what decides the data; wording is no part of it."""
-        identity = [self.benchmark, self.profile, self.split, self.source.checksum, self.counts, dict(self.lists)]
+        used = {name: facts for name, facts in self.lists.items() if name != "balanced"}  # no number depends on the twin
+        identity = [self.benchmark, self.profile, self.split, self.source.digest, self.counts, used]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
     @property
     def line(self) -> str:
         """What all splits of the profile share, in one line: the identity of a table's data."""
         largest, smallest = max(self.counts), min(self.counts)
-        kind, _, rest = self.source.checksum.partition(" ")
         return (
             f"{self.benchmark} (profile {self.profile}): {sum(self.counts)} images, {largest} to {smallest} of a class, ratio "
-            f"{largest / smallest:.4g}; {self.source.name}, {kind} {rest.split(' ')[0][:DIGITS]}"
+            f"{largest / smallest:.4g}; {self.source.name}, {self.source.short}"
         )
 
     def text(self) -> str:

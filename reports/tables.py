@@ -82,8 +82,15 @@ def build_tables(records: Iterable[Record], title: Callable[[Record], str] = lam
         title: how the method of a record is printed; rows of other hyper-parameters should differ in it.
     """
 
+    records = list(records)
+    passports: dict[tuple[str, int], set[str]] = {}
+    for record in records:
+        passports.setdefault((record.data, record.split), set()).add(record.passport)
+
     def comparable(record: Record) -> str:
-        return json.dumps([getattr(record, field) for field in COMPARABLE], sort_keys=True)
+        # one split made in two ways, by other versions or probe lists, is two sets of data: a table for each
+        other = [record.passport] if len(passports[record.data, record.split]) > 1 else []
+        return json.dumps([*(getattr(record, field) for field in COMPARABLE), *other], sort_keys=True)
 
     def row(record: Record) -> tuple[str, str]:
         return record.method, json.dumps(record.hparams, sort_keys=True)

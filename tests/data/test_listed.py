@@ -237,3 +237,32 @@ def test_no_folder_of_images_is_told_with_what_belongs_there(imagenet, root):
     (root / "imagenet").rename(root / "elsewhere")
     with pytest.raises(UserError, match=r"ImageNet-100-LT needs the folder .*imagenet, with ImageNet's `train/WNID"):
         _opened(root, "imagenet100lt")
+
+
+def test_what_is_tested_must_not_be_learned(root):
+    _edit(root, "test", lambda text: (root / "folderlt" / FILES["train"]).read_text())
+    with pytest.raises(UserError, match=r"test\.txt share \d+ images, .*correct one of them"):
+        _opened(root)
+
+
+def test_the_test_list_agrees_on_labels(root):
+    first = (root / "folderlt" / FILES["pretrain"]).read_text().split("\n")[0].rpartition(" ")
+    _edit(root, "test", lambda text: text + f"{first[0]} {(int(first[2]) + 1) % 3}\n")
+    with pytest.raises(UserError, match="has label"):
+        _opened(root)
+
+
+def test_few_shot_images_choose_nothing(root):
+    train = (root / "folderlt" / FILES["train"]).read_text().splitlines()
+    (root / "folderlt" / "fewshot_train.txt").write_text("\n".join(train[::5]) + "\n")
+    _, lists, _ = _opened(root)
+    assert len(lists.val)
+    assert not set(lists.val.tolist()) & set(lists.fewshot.tolist())
+    assert len(lists.fewshot) == len(train[::5])
+
+
+@pytest.mark.parametrize("label", ["9000000000000", "9" * 5000])
+def test_a_label_that_no_class_can_have_is_told(root, label):
+    _edit(root, "pretrain", lambda text: text.replace(" 0\n", f" {label}\n", 1))
+    with pytest.raises(UserError, match="label"):
+        _opened(root)

@@ -114,10 +114,13 @@ def test_inaturalist_is_read_from_its_annotation_files(tmp_path, monkeypatch, ph
     monkeypatch.setattr(declared, "classes", 2)
     monkeypatch.setattr(declared, "files", {role: ListFile(f.name, f.url, f.known) for role, f in declared.files.items()})
     folder = tmp_path / "inat18"
-    for name in ("train2018.json", "val2018.json"):
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_text(json.dumps(_annotations()))
-    for image in _annotations()["images"]:
+    folder.mkdir()
+    train, test = _annotations(), _annotations()
+    for image in test["images"]:
+        image["file_name"] = image["file_name"].replace(".jpg", "-test.jpg")
+    for name, content in (("train2018.json", train), ("val2018.json", test)):
+        (folder / name).write_text(json.dumps(content))
+    for image in train["images"] + test["images"]:
         (folder / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(photographs[0].permute(1, 2, 0).numpy()).save(folder / image["file_name"])
     benchmark = declared()

@@ -68,6 +68,14 @@ def test_what_cannot_be_compared_is_never_in_one_table(records, field, value):
     assert len(tables) == len({table.name for table in tables}) == before + 1
 
 
+def test_one_split_made_in_two_ways_is_never_averaged(records):
+    changed = dataclasses.replace(records[0], run_id="other", passport="0" * 12)
+    tables = [table for table in build_tables([*records, changed]) if "sdclr-cached" in table.name and "1pct" not in table.name]
+    for table in tables:
+        assert not ("0" * 12 in table.notes and records[0].passport in table.notes)
+    assert sum(row.runs for table in tables for row in table.rows if row.method == "simclr") == 4
+
+
 def test_other_hyper_parameters_are_never_averaged(records):
     (table,) = [t for t in build_tables(records, title) if "sdclr-cached" in t.name]
     assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 2), ("SimCLR (temperature=0.5)", 1)]
