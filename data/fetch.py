@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pooch
 import requests
+from urllib3.exceptions import NewConnectionError
 from filelock import FileLock
 
 from core.errors import UserError, first_line
@@ -77,14 +78,16 @@ def download(
                 if member is not None:
                     unpack(fetched, Path(scratch) / "unpacked")
                     fetched = Path(scratch) / "unpacked" / member
+                    if fetched.is_symlink() or not fetched.is_file():
+                        raise UserError(f"{url} delivers no file {member}")
                 check(fetched)
                 fetched.chmod(0o644)  # pooch's files are private; a data folder may be shared
                 fetched.replace(file)
             return
         except Exception as error:  # whatever a network, a proxy, a full disk or a foreign file can raise
-            offline = isinstance(error, requests.ConnectionError)
+            offline = _offline(error)
             why = "no connection" if offline else first_line(error)
-            if offline or attempt == ATTEMPTS:
+            if offline or _refused(error) or attempt == ATTEMPTS:
                 raise UserError(f"{what} is not at {file} and cannot be downloaded from {url} ({why}); {otherwise}") from error
             log.info("%s: that failed (%s); trying once more", what, why)
 
@@ -105,6 +108,17 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"{archive.name} would write outside its folder ({first_line(error)})") from error
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(f"{archive.name} is truncated or no tar archive ({first_line(error)})") from error
+
+
+def _offline(error: Exception) -> bool:
+    """Whether the server was never reached; a connection that breaks later may hold the next time."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the server has no such file for us."""
+    return isinstance(error, requests.HTTPError) and error.response is not None and error.response.status_code < 500
 
 
 def _retrieve(url: str, known: str | None, scratch: Path) -> str:

@@ -138,8 +138,11 @@ def test_a_member_of_an_archive_is_fetched_alone(server, tmp_path):
     _download(server, tmp_path / "train.json", None, member="train.json")
     assert (tmp_path / "train.json").read_bytes() == CONTENT
     assert _left(tmp_path) == ["train.json"]
-    with pytest.raises(UserError, match=r"No such file.*other\.json"):
-        _download(server, tmp_path / "other.json", None, member="other.json")
+    server.content["/list.txt"] = _archive([_entry("readme"), _entry("link.json", type=tarfile.SYMTYPE, linkname="readme")])
+    for member in ("other.json", "link.json"):
+        with pytest.raises(UserError, match=rf"delivers no file {member}"):
+            _download(server, tmp_path / member, None, member=member)
+    assert _left(tmp_path) == ["train.json"]
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_300k_is_downloaded_whole_or_not_at_all(random_images, root, monkeypatch
 
 
 def test_300k_out_of_reach_says_where_to_put_the_file(root):
-    with pytest.raises(UserError, match=rf"is not at {root / pool_300k.FILE} .*no connection.*put the file there, or choose"):
+    with pytest.raises(UserError, match=rf"is not at {root / pool_300k.FILE} .*no network.*put the file there, or choose"):
         load_pool("300k", 32, root)
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == []
 
