@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pooch
 import requests
-from urllib3.exceptions import NewConnectionError
 from filelock import FileLock
+from urllib3.exceptions import NewConnectionError
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
