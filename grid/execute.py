@@ -30,6 +30,7 @@ from eval.probes import PROBES
 from eval.tail import describe_state, tail_detection
 from grid.plan import Plan
 from grid.progress import probing_bar, training_bar
+from grid.same_data import warn_of_other_data
 from grid.stop import stop_requests
 from grid.store import RunFolder, TrainingFacts
 from reports.records import Record
@@ -52,6 +53,7 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
         Reason by run folder's name, for each run that failed.
     """
     failed = {}
+    warn_of_other_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data_root)
     todo = [run for run, state in zip(plan.runs, plan.states, strict=True) if state != "DONE"]
     load = cache(lambda dataset: _load(BENCHMARKS[dataset](), plan.data_root))
     pool = cache(lambda name, size: load_pool(name, size, plan.data_root) if name else None)

@@ -121,10 +121,12 @@ class RunFolder:
             UserError: the run is trained, or half-trained, on other images.
         """
         remove_unfinished(self.path)
-        file = self.path / PASSPORT
-        if file.exists() and (self.trained() or self.checkpoint.exists()) and passport.short not in file.read_text():
-            raise UserError(f"{self.path} was trained on other data than {passport.line}; restore them or delete the folder")
-        write_text(file, passport.text() + "\n")
+        if (self.trained() or self.checkpoint.exists()) and self.passport() not in (None, passport.short):
+            raise UserError(
+                f"{self.path} was trained on other data (passport {self.passport()}) than is there now: {passport.line} "
+                f"({passport.short}); restore the data or delete the folder"
+            )
+        write_text(self.path / PASSPORT, passport.text() + "\n")
         if pool is not None and not self.trained():
             if self.checkpoint.exists() and self.pool() != pool:
                 raise UserError(f"{self.path} began with the pool {self.pool()}, not {pool}; restore it or delete the folder")
@@ -157,6 +159,11 @@ class RunFolder:
         """The log's last line; empty where nothing was trained."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return json.loads(lines[-1]) if lines else {}
+
+    def passport(self) -> str | None:
+        """The short hash of the passport of the data that the run was begun with."""
+        file = self.path / PASSPORT
+        return file.read_text().split(":")[0].removeprefix("PASSPORT ") if file.exists() else None
 
     def pool(self) -> str | None:
         """The images from elsewhere that the run was trained with."""

@@ -20,7 +20,7 @@ def root(tmp_path, photographs):
     return tmp_path
 
 
-def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys):
+def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys, caplog):
     out = tmp_path / "runs"
     asked = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out)]
     assert bench.main(asked) == 0
@@ -38,6 +38,11 @@ def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys):
     before = (folder / "results.jsonl").read_text()
     assert bench.main(asked) == 0
     assert (folder / "results.jsonl").read_text() == before
+    assert "other data" not in caplog.text
+    lines = (root / "folderlt" / FILES["test"]).read_text().splitlines()
+    (root / "folderlt" / FILES["test"]).write_text("\n".join(lines[:-1]) + "\n")
+    assert bench.main(asked) == 0
+    assert "is done, but on other data" in caplog.text
 
 
 def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog):

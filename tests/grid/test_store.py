@@ -49,7 +49,7 @@ def test_a_run_goes_on_with_its_own_data_alone(folder):
     folder.begin(other)  # nothing is trained yet
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     folder.begin(other)
-    with pytest.raises(UserError, match=r"was trained on other data than digitslt .*delete the folder"):
+    with pytest.raises(UserError, match=r"was trained on other data .* than is there now: digitslt .*delete the folder"):
         folder.begin(passport())
 
 
