@@ -2,7 +2,8 @@
 
 Built on torch's fake tensors, and stricter in one way: plain CPU tensors stay real, so that random draws, seeds and decisions
 made on the CPU run as they are. A tensor forgotten on the CPU fails as on a GPU. So does, other than on a GPU, whatever makes
-the CPU wait for the device: what `torch.cuda.set_sync_debug_mode("error")` would refuse.
+the CPU wait for the device: what `torch.cuda.set_sync_debug_mode("error")` would refuse. Not seen is that an upload with
+`non_blocking` from memory that is not pinned may wait too.
 """
 
 from collections import Counter

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from data import loader
 from data.executor import EXECUTORS
 from data.pictures import Pictures
 from data.views import CONTRASTIVE, Evaluation, RandAugment, View
@@ -41,3 +42,23 @@ def test_images_are_shown_on_the_device(name, shown, photographs):
             images = photographs[:12].to(executor.home)
             x = executor.evaluate(images, shown)
         assert (x.device.type, tuple(x.shape)) == ("cuda", (12, 3, shown.crop or 32, shown.crop or 32))
+
+
+@pytest.mark.parametrize("memory", [True, False], ids=["in memory", "pictures"])
+def test_batches_are_on_the_device_without_waiting(memory, photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(loader, "ahead", lambda batches, device: batches)  # a mode holds for its own thread alone
+    (tmp_path / "no.jpg").write_text("no picture")
+    with fake_cuda() as device:
+        executor = EXECUTORS["torch"]([View(), STRONG], "cuda")
+        if memory:
+            with device.waits():
+                images = photographs[:20].to(executor.home)
+        else:
+            images = Pictures([*photographs[:19].numpy(), tmp_path / "no.jpg"])
+        with device.waits():  # once an epoch: its order goes to the device
+            batches = loader.Loader(images, executor, 8, seed=0).epoch(
+                0, 24, strength=lambda index: torch.linspace(0, 1, len(index))
+            )
+        made = list(batches)
+    assert sum(len(batch.index) for batch in made) == (20 if memory else 19)
+    assert {batch.index.device.type for batch in made} == {x.device.type for batch in made for x in batch.views} == {"cuda"}
