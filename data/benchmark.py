@@ -12,8 +12,6 @@ from platformdirs import user_cache_path
 
 from core.errors import UserError, nearest
 from core.registry import Registry
-from data.fetch import SCRATCH as SCRATCH  # the files of CIFAR take these two from here
-from data.fetch import exclusive as exclusive
 from data.longtail import IndexLists, Indices
 from data.pictures import Pictures
 from data.recipe import Recipe

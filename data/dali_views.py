@@ -98,7 +98,7 @@ class DaliViews(Executor):
     @property
     def home(self) -> torch.device:
         """Where images in memory should lie: DALI knows processors and NVIDIA's GPUs."""
-        return self.device if self._on_gpu else torch.device("cpu")
+        return self.device if self._on_gpu else CPU
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Cuts all views of a picture from one decoding, then colours them."""

@@ -51,9 +51,7 @@ def show_pictures(pictures: Encoded, shown: Evaluation) -> Tensor:
         Unreadable: some cannot be decoded.
         ValueError: no `resize` and `crop` were declared, so that pictures would have different sizes.
     """
-    resize, side = shown.resize, shown.crop
-    if resize is None or side is None:
-        raise ValueError("pictures in files have different sizes: declare what they are resized and cropped to")
+    resize, side = declared_sizes(shown)
 
     def centre(_: int, picture: Image.Image) -> NDArray[np.uint8]:
         height, width = resized_sides(picture.height, picture.width, resize)
@@ -62,3 +60,10 @@ def show_pictures(pictures: Encoded, shown: Evaluation) -> Tensor:
         return np.asarray(resized.crop((left, top, left + side, top + side)))
 
     return torch.from_numpy(np.stack(pictures.decode_each(centre))).permute(0, 3, 1, 2).contiguous()
+
+
+def declared_sizes(shown: Evaluation) -> tuple[int, int]:
+    """`resize` and `crop`. Raises ValueError where one is not declared, so that pictures would have different sizes."""
+    if shown.resize is None or shown.crop is None:
+        raise ValueError("pictures in files have different sizes: declare what they are resized and cropped to")
+    return shown.resize, shown.crop

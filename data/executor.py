@@ -4,7 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import UserError, nearest
@@ -114,6 +116,11 @@ def choose_executor(wanted: str, *, in_files: bool, device: torch.device) -> tup
     if missing is None:
         return "dali", "auto: pictures in files, and a GPU to decode them"
     return "torch", f"auto: pictures in files; {missing}"
+
+
+def image_set(images: NDArray[np.uint8] | Pictures) -> ImageSet:
+    """A benchmark's images as executors take them; the memory of an array is shared."""
+    return images if isinstance(images, Pictures) else torch.from_numpy(images)
 
 
 def sides(images: Loaded) -> tuple[Tensor, Tensor]:

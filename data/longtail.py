@@ -88,16 +88,24 @@ def cut(shuffled: Sequence[Sequence[int]], order: Sequence[int], counts: Sequenc
     return {"pretrain": pretrain, "balanced": take(shuffled, sum(counts) // len(counts))}
 
 
-def thirds(counts: Sequence[int]) -> tuple[int, int, int]:
-    """Classes in many, medium and few where these are thirds of the classes by size; what is left over is in many."""
-    third = len(counts) // 3
-    return len(counts) - 2 * third, third, third
+def by_thirds(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    """Classes of the many, medium and few groups, by thirds.
+
+    Classes are sorted by training images, fewest first (ties by class number); the first third is "few", the next "medium"
+    and the rest "many" (VITA-Group/SDCLR, `exp_analyse.py`): 4, 3 and 3 classes of ten, 34, 33 and 33 of a hundred.
+
+    Args:
+        counts: images per class in the pretraining set, three classes or more.
+    """
+    order = np.argsort(np.asarray(counts), kind="stable")
+    third = len(order) // 3
+    return [order[2 * third :], order[third : 2 * third], order[:third]]
 
 
-def by_number(counts: Sequence[int]) -> tuple[int, int, int]:
-    """Classes in many, medium and few where these have more than 100, 20 to 100, and fewer than 20 images."""
-    many, few = sum(n > 100 for n in counts), sum(n < 20 for n in counts)
-    return many, len(counts) - many - few, few
+def by_number(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+    """Classes with more than 100, 20 to 100, and fewer than 20 training images (Liu et al., CVPR 2019)."""
+    images = np.asarray(counts)
+    return [np.flatnonzero(images > 100), np.flatnonzero((images >= 20) & (images <= 100)), np.flatnonzero(images < 20)]
 
 
 def fingerprint(indices: Indices) -> str:

@@ -10,7 +10,7 @@ from textwrap import fill
 import numpy as np
 
 from data.benchmark import Benchmark, Source
-from data.longtail import IndexLists, Indices, by_number, fingerprint, thirds
+from data.longtail import IndexLists, Indices, by_number, by_thirds, fingerprint
 
 DIGITS = 12  # of a hash in its short form
 WIDTH = 128  # of the full text
@@ -55,7 +55,7 @@ class Passport:
             "split": f"{self.split}, {'official' if self.official else 'of this suite'}",
             "classes": f"{len(self.counts)}; images of each, by class number: {' '.join(map(str, self.counts))}",
             "ratio": f"{largest / smallest:.4g}, {largest} to {smallest} images a class",
-            "thirds": _groups(thirds(self.counts), ("largest third", "middle third", "smallest third")),
+            "thirds": _groups(by_thirds(self.counts), ("largest third", "middle third", "smallest third")),
             "by number": _groups(by_number(self.counts), ("more than 100 images", "20 to 100", "fewer than 20")),
             **{name: f"{length} images, sha256 {digest}" for name, (length, digest) in self.lists.items()},
         }
@@ -87,6 +87,6 @@ def read_passports(benchmark: Benchmark, profile: str, splits: Sequence[int], da
     return [passport_of(benchmark, profile, split, labels, benchmark.lists(labels, profile, split), source) for split in splits]
 
 
-def _groups(sizes: tuple[int, int, int], meanings: tuple[str, str, str]) -> str:
-    names = zip(("many", "medium", "few"), meanings, sizes, strict=True)
+def _groups(groups: Sequence[np.ndarray], meanings: tuple[str, str, str]) -> str:
+    names = zip(("many", "medium", "few"), meanings, map(len, groups), strict=True)
     return "classes in " + "; ".join(f"{name} ({meaning}): {size or 'EMPTY'}" for name, meaning, size in names)

@@ -13,7 +13,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from data.executor import Executor, ImageSet, Loaded, register
+from data.decoding import declared_sizes
+from data.executor import CPU, Executor, ImageSet, Loaded, register
 from data.pictures import Encoded, Pictures
 from data.randaugment import CUTOUT_FILL, OPERATIONS
 from data.view_params import Params
@@ -37,7 +38,7 @@ class TorchvisionViews(Executor):
     @property
     def home(self) -> torch.device:
         """Images in memory stay on the processor."""
-        return torch.device("cpu")
+        return CPU
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """All views of one picture after the other."""
@@ -54,8 +55,8 @@ class TorchvisionViews(Executor):
         Raises:
             ValueError: pictures in files, and no size to bring them to.
         """
-        if isinstance(images, Pictures) and (shown.resize is None or shown.crop is None):
-            raise ValueError("pictures in files have different sizes: declare what they are resized and cropped to")
+        if isinstance(images, Pictures):
+            declared_sizes(shown)
 
         def made(_: int, picture: Image.Image) -> Tensor:
             if shown.resize is not None:

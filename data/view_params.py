@@ -35,9 +35,6 @@ class Params:
     value: Tensor  # (B, K) float64: its signed value in the units of randaugment.RANGES
     centre: Tensor  # (B, K, 2) float64: x and y of a cutout as shares of the width
 
-    def __len__(self) -> int:
-        return len(self.flip)
-
     def __getitem__(self, which: slice) -> "Params":
         """The parameters of some of the images."""
         return Params(*(getattr(self, field.name)[which] for field in fields(self)))

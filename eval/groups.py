@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.benchmark import Grouping
+from data.longtail import by_number, by_thirds
 
 RULES: dict[Grouping, str] = {
     "thirds": "thirds of the classes by training images",
@@ -25,26 +26,6 @@ class Breakdown:
     group_std: float  # of (many, medium, few), ddof 0: the field's "Std", as SDCLR's author states it
     class_std: float  # over classes, ddof 0
     group_sizes: list[int]  # classes in many, medium, few
-
-
-def by_thirds(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-    """Classes of the many, medium and few groups, by thirds.
-
-    Classes are sorted by training images, fewest first (ties by class number); the first third is "few", the next "medium"
-    and the rest "many" (VITA-Group/SDCLR, `exp_analyse.py`): 4, 3 and 3 classes of ten, 34, 33 and 33 of a hundred.
-
-    Args:
-        counts: images per class in the pretraining set, three classes or more.
-    """
-    order = np.argsort(np.asarray(counts), kind="stable")
-    third = len(order) // 3
-    return [order[2 * third :], order[third : 2 * third], order[:third]]
-
-
-def by_number(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
-    """Classes with more than 100, 20 to 100, and fewer than 20 training images (Liu et al., CVPR 2019)."""
-    images = np.asarray(counts)
-    return [np.flatnonzero(images > 100), np.flatnonzero((images >= 20) & (images <= 100)), np.flatnonzero(images < 20)]
 
 
 def grouped(counts: Sequence[int] | np.ndarray, grouping: Grouping = "thirds") -> list[np.ndarray]:

@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.files import write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
-from data.executor import ImageSet
+from data.executor import image_set
 from data.longtail import IndexLists, Indices, fingerprint
 from data.passport import Passport, passport_of
-from data.pictures import Pictures
 from data.pools import Pool, load_pool
 from eval.features import FeatureSet, extract
 from eval.groups import RULES, break_down, class_accuracies
@@ -110,7 +109,7 @@ def _execute_run(
         labels = images.train_labels[lists.pretrain]
         training = prepare(
             config,
-            _held(images.train[lists.pretrain]),
+            image_set(images.train[lists.pretrain]),
             plan.device,
             pool=None if pool is None else pool.images,
             labels=torch.from_numpy(labels),
@@ -126,11 +125,6 @@ def _execute_run(
             for probe in missing:
                 run.add(_record(run, training, images, lists, passport, features, probe, seconds))
         run.finish()
-
-
-def _held(images: NDArray[np.uint8] | Pictures) -> ImageSet:
-    """Images as the loader takes them."""
-    return torch.from_numpy(images) if isinstance(images, np.ndarray) else images
 
 
 def _train(run: RunFolder, training: Training, labels: Indices, counts: NDArray[np.int64], checkpoint_seconds: float) -> None:

@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.files import writable_folder, write_atomic
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS, data_folder
-from data.executor import EXECUTORS, ImageSet, Loaded, sides
+from data.executor import EXECUTORS, Loaded, image_set, sides
 from data.pictures import Encoded, Pictures, Unreadable
 from data.view_params import draw_batch
 from data.views import View
@@ -70,8 +70,7 @@ def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images:
     if images > len(train):
         raise UserError(f"{dataset} has {len(train)} images; ask for fewer with --images")
     chosen = np.random.RandomState(seed_of(seed, "gallery") % 2**32).choice(len(train), images, replace=False)
-    picked = train[chosen]
-    held: ImageSet = torch.from_numpy(picked) if isinstance(picked, np.ndarray) else picked
+    held = image_set(train[chosen])
     views = views_of(method, dataset)
     strength = torch.linspace(0, 1, images) if any(view.randaugment for view in views) else None
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from eval.groups import break_down, by_number, by_thirds, class_accuracies
+from data.longtail import by_number, by_thirds
+from eval.groups import break_down, class_accuracies
 
 
 @pytest.mark.parametrize("case", ["c10", "c100"])
