@@ -26,9 +26,9 @@ from torchvision import transforms
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.benchmark import BENCHMARKS, data_folder
-from data.executor import EXECUTORS, ImageSet
 from data.pictures import Pictures
-from data.views import View
+from data.views.executor import EXECUTORS, ImageSet
+from data.views.spec import View
 
 app = App()
 PATTERNS = ("*.jpg", "*.jpeg", "*.JPEG")

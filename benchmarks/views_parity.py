@@ -20,10 +20,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.benchmark import BENCHMARKS, data_folder
-from data.executor import EXECUTORS, Loaded, sides
 from data.pictures import Pictures
-from data.view_params import draw_batch
-from data.views import RandAugment, View
+from data.views.executor import EXECUTORS, Loaded, sides
+from data.views.params import draw_batch
+from data.views.spec import RandAugment, View
 
 SEEDS = 8  # views of each image an operation
 NOTHING = View(crop_scale=(1, 1), crop_ratio=(1, 1), flip_p=0, jitter_p=0, gray_p=0, mean=(0, 0, 0), std=(1, 1, 1))

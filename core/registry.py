@@ -85,6 +85,8 @@ class Registry(Generic[T]):
             package = importlib.import_module(self.package)
             for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
                 importlib.import_module(f"{self.package}.{module}")
+            # a module may have been imported by itself before the others
+            self._entries = dict(sorted(self._entries.items(), key=lambda item: item[1].__module__))
         except BaseException:
             self._discovered = False  # half a registry must not pass for a whole one
             raise

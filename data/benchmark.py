@@ -12,10 +12,10 @@ from platformdirs import user_cache_path
 
 from core.errors import UserError, nearest
 from core.registry import Registry
-from data.longtail import IndexLists, Indices
+from data.lists.longtail import IndexLists, Indices
 from data.pictures import Pictures
 from data.recipe import Recipe
-from data.views import Evaluation, View
+from data.views.spec import Evaluation, View
 
 Grouping = Literal["thirds", "number"]  # thirds of the classes by size; or more than 100, 20 to 100, fewer than 20 images
 
@@ -137,7 +137,7 @@ class Benchmark(ABC):
             raise UserError(f"{self.name} (profile {profile}) has splits 1 to {splits}, not {split}; give others with --splits")
 
 
-BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data")
+BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data.benchmarks")
 register = BENCHMARKS.register  # decorator of a Benchmark; its argument is the name in tables and records
 
 

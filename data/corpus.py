@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.executor import Executor, ImageSet
 from data.pictures import Pictures, Unreadable
-from data.views import Evaluation
+from data.views.executor import Executor, ImageSet
+from data.views.spec import Evaluation
 
 BATCH = 500  # images per forward pass
 

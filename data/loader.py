@@ -10,9 +10,9 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.seeds import seed_of
-from data.executor import Executor, ImageSet
 from data.pictures import Pictures, Unreadable
 from data.prefetch import ahead
+from data.views.executor import Executor, ImageSet
 
 log = logging.getLogger(__name__)
 

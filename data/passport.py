@@ -10,7 +10,7 @@ from textwrap import fill
 import numpy as np
 
 from data.benchmark import Benchmark, Source
-from data.longtail import IndexLists, Indices, by_number, by_thirds, fingerprint
+from data.lists.longtail import IndexLists, Indices, by_number, by_thirds, fingerprint
 
 DIGITS = 12  # of a hash in its short form
 WIDTH = 128  # of the full text

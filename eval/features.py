@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from core.errors import UserError
 from data.benchmark import Images
 from data.corpus import Corpus
-from data.longtail import IndexLists
+from data.lists.longtail import IndexLists
 from data.pictures import Pictures, Unreadable
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.benchmark import Grouping
-from data.longtail import by_number, by_thirds
+from data.lists.longtail import by_number, by_thirds
 
 RULES: dict[Grouping, str] = {
     "thirds": "thirds of the classes by training images",

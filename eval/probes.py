@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from core.registry import Registry
 from core.seeds import seed_of
-from data.longtail import Indices
+from data.lists.longtail import Indices
 from eval.features import FeatureSet
 
 

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
 
 from data.benchmark import Grouping
-from data.longtail import Indices
+from data.lists.longtail import Indices
 from eval.groups import GROUPS, grouped
 
 

@@ -12,7 +12,7 @@ from core.errors import UserError
 from core.settings import describe
 from data.benchmark import BENCHMARKS, Benchmark, data_folder
 from data.passport import read_passports
-from data.pools import pools_text
+from data.pools.pool import pools_text
 from data.recipe import Recipe
 from eval.probes import PROBES
 from methods import METHODS

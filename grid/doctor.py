@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from data.benchmark import BENCHMARKS, data_folder
-from data.dali_views import wheel
-from data.executor import EXECUTORS, choose_executor
-from data.pools import pools_text
+from data.pools.pool import pools_text
+from data.views.dali_executor import wheel
+from data.views.executor import EXECUTORS, choose_executor
 from grid.plan import choose_preset
 from training.device import choose_device, choose_precision, device_name, has_bf16
 

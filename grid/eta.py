@@ -17,9 +17,9 @@ from PIL import Image
 
 from data.benchmark import BENCHMARKS, Benchmark
 from data.corpus import BATCH
-from data.executor import ImageSet
 from data.pictures import Pictures
 from data.prefetch import DEPTH
+from data.views.executor import ImageSet
 from grid.plan import Plan
 from grid.store import RunFolder
 from training.checkpoint import read_checkpoint

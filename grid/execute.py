@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.files import write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
-from data.executor import image_set
-from data.longtail import IndexLists, Indices, fingerprint
+from data.lists.longtail import IndexLists, Indices, fingerprint
 from data.passport import Passport, passport_of
-from data.pools import Pool, load_pool
+from data.pools.pool import Pool, load_pool
+from data.views.executor import image_set
 from eval.features import FeatureSet, extract
 from eval.groups import RULES, break_down, class_accuracies
 from eval.probes import PROBES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from data.benchmark import BENCHMARKS, data_folder
-from data.listed_lines import printable
+from data.lists.lines import printable
 
 
 def fetch(datasets: Sequence[str], data_root: Path | None, *, check: bool) -> Iterator[tuple[bool, str]]:

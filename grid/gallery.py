@@ -14,10 +14,10 @@ from core.errors import UserError
 from core.files import writable_folder, write_atomic
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS, data_folder
-from data.executor import EXECUTORS, Loaded, image_set, sides
 from data.pictures import Encoded, Pictures, Unreadable
-from data.view_params import draw_batch
-from data.views import View
+from data.views.executor import EXECUTORS, Loaded, image_set, sides
+from data.views.params import draw_batch
+from data.views.spec import View
 from methods import METHODS
 from training.config import resolve
 from training.prepare import build_method

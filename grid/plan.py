@@ -13,8 +13,8 @@ import torch
 import backbones
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BENCHMARKS, data_folder
-from data.executor import choose_executor
-from data.pools import POOLS, best_pool, check_pool
+from data.pools.pool import POOLS, best_pool, check_pool
+from data.views.executor import choose_executor
 from eval.probes import PROBES
 from grid.request import Request
 from grid.store import RunFolder, State, folder_of

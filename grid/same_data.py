@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from data.benchmark import BENCHMARKS, Benchmark, Source
-from data.longtail import Indices
+from data.lists.longtail import Indices
 from data.passport import passport_of
 from grid.store import RunFolder
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from core.registry import Registry
 from data.corpus import Corpus
 from data.loader import Batch
-from data.views import CONTRASTIVE, Role
+from data.views.spec import CONTRASTIVE, Role
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Zhou et al., ICML 2022, arXiv:2205.12693 ("Boosted Contrastive Learning"; not the supervised Balanced Contrastive Learning).
 Reference: MediaBrain-SJTU/BCL @ a2342f8. A moving average of each image's loss, standardised and scaled into [0, 1] after each
-epoch, is the strength of the RandAugment in its views (`data/randaugment.py`). BCL-I boosts SimCLR with one operation, BCL-D
-boosts SDCLR with two. Departures: the benchmark's weight decay for every method (the reference gives BCL-I and its SimCLR
+epoch, is the strength of the RandAugment in its views (`data/views/randaugment.py`). BCL-I boosts SimCLR with one operation,
+BCL-D boosts SDCLR with two. Departures: the benchmark's weight decay for every method (the reference gives BCL-I and its SimCLR
 5e-4, SDCLR and BCL-D 1e-4); BCL-D remembers the loss of the one joint forward in place of the first of two equal ones.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.settings import setting
 from data.corpus import Corpus
-from data.views import RandAugment
+from data.views.spec import RandAugment
 from methods.base import register
 from methods.contrastive import Contrastive, PlugIn
 from methods.memory import SampleMemory

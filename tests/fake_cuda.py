@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import (
 from torch.autograd.graph import Node, _engine_run_backward
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from data import color, randaugment, resample
+from data.views import color, randaugment, resample
 
 KEPT_BY_DEVICE = (color.on, randaugment._pixels, resample._weight_table)
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import bench
 from core.errors import UserError
-from data.digitslt import DigitsLT
+from data.benchmarks.digitslt import DigitsLT
 from grid.gallery import views_of
 from methods import METHODS
 from tests.conftest import ROOT

@@ -15,9 +15,9 @@ from core.errors import UserError
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS
 from data.corpus import Corpus
-from data.executor import EXECUTORS, ImageSet
 from data.loader import Loader, steps_per_epoch
 from data.pictures import Pictures
+from data.views.executor import EXECUTORS, ImageSet
 from methods import METHODS, Method, RunScale
 from methods.memory import SampleMemory
 from training.config import RunConfig

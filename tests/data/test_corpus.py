@@ -6,8 +6,8 @@ from torch import nn
 
 from data.corpus import BATCH, Corpus, show
 from data.pictures import Pictures, Unreadable
-from data.torch_views import TorchViews
-from data.views import Evaluation
+from data.views.spec import Evaluation
+from data.views.torch_executor import TorchViews
 
 
 def _pixels(count, seed=0):

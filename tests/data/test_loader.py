@@ -1,7 +1,7 @@
 import torch
 
-from data.executor import Executor
 from data.loader import Loader, steps_per_epoch
+from data.views.executor import Executor
 
 
 class Echo(Executor):

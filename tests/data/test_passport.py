@@ -6,7 +6,7 @@ import pytest
 
 import bench
 from data.benchmark import BENCHMARKS, Source
-from data.longtail import fingerprint
+from data.lists.longtail import fingerprint
 from data.passport import passport_of
 
 OFFICIAL = Source("CIFAR-100, official release", "md5 0123456789abcdef of all")

@@ -10,12 +10,12 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 
 from core.errors import UserError
-from data.decoding import crop_pictures, show_pictures
 from data.loader import Loader
 from data.pictures import Pictures, Unreadable
-from data.torch_views import TorchViews
-from data.view_params import draw_batch
-from data.views import Evaluation, View
+from data.views.decoding import crop_pictures, show_pictures
+from data.views.params import draw_batch
+from data.views.spec import Evaluation, View
+from data.views.torch_executor import TorchViews
 
 MODES = {"colour.jpg": "RGB", "grey.jpg": "L", "cmyk.jpg": "CMYK", "alpha.png": "RGBA", "palette.png": "P", "bits.png": "1"}
 

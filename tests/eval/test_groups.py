@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data.longtail import by_number, by_thirds
+from data.lists.longtail import by_number, by_thirds
 from eval.groups import break_down, class_accuracies
 
 

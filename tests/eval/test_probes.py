@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from data.corpus import Corpus
-from data.listed_own import ListedLists
-from data.longtail import IndexLists
-from data.torch_views import TorchViews
-from data.views import Evaluation
+from data.lists.longtail import IndexLists
+from data.lists.own import ListedLists
+from data.views.spec import Evaluation
+from data.views.torch_executor import TorchViews
 from eval import probes
 from eval.features import FeatureSet, extract
 from eval.probes import PROBES

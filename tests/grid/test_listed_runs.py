@@ -98,7 +98,7 @@ def test_data_tells_what_is_there_and_what_is_wrong(root, capsys):
 
 
 def test_data_check_reaches_for_no_network(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("data.fetch._retrieve", lambda *arguments: pytest.fail("fetched"))
+    monkeypatch.setattr("data.sources.fetch._retrieve", lambda *arguments: pytest.fail("fetched"))
     names = [name for name, benchmark in BENCHMARKS if benchmark.suite]
     assert bench.main(["data", "all", "--check", "--data-root", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from data.loader import Batch
-from data.views import RandAugment
+from data.views.spec import RandAugment
 from methods import METHODS
 from methods.bcl import strengths
 from methods.losses import nt_xent

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from data.corpus import Corpus
 from data.loader import Batch
-from data.torch_views import TorchViews
-from data.views import Evaluation
+from data.views.spec import Evaluation
+from data.views.torch_executor import TorchViews
 from methods.losses import nt_xent
 from tests.runs import small_config
 from training.prepare import build_method

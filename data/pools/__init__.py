@@ -1,0 +1,1 @@
+"""Pools of images from elsewhere that a method may draw on, one file each."""

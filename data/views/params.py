@@ -1,0 +1,152 @@
+"""The random numbers of a batch of views, drawn apart from the pixels.
+
+Every executor that can be told its parameters uses these, so that two executors can be compared on the very same view, and
+so that a seed means the same view whatever executes it. Distributions are torchvision's (`transforms.RandomResizedCrop`,
+`ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`) and BCL's (`RandAugment`), drawn for the whole batch at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from data.views.randaugment import OPERATIONS, SIGNED, values
+from data.views.spec import RandAugment, View
+
+JITTER = ("brightness", "contrast", "saturation", "hue")  # positions in `Params.order`, as torchvision numbers them
+CROP_TRIES = 10  # torchvision draws this many boxes before it falls back to the central crop
+
+
+@dataclass(frozen=True)
+class Params:
+    """What one view does to each of `B` images, with `K` operations of RandAugment. All tensors are on the CPU."""
+
+    box: Tensor  # (B, 4) int64: top, left, height, width of the crop in pixels
+    flip: Tensor  # (B,) bool
+    jitter: Tensor  # (B,) bool: whether the four colour operations apply at all
+    order: Tensor  # (B, 4) int64: order[b, k] is the k-th operation on image b, an index into JITTER
+    factor: Tensor  # (B, 4) float32: brightness, contrast and saturation factors; hue shift in turns
+    gray: Tensor  # (B,) bool
+    sigma: Tensor  # (B,) float32: of the blur in pixels; 0 is none
+    solarize: Tensor  # (B,) bool
+    operation: Tensor  # (B, K) int64: indices into randaugment.OPERATIONS
+    applied: Tensor  # (B, K) bool: whether that operation acts at all
+    value: Tensor  # (B, K) float64: its signed value in the units of randaugment.RANGES
+    centre: Tensor  # (B, K, 2) float64: x and y of a cutout as shares of the width
+
+    def __getitem__(self, which: slice) -> "Params":
+        """The parameters of some of the images."""
+        return Params(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    @classmethod
+    def join(cls, parts: Sequence["Params"]) -> "Params":
+        """The parameters of several batches as those of one."""
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+def draw(view: View, height: Tensor, width: Tensor, generator: torch.Generator) -> Params:
+    """Draws the parameters of `view`, but RandAugment's, for images of (B,) `height` and `width` pixels; CPU generator."""
+    count = len(height)
+
+    def coin(probability: float) -> Tensor:
+        return torch.rand(count, generator=generator) < probability
+
+    spread = torch.tensor([view.brightness, view.contrast, view.saturation, view.hue])
+    centre = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    low = torch.maximum(centre - spread, torch.tensor([0.0, 0.0, 0.0, -0.5]))
+    params = Params(
+        box=_crop_boxes(view, height, width, generator),
+        flip=coin(view.flip_p),
+        jitter=coin(view.jitter_p),
+        order=torch.rand(count, len(JITTER), generator=generator).argsort(dim=1),
+        factor=low + torch.rand(count, len(JITTER), generator=generator) * (centre + spread - low),
+        gray=coin(view.gray_p),
+        sigma=torch.zeros(count),
+        solarize=torch.zeros(count, dtype=torch.bool),
+        operation=torch.empty(count, 0, dtype=torch.int64),
+        applied=torch.empty(count, 0, dtype=torch.bool),
+        value=torch.empty(count, 0, dtype=torch.float64),
+        centre=torch.empty(count, 0, 2, dtype=torch.float64),
+    )
+    # drawn only where declared: a view without them is the same view as before there were any
+    if view.blur_p:
+        low_sigma, high_sigma = view.blur_sigma
+        sigma = low_sigma + (high_sigma - low_sigma) * torch.rand(count, generator=generator)
+        params = replace(params, sigma=torch.where(coin(view.blur_p), sigma, 0.0))
+    if view.solarize_p:
+        params = replace(params, solarize=coin(view.solarize_p))
+    return params
+
+
+def draw_batch(views: Sequence[View], height: Tensor, width: Tensor, seed: int, strength: Tensor | None = None) -> list[Params]:
+    """Draws the parameters of all views of a batch.
+
+    RandAugment's come after those of all views, so that strengths decide about its operations and nothing else.
+
+    Args:
+        views: the declared views.
+        height: (B,) int64, of the images in pixels.
+        width: (B,) int64.
+        seed: of the batch.
+        strength: (B,) strengths in [0, 1] of the images; None draws no operations (K = 0).
+
+    Raises:
+        ValueError: strengths for views without RandAugment, or not one in [0, 1] an image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [draw(view, height, width, generator) for view in views]
+    if strength is None:
+        return drawn
+    if not any(view.randaugment for view in views):
+        raise ValueError("strengths were given, but no declared view has RandAugment")
+    strength = strength.detach().cpu().double()
+    count = len(height)
+    if strength.shape != (count,) or not ((strength >= 0) & (strength <= 1)).all():
+        raise ValueError(f"strengths must be {count} numbers in [0, 1], one an image")
+    shared = torch.rand(count, generator=generator, dtype=torch.float64)
+    return [
+        _add_operations(params, view.randaugment, strength, shared, generator) if view.randaugment else params
+        for params, view in zip(drawn, views, strict=True)
+    ]
+
+
+def _add_operations(params: Params, spec: RandAugment, strength: Tensor, shared: Tensor, generator: torch.Generator) -> Params:
+    """`params` with operations drawn at `strength` (B,); `shared` (B,) is each image's u, the same for all its views."""
+    shape = (len(strength), spec.operations, 5)
+    coin, which, sign, x, y = torch.rand(shape, generator=generator, dtype=torch.float64).unbind(2)
+    operation = (which * len(OPERATIONS)).long()
+    magnitude = spec.weakest + spec.span * (strength * shared if spec.jittered else strength)
+    value = values(operation, magnitude[:, None])
+    value = torch.where((operation < SIGNED) & (sign < 0.5), -value, value)
+    applied = coin < strength[:, None]
+    return replace(params, operation=operation, applied=applied, value=value, centre=torch.stack([x, y], dim=2))
+
+
+def _crop_boxes(view: View, height: Tensor, width: Tensor, generator: torch.Generator) -> Tensor:
+    """Random resized crop boxes (B, 4): the first of ten draws that lies inside the image, else the central crop."""
+    shape = (len(height), CROP_TRIES)
+    low, high = view.crop_scale
+    area = (height * width)[:, None] * (low + (high - low) * torch.rand(shape, generator=generator))
+    log_low, log_high = torch.tensor(view.crop_ratio).log()
+    ratio = (log_low + (log_high - log_low) * torch.rand(shape, generator=generator)).exp()
+    w = (area * ratio).sqrt().round().long()
+    h = (area / ratio).sqrt().round().long()
+    fits = (w > 0) & (w <= width[:, None]) & (h > 0) & (h <= height[:, None])
+
+    first = fits.int().argmax(dim=1, keepdim=True)
+    w, h = w.gather(1, first).squeeze(1), h.gather(1, first).squeeze(1)
+    # each corner is uniform over the positions at which the box stays inside
+    corner = torch.rand(len(height), 2, generator=generator, dtype=torch.float64)
+    top = (corner[:, 0] * (height - h + 1)).long()
+    left = (corner[:, 1] * (width - w + 1)).long()
+    drawn = torch.stack([top, left, h, w], dim=1)
+    return torch.where(fits.any(dim=1, keepdim=True), drawn, _central_crops(view, height, width))
+
+
+def _central_crops(view: View, height: Tensor, width: Tensor) -> Tensor:
+    """The largest central crops whose aspect ratio is allowed: (B, 4) top, left, height, width."""
+    low, high = view.crop_ratio
+    h = torch.minimum((width.double() / low).round().long(), height)
+    w = torch.minimum((height.double() * high).round().long(), width)
+    return torch.stack([(height - h) // 2, (width - w) // 2, h, w], dim=1)

@@ -1,0 +1,183 @@
+"""Downloads from a server on this machine: whole, verified, once; and archives that mean harm."""
+
+import hashlib
+import io
+import os
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from core.errors import UserError
+from data.sources import fetch
+from data.sources.fetch import download, fetch_once, unpack
+
+CONTENT = b"train/a.jpg 0\n" * 1000
+SUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+@pytest.fixture
+def server():
+    """A server of `content`, a body for each path; of a path in `broken` the first answers break off in the middle."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            body = self.server.content.get(self.path)
+            if body is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            breaks = self.server.broken.get(self.path, 0) > 0
+            self.server.broken[self.path] = self.server.broken.get(self.path, 0) - 1
+            self.wfile.write(body[: len(body) // 2] if breaks else body)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.content, server.broken, server.asked = {"/list.txt": CONTENT}, {}, []
+    server.url = f"http://127.0.0.1:{server.server_port}/list.txt"
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _download(server, file, known=SUM, **more):
+    fetch_once(file, lambda: download("the list", server.url, file, known, otherwise="put the file there", **more))
+
+
+def _left(folder):
+    return sorted(name for name in os.listdir(folder) if name != ".fetch.lock")
+
+
+def test_a_file_is_fetched_once_by_however_many(server, tmp_path):
+    file = tmp_path / "lists" / "list.txt"
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: _download(server, file), range(4)))
+    assert server.asked == ["/list.txt"]
+    assert file.read_bytes() == CONTENT
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert _left(file.parent) == ["list.txt"]
+
+
+def test_a_broken_transfer_is_begun_anew(server, tmp_path):
+    server.broken["/list.txt"] = 1
+    _download(server, tmp_path / "list.txt")
+    assert (tmp_path / "list.txt").read_bytes() == CONTENT
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("known", [SUM, None])
+def test_half_a_file_is_never_kept(server, tmp_path, known):
+    server.broken["/list.txt"] = 9
+    with pytest.raises(
+        UserError, match=r"the list is not at .*list\.txt and cannot be downloaded from http.*; put the file there"
+    ):
+        _download(server, tmp_path / "list.txt", known)
+    assert _left(tmp_path) == []
+
+
+def test_a_wrong_sum_or_structure_is_told_and_nothing_kept(server, tmp_path):
+    with pytest.raises(UserError, match=r"hash of downloaded file"):
+        _download(server, tmp_path / "list.txt", f"sha256:{'0' * 64}")
+
+    def check(fetched):
+        raise UserError(f"{fetched.stat().st_size} bytes are too few")
+
+    with pytest.raises(UserError, match=r"\(14000 bytes are too few\)"):
+        _download(server, tmp_path / "list.txt", None, check=check)
+    assert _left(tmp_path) == []
+
+
+def test_no_server_and_no_file_are_told_in_one_line(server, tmp_path):
+    server.content.clear()
+    with pytest.raises(UserError, match="404"):
+        _download(server, tmp_path / "list.txt")
+    server.url = "http://127.0.0.1:9/list.txt"
+    with pytest.raises(UserError, match=r"\(no connection\); put the file there") as caught:
+        _download(server, tmp_path / "list.txt")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_killed_process_left_is_cleared(server, tmp_path):
+    (tmp_path / f"{fetch.SCRATCH}old").mkdir()
+    _download(server, tmp_path / "list.txt")
+    assert _left(tmp_path) == ["list.txt"]
+
+
+# archives
+
+
+def _entry(name, **fields):
+    entry = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(entry, field, value)
+    return entry
+
+
+def _archive(entries, mode="w:gz"):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode) as tar:
+        for entry in entries:
+            entry.size = len(CONTENT) if entry.isreg() else 0
+            tar.addfile(entry, io.BytesIO(CONTENT) if entry.isreg() else None)
+    return content.getvalue()
+
+
+def test_a_member_of_an_archive_is_fetched_alone(server, tmp_path):
+    server.content["/list.txt"] = _archive([_entry("readme"), _entry("train.json")])
+    _download(server, tmp_path / "train.json", None, member="train.json")
+    assert (tmp_path / "train.json").read_bytes() == CONTENT
+    assert _left(tmp_path) == ["train.json"]
+    server.content["/list.txt"] = _archive([_entry("readme"), _entry("link.json", type=tarfile.SYMTYPE, linkname="readme")])
+    for member in ("other.json", "link.json"):
+        with pytest.raises(UserError, match=rf"delivers no file {member}"):
+            _download(server, tmp_path / member, None, member=member)
+    assert _left(tmp_path) == ["train.json"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [_entry("../outside")],
+        [_entry("a/../../outside")],
+        [_entry("/outside")],
+        [_entry("link", type=tarfile.SYMTYPE, linkname="..")],
+        [_entry("link", type=tarfile.SYMTYPE, linkname="/"), _entry("link/outside")],
+        [_entry("link", type=tarfile.LNKTYPE, linkname="../secret")],
+        [_entry("device", type=tarfile.CHRTYPE)],
+    ],
+    ids=lambda entries: entries[-1].name,
+)
+def test_no_member_leaves_the_folder(tmp_path, entries):
+    (tmp_path / "secret").write_text("mine")
+    (tmp_path / "bad.tar.gz").write_bytes(_archive(entries))
+    with pytest.raises(UserError, match=r"bad\.tar\.gz (would write outside|holds the absolute path)"):
+        unpack(tmp_path / "bad.tar.gz", tmp_path / "folder")
+    assert set(_left(tmp_path)) <= {"bad.tar.gz", "folder", "secret"}
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"no archive", lambda whole: b""])
+def test_a_truncated_archive_is_told(tmp_path, damage):
+    (tmp_path / "cut.tar.gz").write_bytes(damage(_archive([_entry("a")])))
+    with pytest.raises(UserError, match=r"cut\.tar\.gz is truncated or no tar archive"):
+        unpack(tmp_path / "cut.tar.gz", tmp_path / "folder")
+
+
+def test_the_settings_of_a_download_show_progress_and_give_up_on_silence(server, tmp_path, monkeypatch, capsys):
+    given = {}
+    real = fetch.pooch.HTTPDownloader
+    monkeypatch.setattr(fetch.pooch, "HTTPDownloader", lambda **settings: given.update(settings) or partial(real, **settings)())
+    _download(server, tmp_path / "list.txt")
+    assert given["progressbar"]
+    assert given["timeout"] == fetch.SILENCE_SECONDS
+    assert "100%" in capsys.readouterr().err
