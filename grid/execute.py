@@ -1,13 +1,9 @@
-"""Runs a plan: trains what is not trained, probes what is not probed, records every number."""
+"""Runs a plan: trains what is not trained and has the rest probed."""
 
-import importlib.metadata
 import logging
-import platform
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,28 +15,23 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.files import write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
-from data.lists.longtail import IndexLists, Indices, fingerprint
-from data.passport import Passport, passport_of
+from data.lists.longtail import Indices
+from data.passport import passport_of
 from data.pools.pool import Pool, load_pool
 from data.views.executor import image_set
-from eval.features import FeatureSet, extract
-from eval.groups import RULES, break_down, class_accuracies
-from eval.probes import PROBES
 from eval.tail import describe_state, tail_detection
 from grid.plan import Plan
-from grid.progress import probing_bar, training_bar
+from grid.probing import probe_run
+from grid.progress import training_bar
 from grid.same_data import warn_of_other_data
 from grid.stop import stop_requests
 from grid.store import RunFolder, TrainingFacts
-from reports.records import Record
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory
 from training.loop import Diverged, train
 from training.prepare import Training, check_pool_size, prepare
 
 log = logging.getLogger(__name__)
-
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
 
 
 def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
@@ -120,10 +111,7 @@ def _execute_run(
             counts = np.bincount(labels, minlength=len(benchmark.class_names))
             _train(run, training, labels, counts, checkpoint_seconds)
         missing = run.missing(plan.probes[config.dataset])
-        if missing:
-            features, seconds = _extract(training, images, lists, len(benchmark.class_names))
-            for probe in missing:
-                run.add(_record(run, training, images, lists, passport, features, probe, seconds))
+        probe_run(run, training, images, lists, passport, len(benchmark.class_names), missing)
         run.finish()
 
 
@@ -150,91 +138,3 @@ def _analysis(run: RunFolder, labels: Indices, counts: NDArray[np.int64]) -> Cal
         return {"tail": tail_detection(scores, labels, counts, grouping), **found}
 
     return analyse
-
-
-def _extract(training: Training, images: Images, lists: IndexLists, classes: int) -> tuple[FeatureSet, float]:
-    """Features of the frozen backbone, and the seconds it took."""
-    started = time.monotonic()
-    with probing_bar(training.config.label) as report:
-        features = extract(
-            training.method.backbone,
-            images,
-            lists,
-            training.corpus,
-            classes,
-            report,
-        )
-    return features, time.monotonic() - started
-
-
-def _record(
-    run: RunFolder,
-    training: Training,
-    images: Images,
-    lists: IndexLists,
-    passport: Passport,
-    features: FeatureSet,
-    probe: str,
-    seconds: float,
-) -> Record:
-    """Runs one probe and writes down what it found."""
-    config, recipe, facts = run.config, run.config.recipe, run.training_facts()
-    started = time.monotonic()
-    result = PROBES[probe]().run(features, config.seed)
-    probe_seconds = seconds + time.monotonic() - started
-    accuracy = class_accuracies(result.predicted, images.test_labels, features.classes)
-    counts = np.bincount(images.train_labels[lists.pretrain], minlength=features.classes)
-    val_labels, grouping = images.train_labels[lists.val], BENCHMARKS[config.dataset].groups
-    tail = run.last_epoch().get("tail", {})
-    return Record(
-        run_id=config.run_id,
-        method=config.method,
-        hparams=dict(config.hparams),
-        dataset=config.dataset,
-        profile=config.profile,
-        split=config.split,
-        official_split=passport.official,
-        data=passport.line,
-        passport=passport.short,
-        seed=config.seed,
-        backbone=recipe.backbone,
-        preset=config.preset,
-        recipe=config.to_json()["recipe"],
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        precision=config.precision,
-        executor=config.executor,
-        probe=probe,
-        protocol=PROBES[probe].protocol,
-        chosen=result.chosen,
-        val_accuracy=result.val_accuracy,
-        val_class_accuracy=(
-            class_accuracies(result.val_predicted, val_labels, features.classes)
-            if result.val_predicted is not None and len(np.unique(val_labels)) == features.classes
-            else None
-        ),
-        class_accuracy=accuracy,
-        class_counts=counts.tolist(),
-        **asdict(break_down(accuracy, counts, grouping)),
-        grouping=RULES[grouping],
-        n_pretrain=len(lists.pretrain),
-        unreadable=facts.unreadable,
-        n_train=result.n_train,
-        n_val=result.n_val,
-        n_test=len(images.test_labels),
-        pretrain_sha256=fingerprint(lists.pretrain),
-        pool=run.pool(),
-        tail_auroc=tail.get("auroc"),
-        tail_spearman=tail.get("spearman"),
-        train_seconds=round(facts.seconds, 2),
-        probe_seconds=round(probe_seconds, 2),
-        images_per_second=round(facts.images / facts.seconds, 1) if facts.images else None,
-        peak_memory_mb=facts.peak_memory_mb and round(facts.peak_memory_mb, 1),
-        device=facts.device,
-        versions=_versions(),
-    )
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
