@@ -39,11 +39,11 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     plan = make_plan(request)
     writable_folder(request.out, "--out")
     print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; views: {plan.views}; {len(plan.runs)} runs:")
-    print("\n".join(plan_lines(plan)))
+    print("\n".join([*plan_lines(plan), *plan.passports]))
     if set(plan.states) != {"DONE"}:
         print(f"estimated time: {estimate(plan)}", flush=True)
     failed = execute(plan, checkpoint_seconds)
-    _print_tables(request.out, [run.config.run_id for run in plan.runs])
+    _report(request.out, [run.config.run_id for run in plan.runs])
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
@@ -58,7 +58,7 @@ def plan(request: Request = Request()) -> int:
     _use_threads(request.workers)
     plan = make_plan(request)
     print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; views: {plan.views}")
-    print("\n".join(plan_lines(plan)))
+    print("\n".join([*plan_lines(plan), *plan.passports]))
     states = plan.states
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
     print(f"estimated time: {estimate(plan)}")
@@ -67,7 +67,7 @@ def plan(request: Request = Request()) -> int:
 
 @app.command
 def report(*, out: Path = Path("runs")) -> int:
-    """Write the tables again, from the records alone.
+    """Write tables, figures and the page again, from the records alone.
 
     Parameters
     ----------
@@ -76,8 +76,95 @@ def report(*, out: Path = Path("runs")) -> int:
     """
     if not out.is_dir():
         raise UserError(f"there is no folder {out}; name the folder of runs with --out")
-    if not _print_tables(out):
+    if not _report(out):
         raise UserError(f"no records in {out}; train something first, or name the folder of runs with --out")
+    return 0
+
+
+@app.command
+def probe(
+    path: Path,
+    *,
+    datasets: Annotated[list[str] | None, Several] = None,
+    profiles: Annotated[list[str] | None, Several] = None,
+    splits: Annotated[list[int] | None, Several] = None,
+    probes: Annotated[list[str] | None, Several] = None,
+    backbone: str | None = None,
+    key: str | None = None,
+    prefix: str | None = None,
+    device: str = "auto",
+    views: str = "auto",
+    workers: int | None = None,
+    data_root: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Probe a trained run again or on other data, or weights from elsewhere. Nothing is trained.
+
+    Parameters
+    ----------
+    path
+        Folder of a run, or a file of weights: .safetensors, or what torch.save wrote of tensors alone.
+    datasets
+        Benchmarks: names or globs; default: the run's own, or cifar10lt.
+    profiles
+        Default: the run's own on its own benchmark, else each benchmark's first.
+    splits
+        Default: the run's own on its own benchmark, else 1.
+    probes
+        Names, globs or all; default: the quick ones.
+    backbone
+        The network that a file's weights are of, by its name here or in timm.
+    key
+        Of the state dict in a file that holds several.
+    prefix
+        Of the backbone's names in a file that holds several networks.
+    device
+        auto, cpu, cuda or cuda:N.
+    views
+        What shows the images to the network: torch, dali, kornia or torchvision.
+    workers
+        Processor threads; default: all cores.
+    data_root
+        Where the images are or will be put; default: the user's cache folder.
+    out
+        Folder of runs and tables; default: where the run lies, or runs.
+    """
+    from grid.probe_path import probe_path
+
+    _use_threads(workers)
+    probed = probe_path(
+        path,
+        datasets=datasets or (),
+        profiles=profiles or (),
+        splits=splits or (),
+        probes=probes or (),
+        backbone=backbone,
+        key=key,
+        prefix=prefix,
+        out=out,
+        data_root=data_root,
+        device=device,
+        views=views,
+    )
+    for parent in dict.fromkeys(folder.parent for folder, _ in probed):
+        _report(parent, [run_id for folder, run_id in probed if folder.parent == parent])
+    return 0
+
+
+@app.command(name="export")
+def export_(run: Path, *, to: Path | None = None) -> int:
+    """Write a trained run's backbone as safetensors with a model card, in the layout of timm and the Hugging Face hub.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    to
+        Folder to write; default: exports/ beside the run.
+    """
+    from grid.export import export
+
+    print(f"exported: {export(run, to)}")
     return 0
 
 
@@ -192,19 +279,14 @@ def doctor(*, data_root: Path | None = None) -> int:
     return 0
 
 
-def _print_tables(out: Path, run_ids: list[str] | None = None) -> bool:
-    """Writes all tables of a folder of runs and prints those of the given runs, or all. False if there are no records."""
-    from grid.catalogue import method_title
-    from grid.store import all_records
-    from reports.tables import build_tables, tables_text, write_tables
+def _report(out: Path, run_ids: list[str] | None = None) -> bool:
+    """Writes all that is to be said of a folder of runs and prints tables. False if there is nothing to say."""
+    from grid.reporting import report as write_report
 
-    records = all_records(out)
-    if not records:
+    written = write_report(out, run_ids)
+    if written is None:
         return False
-    write_tables(records, out / "tables", method_title)
-    shown = records if run_ids is None else [record for record in records if record.run_id in run_ids]
-    if shown:
-        print(f"\n{tables_text(build_tables(shown, method_title))}\n\ntables: {out / 'tables'}")
+    print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.places)]))
     return True
 
 

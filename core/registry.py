@@ -62,8 +62,9 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def select(self, patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
-        """Names that match any of `patterns` (a name, a glob, or `all`), each once, in the order asked for.
+        """Names that match any of `patterns`, each once, in the order asked for.
 
+        A pattern is a name, a glob, `all`, or a family: what names begin with before a dash (`ts` for `ts-knn1`, `ts-knn10`).
         `everything` is what `all` stands for (default: every entry). Raises UserError for a pattern that matches nothing.
         """
         chosen: list[str] = []
@@ -72,6 +73,7 @@ class Registry(Generic[T]):
                 matches = list(everything) if everything is not None else self.names()
             else:
                 matches = [name for name in self.names() if fnmatchcase(name, pattern)]
+                matches = matches or [name for name in self.names() if name.startswith(f"{pattern}-")]
             if not matches:
                 raise UserError(f"no {self.kind} matches {pattern!r}{nearest(pattern, self._entries)}")
             chosen += [name for name in matches if name not in chosen]

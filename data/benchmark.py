@@ -1,7 +1,7 @@
 """What a benchmark is: images, labels for the probes, official index lists, the field's views and recipe."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,12 +12,14 @@ from platformdirs import user_cache_path
 
 from core.errors import UserError, nearest
 from core.registry import Registry
-from data.lists.longtail import IndexLists, Indices
+from data.lists.longtail import IndexLists, Indices, fingerprint
 from data.pictures import Pictures
+from data.pools.pool import ORDER
 from data.recipe import Recipe
 from data.views.spec import Evaluation, View
 
 Grouping = Literal["thirds", "number"]  # thirds of the classes by size; or more than 100, 20 to 100, fewer than 20 images
+BALANCED: Literal["balanced"] = "balanced"  # name of the profile, and of the index list, of the balanced twin
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Source:
 
     name: str  # a clause for people; it says so where the order of the images is not the official one
     checksum: str  # kind and value, and of what, in words
+    mark: str = ""  # for names of files, where images only stand for the published ones: `surrogate-order`
+    lacks: str = ""  # names of published lists that are not there yet; no part of the identity
 
     @property
     def digest(self) -> str:
@@ -57,12 +61,10 @@ class Profile:
     splits: int  # how many splits there are, numbered from 1
     about: str  # one line: where it comes from
     official: int  # how many of the splits, from 1, are its source's; the others are this suite's
-    images: int = 0  # in the pretraining set, where `counts` is empty; 0 where that is known only once a file is read
 
-    @property
-    def size(self) -> int:
-        """Images in the pretraining set; 0 where that is known only once a file is read."""
-        return sum(self.counts) or self.images
+
+class NotThere(UserError):
+    """Data that is not there yet. Whatever is there may well be right."""
 
 
 class Benchmark(ABC):
@@ -82,12 +84,23 @@ class Benchmark(ABC):
     recipe: ClassVar[Recipe] = Recipe()
     suite: ClassVar[bool] = True  # whether `--datasets all` means it
     groups: ClassVar[Grouping] = "thirds"  # what makes a class one of the many, medium or few
-    pools: ClassVar[tuple[str, ...]] = ("300k", "cifar100")  # the best first, of those taken where they are on disk
+    pools: ClassVar[tuple[str, ...]] = ORDER  # the best first, of those taken where they are on disk
     own_pools: ClassVar[tuple[str, ...]] = ()  # pools made of this benchmark's own images, so never drawn on beside it
 
     @abstractmethod
-    def load(self, data_root: Path) -> Images:
-        """Returns the verified images, fetching them first where they are missing. Raises UserError if it cannot."""
+    def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
+        """Returns the verified images.
+
+        Args:
+            data_root: where they are or will be put.
+            needs: index lists, by their names in `IndexLists`, that will be used beside the pretraining and test lists: where
+                lists are files, the others are not fetched and their images not looked for. None: all.
+            fetch: whether what is missing is fetched.
+
+        Raises:
+            NotThere: something is missing and is not to be fetched, or cannot be.
+            UserError: something is damaged or contradictory, or cannot be fetched.
+        """
 
     @abstractmethod
     def present(self, data_root: Path) -> str:
@@ -100,15 +113,37 @@ class Benchmark(ABC):
     def labels(self, data_root: Path) -> tuple[Indices, Source]:
         """Labels of the training images and the images' source, from what is there: a benchmark that can fetch does not.
 
-        Raises UserError, saying what is missing.
+        Raises NotThere, saying what is missing, or UserError, saying what is wrong.
         """
-        images = self.load(data_root)
+        images = self.load(data_root, fetch=False)
         return images.train_labels, images.source
 
-    def check(self, data_root: Path) -> Images:
-        """The verified images, from what is there alone. Raises UserError, saying what is wrong or missing."""
-        self.labels(data_root)  # raises where there is no copy, in whose place `load` would fetch one
-        return self.load(data_root)
+    def lacking(self, data_root: Path, needs: Collection[str] | None = None) -> list[str]:
+        """What of the files that `load` would need is not there yet, a few words each; looked for, not verified."""
+        return []
+
+    def sums(self, lists: IndexLists) -> dict[str, tuple[int, str]]:
+        """Length and SHA-256 of every index list, by its name: of positions among the images, whose own sum is the source's."""
+        return {name: (len(indices), fingerprint(indices)) for name, indices in vars(lists).items()}
+
+    @classmethod
+    def size(cls, profile: str) -> int:
+        """Images in the pretraining set; 0 where that is known only once a file is read."""
+        return sum(cls.profiles[profile].counts)
+
+    def group_counts(self, train_labels: Indices, profile: str, split: int) -> NDArray[np.int64]:
+        """Images of each class, (C,), that decide which classes are many, medium and few.
+
+        Those of the pretraining list; where classes are of one size, or meant to be, those of the first profile's in the same
+        split, so that the few of a balanced twin are the few of the long-tailed set.
+        """
+
+        def counts(of: str) -> NDArray[np.int64]:
+            pretrain = self.lists(train_labels, of, split).pretrain
+            return np.bincount(train_labels[pretrain], minlength=len(self.class_names))
+
+        own = counts(profile)
+        return counts(self.profile(None)) if profile == BALANCED or np.ptp(own) == 0 else own
 
     def absent(self, data_root: Path) -> frozenset[str]:
         """Names of index lists, as probes ask for them, that this benchmark lacks there."""

@@ -8,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.seeds import seed_of
 from data.pictures import Pictures, Unreadable
 from data.views.executor import Executor, ImageSet
 from data.views.spec import Evaluation
+from data.views.weak import weak
 
 BATCH = 500  # images per forward pass
 
@@ -27,20 +29,26 @@ class Corpus:
     labels: Tensor | None = None  # (N,) only where a method's ablation asks for the truth (`Method.wants_labels`)
 
     def embed(
-        self, network: Callable[[Tensor], Tensor], images: ImageSet | NDArray[np.uint8], *, black: bool = True
+        self,
+        network: Callable[[Tensor], Tensor],
+        images: ImageSet | NDArray[np.uint8],
+        *,
+        black: bool = True,
+        augmented: int | None = None,
     ) -> Iterator[Tensor]:
-        """Yields `network`'s float32 rows for unaugmented images, batch by batch: memory does not grow with their number.
+        """Yields `network`'s float32 rows for images, batch by batch: memory does not grow with their number.
 
         Args:
             network: (B, 3, H, W) normalised images to (B, d).
             images: M images.
             black: whether a picture that cannot be read is shown as a black one: training leaves it out, and its row keeps the
                 others' places.
+            augmented: None shows them as they are; a seed, weakly augmented as linear probes train.
 
         Raises:
             Unreadable: pictures cannot be read, where `black` is False.
         """
-        for batch in show(self.executor, images, self.shown, black=black):
+        for batch in show(self.executor, images, self.shown, black=black, augmented=augmented):
             with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=self.bf16):
                 rows = network(batch)
             yield rows.float()
@@ -54,7 +62,12 @@ class Corpus:
 
 
 def show(
-    executor: Executor, images: ImageSet | NDArray[np.uint8], shown: Evaluation, *, black: bool = False
+    executor: Executor,
+    images: ImageSet | NDArray[np.uint8],
+    shown: Evaluation,
+    *,
+    black: bool = False,
+    augmented: int | None = None,
 ) -> Iterator[Tensor]:
     """Batches of images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the executor's device.
 
@@ -63,6 +76,7 @@ def show(
         images: (N, 3, H, W) uint8, or pictures in files.
         shown: the benchmark's way.
         black: whether pictures that cannot be read are shown black.
+        augmented: None, or the seed of a weak augmentation.
 
     Raises:
         Unreadable: pictures cannot be read, where `black` is False.
@@ -71,13 +85,14 @@ def show(
         part = images[start : start + BATCH]
         if isinstance(part, np.ndarray):
             part = torch.from_numpy(part.copy())  # a copy: pools can be read-only maps of a file, which torch does not take
-        yield _shown(executor, part, shown, black)
+        seed = None if augmented is None else seed_of(augmented, "batch", start)
+        yield _shown(executor, part, shown, black, seed)
 
 
-def _shown(executor: Executor, images: ImageSet, shown: Evaluation, black: bool) -> Tensor:
+def _shown(executor: Executor, images: ImageSet, shown: Evaluation, black: bool, seed: int | None) -> Tensor:
     while True:  # some files are found to be damaged when they are read, others when they are decoded
         try:
-            return executor.evaluate(images, shown)
+            return executor.evaluate(images, shown) if seed is None else weak(executor, images, shown, seed)
         except Unreadable as error:
             if not (black and isinstance(images, Pictures)):
                 raise

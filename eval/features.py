@@ -1,7 +1,7 @@
-"""Features of a frozen backbone, extracted once and shared by every probe."""
+"""Features of a frozen backbone: of unaugmented images once, shared by every probe; of augmented ones as a stream."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,69 +9,189 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.seeds import seed_of
 from data.benchmark import Images
 from data.corpus import Corpus
-from data.lists.longtail import IndexLists
+from data.lists.longtail import IndexLists, Indices
 from data.pictures import Pictures, Unreadable
+
+BLOCK = 4096  # rows that are looked at together where all of them would be a second copy
+Report = Callable[[int, int], None]  # called with (images that have passed the backbone, images in all)
 
 
 @dataclass(frozen=True)
-class FeatureSet:
-    """What probes see: features and labels of one benchmark's split under one frozen backbone."""
+class Rows:
+    """Features and labels of some images in some order; they lie in a bank that others share."""
 
-    train: Tensor  # (N, d) float32 on the CPU, of all training images; rows outside the lists are NaN
-    train_labels: Tensor  # (N,) int64
-    test: Tensor  # (M, d)
-    test_labels: Tensor  # (M,)
-    lists: IndexLists
-    classes: int
+    bank: Tensor  # (K, d) float32 on the CPU
+    at: Tensor  # (n,) int64, where in the bank each is
+    labels: Tensor  # (n,) int64
 
-    def rows(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Features and labels of training images, by their indices."""
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, which: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Copies of the features (b, d) and labels (b,) at some of the n places."""
+        return self.bank.index_select(0, self.at[which]), self.labels[which]  # faster than by brackets, the same
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All of them in order, piece by piece: sums over many images need no second copy of the features."""
+        for start in range(0, len(self), BLOCK):
+            yield self[start : start + BLOCK]
+
+
+class Tally:
+    """Counts the images that pass a backbone, for whoever waits."""
+
+    def __init__(self, report: Report):
+        self._report, self._passed, self._expected, self._announced = report, 0, 0, 0
+
+    def announce(self, images: int) -> None:
+        """Tells beforehand how many images several extractions will pass."""
+        self._announced += images
+        self._expected += images
+
+    def begin(self, images: int) -> None:
+        """An extraction begins, announced or not."""
+        if self._announced >= images:
+            self._announced -= images
+        else:
+            self._expected += images
+
+    def add(self, images: int) -> None:
+        """So many have passed."""
+        self._passed += images
+        self._report(self._passed, self._expected)
+
+
+class Frozen:
+    """A frozen backbone, in eval mode, before one benchmark's split: what probes see."""
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        images: Images,
+        lists: IndexLists,
+        corpus: Corpus,
+        classes: int,
+        groups: Sequence[NDArray[np.int64]],
+        needs: Iterable[str],
+        tally: Tally | None = None,
+    ):
+        """Passes the images of some lists and the test images through the backbone once, unaugmented.
+
+        Args:
+            backbone: (B, 3, H, W) to (B, d); put in eval mode.
+            images: the benchmark's.
+            lists: of one split.
+            corpus: of the run, which shows images to networks, at the run's precision.
+            classes: how many classes the benchmark has, whatever labels are seen.
+            groups: the many, the medium and the few classes.
+            needs: names of the lists whose unaugmented features will be asked for.
+            tally: counts the images as they pass.
+
+        Raises:
+            UserError: a picture cannot be read.
+        """
+        self.backbone = backbone.eval()
+        self.images, self.lists, self.corpus = images, lists, corpus
+        self.classes, self.groups = classes, groups
+        self.tally = tally or Tally(lambda done, total: None)
+        named = [getattr(lists, name) for name in dict.fromkeys(needs)]
+        needed = np.unique(np.concatenate(named)) if named else np.zeros(0, dtype=np.int64)
+        self._place = torch.full((len(images.train),), -1)
+        self._place[torch.from_numpy(needed)] = torch.arange(len(needed))
+        self._train_labels = torch.from_numpy(images.train_labels)
+        self._bank = self._extract(images.train, needed) if len(needed) else torch.empty(0, 0)
+        self.test = Rows(
+            self._extract(images.test, np.arange(len(images.test))),
+            torch.arange(len(images.test)),
+            torch.from_numpy(images.test_labels),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where heads are best trained."""
+        return self.corpus.executor.device
+
+    @property
+    def in_files(self) -> bool:
+        """Whether the benchmark's images are pictures in files."""
+        return isinstance(self.images.train, Pictures)
+
+    def exact(self, needs: Iterable[str]) -> "Frozen":
+        """The same in float32, whatever the precision of the run; itself where the run has that."""
+        if not self.corpus.bf16:
+            return self
+        corpus = replace(self.corpus, bf16=False)
+        return Frozen(self.backbone, self.images, self.lists, corpus, self.classes, self.groups, needs, self.tally)
+
+    def rows(self, indices: Indices) -> Rows:
+        """Unaugmented training images by their indices. Raises ValueError for one that is in no list that was named."""
         index = torch.from_numpy(indices)
-        return self.train[index], self.train_labels[index]
+        at = self._place[index]
+        if len(at) and at.min() < 0:
+            raise ValueError("features were asked for of images whose list was not named beforehand")
+        return Rows(self._bank, at, self._train_labels[index])
 
+    def augmented(self, indices: Indices, seed: int, purpose: str, draw: int = 0) -> Rows:
+        """Features of one pass of weakly augmented training images (`data/views/weak.py`), extracted anew and kept together.
 
-def extract(
-    backbone: nn.Module,
-    images: Images,
-    lists: IndexLists,
-    corpus: Corpus,
-    classes: int,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> FeatureSet:
-    """Passes the images of the probes' lists and the test images through the backbone once, in eval mode, unaugmented.
+        Args:
+            indices: of the training images.
+            seed: of the probe.
+            purpose: what for; another purpose is another draw.
+            draw: number of the pass.
+        """
+        bank = self._extract(self.images.train, indices, weak=seed_of(seed, purpose, draw))
+        return Rows(bank, torch.arange(len(indices)), self._train_labels[torch.from_numpy(indices)])
 
-    Args:
-        backbone: (B, 3, H, W) to (B, d).
-        images: the benchmark's.
-        lists: of one split.
-        corpus: of the run, which shows images to networks.
-        classes: how many classes the benchmark has.
-        report: called with (images done, images in all) after each batch.
+    def augmented_test(self, seed: int, purpose: str, draw: int = 0) -> Rows:
+        """The same of all test images, in their order."""
+        bank = self._extract(self.images.test, np.arange(len(self.images.test)), weak=seed_of(seed, purpose, draw))
+        return Rows(bank, self.test.at, self.test.labels)
 
-    Raises:
-        UserError: a picture cannot be read.
-    """
-    backbone.eval()
-    needed = lists.labelled
-    total = len(needed) + len(images.test)
-    seen = 0
+    def stream(self, indices: Indices, seed: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of features (b, d) and labels (b,) of weakly augmented training images in the order of `indices`.
 
-    def features(pixels: NDArray[np.uint8] | Pictures) -> Iterator[Tensor]:
-        nonlocal seen
+        Nothing is kept, so memory does not grow with their number. Only the last batch may be smaller.
+
+        Args:
+            indices: of the training images.
+            seed: of the pass.
+            batch: rows of a batch.
+        """
+        labels = self._train_labels[torch.from_numpy(indices)]
+        done, rest = 0, torch.empty(0)
+        for rows in self._embedded(self.images.train, indices, seed):
+            rest = torch.cat([rest, rows]) if len(rest) else rows
+            whole = len(rest) - len(rest) % batch
+            for part in rest[:whole].split(batch):
+                yield part, labels[done : done + len(part)]
+                done += len(part)
+            rest = rest[whole:]
+        if len(rest):
+            yield rest, labels[done:]
+
+    def _extract(self, images: NDArray[np.uint8] | Pictures, indices: Indices, weak: int | None = None) -> Tensor:
+        """(K, d) float32 on the CPU, written into place batch by batch."""
+        bank, done = torch.empty(0, 0), 0
+        for rows in self._embedded(images, indices, weak):
+            if not done:
+                bank = torch.empty(len(indices), rows.shape[1])
+            bank[done : done + len(rows)] = rows
+            done += len(rows)
+        return bank
+
+    def _embedded(self, images: NDArray[np.uint8] | Pictures, indices: Indices, weak: int | None) -> Iterator[Tensor]:
+        self.tally.begin(len(indices))
         try:
-            for rows in corpus.embed(backbone, pixels, black=False):
+            for rows in self.corpus.embed(self._features, images[indices], black=False, augmented=weak):
                 yield rows.cpu()
-                seen += len(rows)
-                report(seen, total)
+                self.tally.add(len(rows))
         except Unreadable as error:  # without them the numbers would be of another set of images
             raise UserError(f"a picture of the probes cannot be read, restore it: {error}") from error
 
-    with torch.no_grad():
-        some = torch.cat(list(features(images.train[needed])))
-    train = torch.full((len(images.train), some.shape[1]), torch.nan)
-    train[torch.from_numpy(needed)] = some
-    with torch.no_grad():
-        test = torch.cat(list(features(images.test)))
-    return FeatureSet(train, torch.from_numpy(images.train_labels), test, torch.from_numpy(images.test_labels), lists, classes)
+    @torch.no_grad()  # here, not around the loop over batches: a generator's context reaches into the code that it yields to
+    def _features(self, images: Tensor) -> Tensor:
+        return self.backbone(images)

@@ -1,9 +1,11 @@
 """What there is to run, as text: methods, benchmarks, backbones, probes, presets."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import timm
 
@@ -15,8 +17,9 @@ from data.passport import read_passports
 from data.pools.pool import pools_text
 from data.recipe import Recipe
 from eval.probes import PROBES
+from grid.external import EXTERNAL
 from methods import METHODS
-from reports.records import Record
+from reports.records import Finding
 from training.config import default_hparams
 from training.presets import PRESETS
 
@@ -81,13 +84,25 @@ def passports_text(datasets: Sequence[str], profile: str | None, splits: Sequenc
     return "\n\n".join(blocks)
 
 
-def method_title(record: Record) -> str:
+def method_title(record: Finding) -> str:
     """How tables print the method of a record: its title, and the hyper-parameters that are not its defaults."""
-    if record.method not in METHODS:
-        return record.method
-    defaults = asdict(default_hparams(record.method, record.dataset, record.preset))
-    changes = [f"{key}={_value(value)}" for key, value in record.hparams.items() if value != defaults.get(key)]
-    return METHODS[record.method].title + (f" ({', '.join(changes)})" if changes else "")
+    if record.method == EXTERNAL:
+        return f"{record.hparams['file']} ({record.hparams['sha256']})"
+    return title_of(record.method, record.hparams, record.dataset, record.preset)
+
+
+def title_of(method: str, hparams: Mapping[str, Any], dataset: str, preset: str) -> str:
+    """A method's title, and those of its hyper-parameters that are not its defaults there."""
+    if method not in METHODS:
+        return method
+    defaults = _defaults(method, dataset, preset)
+    changes = [f"{key}={_value(value)}" for key, value in hparams.items() if value != defaults.get(key)]
+    return METHODS[method].title + (f" ({', '.join(changes)})" if changes else "")
+
+
+@cache
+def _defaults(method: str, dataset: str, preset: str) -> dict[str, Any]:
+    return asdict(default_hparams(method, dataset, preset))
 
 
 def _selected(datasets: Sequence[str]) -> list[str]:
@@ -99,7 +114,7 @@ def _benchmark(benchmark: type[Benchmark]) -> list[str]:
     lines = [f"  {benchmark.name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}"]
     for label, profile in benchmark.profiles.items():
         official = f" (official: 1 to {profile.official})" if profile.official else ""
-        size = profile.size or "any number of"
+        size = benchmark.size(label) or "any number of"
         lines.append(f"      profile {label}: {size} images, splits 1 to {profile.splits}{official}; {profile.about}")
     return lines + [f"      {other}" for other in benchmark.other_profiles]
 

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.benchmark import BENCHMARKS, Benchmark
+from data.benchmark import BENCHMARKS, Benchmark, NotThere
 from data.corpus import BATCH
 from data.pictures import Pictures
 from data.prefetch import DEPTH
 from data.views.executor import ImageSet
+from eval.probes import PROBES
 from grid.plan import Plan
 from grid.store import RunFolder
+from grid.there import DataThere
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 from training.device import wait_for
@@ -36,26 +38,35 @@ CPU_PICTURES = 16  # the same of photographs, whose many pixels fill a processor
 PICTURE = (500, 375)  # width and height of the made-up JPEGs: ImageNet's most frequent
 FILES = 16  # how many there are; a batch has them again and again
 POOL = 10**9  # images that a method may believe to draw on; one image, repeated without memory
-PROBE_SECONDS = 2e-4  # what the probes themselves take an image, after the features are extracted
+PROBE_SECONDS = 5e-5  # what a probe itself takes an image, after the features are extracted
 
 
 def estimate(plan: Plan) -> str:
     """Wall time of the plan's unfinished runs, for people. Times random images; writes and downloads nothing."""
     total = 0.0
     timed: dict[str, tuple[list[float], float] | None] = {}
+    unknown: dict[str, None] = {}  # benchmarks whose size only lists tell that are not there yet
     for run, state in zip(plan.runs, plan.states, strict=True):
         if state == "DONE":
             continue
         config = run.config
         key = replace(config, split=1, seed=0).run_id
+        try:
+            counts = _counts(config, plan.there)
+        except NotThere:
+            unknown[f"{config.dataset} (profile {config.profile})"] = None
+            continue
         if key not in timed:
-            timed[key] = _try_to_time(config, plan.device, plan.data_root)
+            timed[key] = _try_to_time(config, plan.device, counts)
         seconds = timed[key]
         if seconds is not None:
-            epochs, probing = seconds
-            total += sum(epochs[_epochs_done(run) :]) + probing
-    unknown = sum(seconds is None for seconds in timed.values())
-    return clock(total) + (f", and {unknown} kinds of runs that failed to be timed" if unknown else "")
+            epochs, feature = seconds
+            probes = run.missing(plan.probes[config.dataset])
+            looks = bool(probes) + sum(PROBES[probe].passes for probe in probes)
+            total += sum(epochs[_epochs_done(run) :]) + counts[1] * (looks * feature + len(probes) * PROBE_SECONDS)
+    failed = sum(seconds is None for seconds in timed.values())
+    without = f", without {', '.join(unknown)}: not there yet" if unknown else ""
+    return clock(total) + (f", and {failed} kinds of runs that failed to be timed" if failed else "") + without
 
 
 def clock(seconds: float) -> str:
@@ -71,20 +82,20 @@ def clock(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def _try_to_time(config: RunConfig, device: torch.device, data_root: Path) -> tuple[list[float], float] | None:
+def _try_to_time(config: RunConfig, device: torch.device, counts: tuple[int, int]) -> tuple[list[float], float] | None:
     """What `_time_run` returns, or None: a method that fails here will fail, and be reported, as a run."""
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            return _time_run(config, device, data_root, Path(scratch))
+            return _time_run(config, device, counts, Path(scratch))
     except Exception as error:  # whatever a method's code can raise
         log.warning("no estimate for %s: %s: %s", config.method, type(error).__name__, error)
         return None
 
 
-def _time_run(config: RunConfig, device: torch.device, data_root: Path, scratch: Path) -> tuple[list[float], float]:
-    """Seconds of each epoch of a run of this configuration, without what a method does between epochs; and of probing it."""
+def _time_run(config: RunConfig, device: torch.device, counts: tuple[int, int], scratch: Path) -> tuple[list[float], float]:
+    """Seconds of each epoch of a run of this configuration, without what a method does between epochs; and of a feature."""
     benchmark, recipe = BENCHMARKS[config.dataset](), config.recipe
-    samples, labelled = _counts(benchmark, config, data_root)
+    samples, _ = counts
     batch = recipe.batch_size
     if device.type != "cuda":
         batch = min(batch, CPU_PICTURES if benchmark.in_files else CPU_BATCH)
@@ -99,15 +110,21 @@ def _time_run(config: RunConfig, device: torch.device, data_root: Path, scratch:
         small = replace(config, recipe=replace(recipe, batch_size=batch, sizes=(size,)))
         per_image[size] = _seconds_per_image(prepare(small, images, device, pool=pool))
     epochs = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
-    return epochs, labelled * (PROBE_SECONDS + _seconds_per_feature(whole, images))
+    return epochs, _seconds_per_feature(whole, images)
 
 
-def _counts(benchmark: Benchmark, config: RunConfig, data_root: Path) -> tuple[int, int]:
-    """Images of the pretraining set, and images that the probes look at. Raises UserError where lists that tell are missing."""
-    size = benchmark.profiles[config.profile].size
+def _counts(config: RunConfig, there: DataThere) -> tuple[int, int]:
+    """Images of the pretraining set, and images that the probes look at.
+
+    Raises:
+        NotThere: lists that alone tell are not there yet.
+        UserError: they are damaged or contradictory.
+    """
+    benchmark = there.benchmark(config.dataset)
+    size = benchmark.size(config.profile)
     if size:
         return size, benchmark.labelled_images
-    labels, _ = benchmark.labels(data_root)
+    labels, _ = there.labels(config.dataset)
     lists = benchmark.lists(labels, config.profile, config.split)
     return len(lists.pretrain), 2 * len(lists.labelled)  # as many test images, at a guess
 

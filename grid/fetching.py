@@ -26,7 +26,7 @@ def fetch(datasets: Sequence[str], data_root: Path | None, *, check: bool) -> It
     for name in BENCHMARKS.select(datasets, everything=[name for name, benchmark in BENCHMARKS if benchmark.suite]):
         benchmark = BENCHMARKS[name]()
         try:
-            images = benchmark.check(root) if check else benchmark.load(root)
+            images = benchmark.load(root, fetch=not check)
         except UserError as error:
             yield False, printable(f"WRONG {name}: {error}")
         else:

@@ -66,7 +66,7 @@ def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images:
         UserError: the images cannot be had, are fewer, or damaged; or the file cannot be written.
     """
     benchmark = BENCHMARKS[dataset]()
-    train = benchmark.load(data_root).train
+    train = benchmark.load(data_root, {"pretrain", "test"}).train
     if images > len(train):
         raise UserError(f"{dataset} has {len(train)} images; ask for fewer with --images")
     chosen = np.random.RandomState(seed_of(seed, "gallery") % 2**32).choice(len(train), images, replace=False)

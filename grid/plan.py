@@ -8,16 +8,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import backbones
 from core.errors import UserError, first_line, nearest
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BALANCED, BENCHMARKS, data_folder
+from data.lists.own import NONE, ListedLists
+from data.lists.together import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
 from data.views.executor import choose_executor
 from eval.probes import PROBES
+from grid.monitor import LISTS as MONITORED
 from grid.request import Request
 from grid.store import RunFolder, State, folder_of
+from grid.there import DataThere
 from methods import METHODS
 from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision
@@ -36,12 +41,36 @@ class Plan:
     why_preset: str
     device: torch.device
     views: str  # which executor makes the views of each dataset, and why, for people
-    data_root: Path
+    there: DataThere
+    monitored: bool = False  # whether features are looked at during training
+    monitor_every: int | None = None  # epochs between looks; None: a twentieth of the run
 
     @cached_property
     def states(self) -> list[State]:
         """The state of each run when it was first asked for; every record is read for it, so only once."""
         return [run.state(self.probes[run.config.dataset]) for run in self.runs]
+
+    def needs(self, dataset: str) -> frozenset[str]:
+        """The index lists that training on a benchmark and its probes use, by their names."""
+        profiles = {run.config.profile for run in self.runs if run.config.dataset == dataset}
+        absent = self.there.benchmark(dataset).absent(self.there.root)
+        some = np.zeros(1, dtype=np.int64)  # stands for any list that is not empty: probes say by these what they look at
+        lists = ListedLists(**{role: NONE if role in absent else some for role in TRAINING})
+        probes = {need for probe in self.probes[dataset] for need in (*PROBES[probe].needs, *PROBES[probe].banked(lists))}
+        monitor = set(MONITORED) if self.monitored else set()
+        return frozenset(probes | {"pretrain", "test"} | ({BALANCED} & profiles) | monitor)
+
+    @cached_property
+    def passports(self) -> list[str]:
+        """The data of the plan for people, a line for each profile of each dataset; nothing is fetched.
+
+        Raises:
+            UserError: something that is there is damaged or contradictory.
+        """
+        splits: dict[tuple[str, str], dict[int, None]] = {}
+        for config in (run.config for run in self.runs):
+            splits.setdefault((config.dataset, config.profile), {})[config.split] = None
+        return [self.there.line(*which, numbers, self.needs(which[0])) for which, numbers in splits.items()]
 
 
 def make_plan(request: Request) -> Plan:
@@ -56,7 +85,7 @@ def make_plan(request: Request) -> Plan:
     for option, value in (("backbone", request.backbone), ("epochs", request.epochs), ("batch_size", request.batch_size)):
         if value is not None:
             recipe_changes[option] = value
-    probes = {dataset: _probes(dataset, request.probes, data_root) for dataset in datasets}
+    probes = {dataset: allowed_probes(dataset, request.probes, data_root) for dataset in datasets}
     changes = {}
     for method, dataset in product(methods, datasets):
         asked = hparam_changes.get(method, {})
@@ -68,7 +97,7 @@ def make_plan(request: Request) -> Plan:
         resolve(
             method=method,
             dataset=dataset,
-            profile=request.profile,
+            profile=profile,
             split=split,
             seed=seed,
             preset=preset,
@@ -77,8 +106,9 @@ def make_plan(request: Request) -> Plan:
             hparam_changes=changes[method, dataset],
             executor=executors[dataset][0],
         )
-        for dataset, split, seed, method in product(
-            datasets, dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
+        for dataset in datasets
+        for profile, split, seed, method in product(
+            _profiles(dataset, request.profiles), dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
         )
     ]
     for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
@@ -90,7 +120,20 @@ def make_plan(request: Request) -> Plan:
     for run in runs:
         run.check()
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in executors.items())
-    return Plan(runs, probes, preset, why_preset, device, views, data_root)
+    monitored = _monitored(request, datasets, data_root)
+    return Plan(runs, probes, preset, why_preset, device, views, DataThere(data_root), monitored, request.monitor_every)
+
+
+def _monitored(request: Request, datasets: Sequence[str], data_root: Path) -> bool:
+    """Whether the features are looked at during training. Raises UserError where a benchmark lacks the lists for it."""
+    if request.monitor_every is not None and request.monitor_every < 1:
+        raise UserError(f"--monitor-every {request.monitor_every}: give at least 1 epoch")
+    if request.monitor == "none":
+        return False
+    for dataset in datasets:
+        if lacking := " and ".join(need for need in MONITORED if need in BENCHMARKS[dataset]().absent(data_root)):
+            raise UserError(f"--monitor {request.monitor} needs a {lacking} list, which {dataset} lacks; leave it out")
+    return True
 
 
 def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
@@ -122,11 +165,21 @@ def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, 
     return recipe, hparams
 
 
-def _probes(dataset: str, patterns: Sequence[str], data_root: Path) -> list[str]:
-    """The probes that are asked for, without those whose index lists the benchmark lacks, unless they are asked for by name."""
+def _profiles(dataset: str, asked: Sequence[str]) -> list[str]:
+    """The profiles asked for, each once and in its one spelling; the benchmark's first where none is."""
+    benchmark = BENCHMARKS[dataset]()
+    return list(dict.fromkeys(map(benchmark.profile, asked))) or [benchmark.profile(None)]
+
+
+def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> list[str]:
+    """The probes that are asked for, or the quick ones, without those whose index lists the benchmark lacks.
+
+    Raises:
+        UserError: one that is asked for by its name lacks a list, or all of them do.
+    """
     absent = BENCHMARKS[dataset]().absent(data_root)
     chosen = []
-    for name in PROBES.select(patterns, everything=[name for name, probe in PROBES if probe.suite]):
+    for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.quick]:
         lacking = " and ".join(need for need in PROBES[name].needs if need in absent)
         if lacking and name in patterns:
             raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")
@@ -184,5 +237,9 @@ def _check_network(config: RunConfig) -> None:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """The plan for people, a line a run."""
-    return [f"{state:9}  {run.path.name}" for run, state in zip(plan.runs, plan.states, strict=True)]
+    """The plan for people, a line a run; with the profile, which no folder's name tells, where there are several."""
+    several = len({(run.config.dataset, run.config.profile) for run in plan.runs}) > len(plan.probes)
+    return [
+        f"{state:9}  {run.path.name}" + (f"  profile {run.config.profile}" if several else "")
+        for run, state in zip(plan.runs, plan.states, strict=True)
+    ]

@@ -16,8 +16,8 @@ LINE = "{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
 
 
 @contextmanager
-def training_bar(training: Training) -> Iterator[Callable[[StepReport], None]]:
-    """A bar over one training run; yields what the loop is to call after each step.
+def training_bar(training: Training, note: Callable[[], str] = str) -> Iterator[Callable[[StepReport], None]]:
+    """A bar over one training run; yields what the loop is to call after each step. `note` gives words to add to it.
 
     The bar counts pixels, not images: with growing views a late image costs several early ones, and the time left is
     right only in units of work.
@@ -33,7 +33,8 @@ def training_bar(training: Training) -> Iterator[Callable[[StepReport], None]]:
             elapsed = time.monotonic() - shown
             if elapsed >= bar.mininterval:
                 speed = f"{seen / elapsed:.0f} images/s"
-                bar.set_postfix_str(f"epoch {step.epoch + 1}/{training.epochs}, loss {step.loss():.3f}, {speed}", refresh=False)
+                words = [f"epoch {step.epoch + 1}/{training.epochs}", f"loss {step.loss():.3f}", speed, note()]
+                bar.set_postfix_str(", ".join(filter(None, words)), refresh=False)
                 shown, seen = time.monotonic(), 0
             bar.update(step.pixels)
 

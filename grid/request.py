@@ -29,8 +29,8 @@ class Request:
     seeds: Annotated[list[int], Several] = field(default_factory=lambda: [0])
     "Seeds of the training runs."
 
-    profile: str | None = None
-    "How the benchmark is made long-tailed, such as cao, or ir=50 for another imbalance ratio; default: its first. See `list`."
+    profiles: Annotated[list[str], Several] = field(default_factory=list)
+    "How benchmarks are made long-tailed, such as cao, balanced, or ir=50 for another ratio; default: each's first. See `list`."
 
     preset: Literal["auto", "paper", "cpu", "smoke"] = "auto"
     "Scale: paper (the field's protocol), cpu (about 5 minutes a run), smoke (a first look); auto: paper on a GPU, else cpu."
@@ -53,8 +53,14 @@ class Request:
     workers: int | None = None
     "Processor threads for views and, without a GPU, for training; default: all cores."
 
-    probes: Annotated[list[str], Several] = field(default_factory=lambda: ["all"])
-    "Probe protocols: names, globs, or all."
+    probes: Annotated[list[str], Several] = field(default_factory=list)
+    "Probe protocols: names, globs, ts (its four) or all; default: the quick ones. See `list`."
+
+    monitor: Literal["none", "knn"] = "none"
+    "knn: a quick look at the features on validation images during training, in the progress bar and the log."
+
+    monitor_every: int | None = None
+    "Epochs between such looks; default: a twentieth of the run."
 
     set: Annotated[list[str], Parameter(consume_multiple=True, negative=())] = field(default_factory=list)
     "METHOD.KEY=VALUE or recipe.KEY=VALUE; `list` shows the keys."

@@ -3,42 +3,42 @@
 import logging
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 
 from core.errors import UserError
-from data.benchmark import BENCHMARKS, Benchmark, Source
-from data.lists.longtail import Indices
-from data.passport import passport_of
+from data.passport import Passport
 from grid.store import RunFolder
+from grid.there import DataThere
 
 log = logging.getLogger(__name__)
 
 
-def warn_of_other_data(done: Iterable[RunFolder], data_root: Path) -> None:
-    """Warns of each done run whose passport is not that of the data under `data_root`: its numbers are of other data.
+def warn_of_other_data(done: Iterable[RunFolder], there: DataThere) -> None:
+    """Warns of each done run that was trained on other data than is there now, or whose probes used other lists.
 
-    Nothing is fetched. Where the data is not there any more, there is nothing to compare with.
+    A list that has come since is no other list. Nothing is fetched; where data is not there any more, there is nothing to
+    compare with.
     """
-    read = cache(lambda dataset: _read(dataset, data_root))
+
+    @cache
+    def now(dataset: str, profile: str, split: int) -> Passport | None:
+        try:
+            return there.passport(dataset, profile, split)
+        except UserError:
+            return None
+
     for run in done:
-        config = run.config
-        found = read(config.dataset)
-        if found is None:
+        passport, kept = now(run.config.dataset, run.config.profile, run.config.split), run.identity()
+        if passport is None or kept is None:
             continue
-        benchmark, labels, source = found
-        lists = benchmark.lists(labels, config.profile, config.split)
-        now = passport_of(benchmark, config.profile, config.split, labels, lists, source)
-        if run.passport() not in (None, now.short):
+        if not kept.trained_on(passport):
             log.warning(
                 "%s is done, but on other data (passport %s) than is there now (%s): its numbers stay what they are; delete "
                 "the folder to run it again",
-                *(run.path, run.passport(), now.short),
+                *(run.path, kept.short, passport.short),
             )
-
-
-def _read(dataset: str, data_root: Path) -> tuple[Benchmark, Indices, Source] | None:
-    benchmark = BENCHMARKS[dataset]()
-    try:
-        return benchmark, *benchmark.labels(data_root)
-    except UserError:
-        return None
+        elif changed := kept.other_lists(passport):
+            log.warning(
+                "%s is done, but its probes had other lists (%s; passport %s) than are there now (%s): its numbers stay what "
+                "they are; delete %s to probe it again",
+                *(run.path, ", ".join(changed), kept.short, passport.short, run.results.name),
+            )

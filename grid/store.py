@@ -7,7 +7,9 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     weights.safetensors  the trained method: backbone, heads and per-sample memory
     training.json        what training it cost
     tail_scores.npy      each image's tail score at the end of the last epoch
-    passport.txt         the data that it is trained and probed on
+    by_class.npz         what the method keeps of each image, by class, for figures
+    tsne.npz             a sample of the test features, for figures
+    passport.txt         the data that it is trained and probed on; a line of it is the hash of what training depends on
     pool.txt             images from elsewhere that it was trained with, if any
     results.jsonl        one record a probe
     error.txt            the traceback of the last failure, if there was one
@@ -29,8 +31,8 @@ from torch import nn
 
 from core.errors import UserError
 from core.files import append_line, remove_unfinished, writable_folder, write_atomic, write_json, write_text
-from data.passport import Passport
-from reports.records import RESULTS, Record, read_records
+from data.passport import Identity, Passport
+from reports.records import RESULTS, Finding, read_findings
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 
@@ -86,9 +88,9 @@ class RunFolder:
     def done(self) -> Path:
         return self.path / "done"
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[Finding]:
         """Records written so far."""
-        return read_records([self.results]) if self.results.exists() else []
+        return read_findings([self.results], warn=False) if self.results.exists() else []
 
     def missing(self, probes: Iterable[str]) -> list[str]:
         """Those of `probes` that have no record yet."""
@@ -118,12 +120,13 @@ class RunFolder:
             pool: what images from elsewhere the run draws on, with their hash.
 
         Raises:
-            UserError: the run is trained, or half-trained, on other images.
+            UserError: the run is trained, or half-trained, on other images. Other lists of the probes do not matter.
         """
         remove_unfinished(self.path)
-        if (self.trained() or self.checkpoint.exists()) and self.passport() not in (None, passport.short):
+        kept = self.identity()
+        if (self.trained() or self.checkpoint.exists()) and kept is not None and not kept.trained_on(passport):
             raise UserError(
-                f"{self.path} was trained on other data (passport {self.passport()}) than is there now: {passport.line} "
+                f"{self.path} was trained on other data (passport {kept.short}) than is there now: {passport.line} "
                 f"({passport.short}); restore the data or delete the folder"
             )
         write_text(self.path / PASSPORT, passport.text() + "\n")
@@ -160,10 +163,10 @@ class RunFolder:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return json.loads(lines[-1]) if lines else {}
 
-    def passport(self) -> str | None:
-        """The short hash of the passport of the data that the run was begun with."""
+    def identity(self) -> Identity | None:
+        """What the passport says of the data that the run was begun with, or probed on since."""
         file = self.path / PASSPORT
-        return file.read_text().split(":")[0].removeprefix("PASSPORT ") if file.exists() else None
+        return Identity.read(file.read_text()) if file.exists() else None
 
     def pool(self) -> str | None:
         """The images from elsewhere that the run was trained with."""
@@ -181,7 +184,7 @@ class RunFolder:
         except Exception as error:  # safetensors and torch have no common error for a foreign file
             raise UserError(f"{self.weights} is damaged or foreign; delete {self.path} to train this run again") from error
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Finding) -> None:
         """Appends one record, forced to disk."""
         append_line(self.results, record.to_line())
 
@@ -198,6 +201,6 @@ def folder_of(out: Path, config: RunConfig) -> RunFolder:
     return RunFolder(out / name, config)
 
 
-def all_records(out: Path) -> list[Record]:
+def all_records(out: Path) -> list[Finding]:
     """Every record under `out`."""
-    return read_records(sorted(out.glob(f"*/{RESULTS}")))
+    return read_findings(sorted(out.glob(f"*/{RESULTS}")))

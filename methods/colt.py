@@ -76,8 +76,13 @@ class COLT(PlugIn):
         self.memory = SampleMemory(self.scale.samples, h.beta)
         self.register_buffer("selected", torch.zeros(h.budget, dtype=torch.int64))
         self.register_buffer("cluster", torch.full((self.scale.samples,), NONE))
+        self.register_buffer("sampled", torch.zeros(h.clusters, dtype=torch.int64))
+        self.register_buffer("tailness", torch.zeros(h.clusters))
+        self.register_load_state_dict_pre_hook(_fill_in)
         self.selected: Tensor
         self.cluster: Tensor
+        self.sampled: Tensor
+        self.tailness: Tensor
 
     def extra_images(self, epoch: int) -> int:
         return self.hparams.budget if epoch >= self.hparams.warmup.whole(self.scale.epochs) else 0
@@ -97,8 +102,11 @@ class COLT(PlugIn):
         labels, centers = spherical_kmeans(x, min(h.clusters, len(x)), RESTARTS)
         # of each image in the pool only its likeness to the centres is kept
         likeness = torch.cat([F.normalize(z, dim=1) @ centers.T for z in corpus.embed(self.project, corpus.pool)])
-        budgets = cluster_budgets(self.memory.all(), labels, len(centers), h.budget, h.tau_c)
+        confusion = self.memory.all()
+        budgets = cluster_budgets(confusion, labels, len(centers), h.budget, h.tau_c)
         self.cluster.copy_(labels)
+        self.sampled[: len(centers)] = budgets
+        self.tailness[: len(centers)] = cluster_tailness(confusion, labels, len(centers))
         self.selected.copy_(nearest_to_centers(likeness, budgets))
 
     def loss(self, batch: Batch) -> Output:
@@ -113,8 +121,11 @@ class COLT(PlugIn):
         return Output(loss, -self.memory[batch.index])
 
     def sample_state(self) -> Mapping[str, Tensor]:
-        """The host's, and the clusters of the last sampling."""
-        return {**self.host.sample_state(), "cluster": self.cluster}
+        """The host's, and of the last sampling the clusters, how many OOD images an image's cluster got, and its tailness."""
+        own = {"cluster": self.cluster}
+        if self.sampled.any():
+            own |= {"sampled": self.sampled[self.cluster], "tailness": self.tailness[self.cluster]}
+        return {**self.host.sample_state(), **own}
 
 
 @register("sdclr+colt", title="SDCLR+COLT", paper=PAPER, recipes=RECIPES, suite=False)
@@ -197,13 +208,18 @@ def cluster_budgets(confusion: Tensor, labels: Tensor, clusters: int, budget: in
     Returns:
         (C,) int64 that sum to `budget`.
     """
-    sums = confusion.new_zeros(clusters).index_add_(0, labels, confusion)
-    mean = sums / labels.bincount(minlength=clusters).clamp(min=1)
-    spread = mean.std() if clusters > 1 else mean.new_zeros(())
-    tailness = -(mean - mean.mean()) / spread.clamp(min=1e-12)
+    tailness = cluster_tailness(confusion, labels, clusters)
     budgets = ((tailness / tau_c).softmax(dim=0) * budget).floor().long()
     budgets[-1] += budget - budgets.sum()
     return budgets
+
+
+def cluster_tailness(confusion: Tensor, labels: Tensor, clusters: int) -> Tensor:
+    """(C,) minus the mean (N,) confusion of each cluster's images, standardised over the clusters; high for the tail."""
+    sums = confusion.new_zeros(clusters).index_add_(0, labels, confusion)
+    mean = sums / labels.bincount(minlength=clusters).clamp(min=1)
+    spread = mean.std() if clusters > 1 else mean.new_zeros(())
+    return -(mean - mean.mean()) / spread.clamp(min=1e-12)
 
 
 def nearest_to_centers(likeness: Tensor, budgets: Tensor) -> Tensor:
@@ -222,3 +238,9 @@ def nearest_to_centers(likeness: Tensor, budgets: Tensor) -> Tensor:
         likeness[nearest] = -torch.inf
         chosen.append(nearest)
     return torch.cat(chosen)
+
+
+def _fill_in(colt: COLT, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Weights of before the number of sampled images was kept lack it; it serves analysis alone."""
+    for name in ("sampled", "tailness"):
+        state.setdefault(prefix + name, colt.get_buffer(name))

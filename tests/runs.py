@@ -2,6 +2,8 @@
 
 from training.config import RunConfig, resolve
 
+SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--epochs", "2", "--batch-size", "64")
+SMALL += ("--device", "cpu")  # a command line's options
 TINY = {"backbone": "tiny-resnet8", "epochs": 2, "batch_size": 32, "warmup_epochs": 0.0, "lr": 1e-3, "sizes": "16"}
 
 

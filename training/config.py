@@ -47,7 +47,8 @@ class RunConfig:
     @property
     def label(self) -> str:
         """The run in a few words, for progress and messages."""
-        return f"{self.method} on {self.dataset} split {self.split} seed {self.seed}"
+        profile = "" if self.profile == BENCHMARKS[self.dataset]().profile(None) else f" profile {self.profile}"
+        return f"{self.method} on {self.dataset}{profile} split {self.split} seed {self.seed}"
 
 
 def resolve(
@@ -85,7 +86,7 @@ def resolve(
     benchmark = BENCHMARKS[dataset]()
     profile = benchmark.profile(profile)
     benchmark.check_split(profile, split)
-    size = benchmark.profiles[profile].size
+    size = benchmark.size(profile)
 
     base = PRESETS[preset].change(benchmark.recipe)
     recipe = with_changes(base, recipe_changes, "recipe")

@@ -41,7 +41,7 @@ def train(
     report: Callable[[StepReport], None],
     checkpoint_seconds: float,
     stop: Callable[[], bool] = lambda: False,
-    analyse: Callable[[Training], dict] = lambda training: {},
+    analyse: Callable[[Training, int], dict] = lambda training, epoch: {},
 ) -> Progress:
     """Trains a run to its end, from its checkpoint where there is one.
 
@@ -52,7 +52,7 @@ def train(
         report: called after every step.
         checkpoint_seconds: a checkpoint is saved when this much time has passed since the last, and at the end.
         stop: asked after every step; when it says so, a checkpoint is saved and the run left.
-        analyse: called at the end of each epoch; what it returns goes into that epoch's line of the log.
+        analyse: called at the end of each epoch, with its number from 1; what it returns goes into its line of the log.
 
     Raises:
         KeyboardInterrupt: it was stopped.
@@ -109,7 +109,7 @@ def train(
             "view_px": size,
             "images_per_second": round(seen / (time.monotonic() - epoch_started), 1),
             **({"unreadable": len(training.loader.unreadable)} if training.loader.unreadable else {}),
-            **analyse(training),
+            **analyse(training, epoch + 1),
         }
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")

@@ -8,16 +8,18 @@ Profile `sdclr`, whose five official splits (VITA-Group/SDCLR, `split/`) come ou
    as the class's rank in the split's class order gives it), its balanced twin (the mean of that) and the few-shot list (1 % of
    the largest class). So these three nest. Seeds and class orders of the official splits are tables of facts.
 
+Profile `balanced` trains on the balanced twins of these splits; which classes are many, medium and few stays as in the
+long-tailed lists.
+
 This suite's own, and labelled so: splits from 6 on, with `seed_of(split, ...)` for seed and class order; and every profile
-`ir=RATIO`, which differs from `sdclr` in the number of images a class alone. Its sets nest too: a smaller ratio adds images.
+`ir=RATIO` or `ir=RATIO,n=SIZE`, which differs from `sdclr` in the number of images a class alone. The first keeps the largest
+class, so its sets nest: a smaller ratio adds images. The second gives the largest class as many images as leave at most SIZE in
+all: sets of different ratios and one size, so that what imbalance costs is not mixed with what fewer images cost.
 
 The other named profile is Cao et al.'s set (kaidic/LDAM-DRW, `imbalance_cifar.py`): NumPy's global stream, seeded once,
 shuffles each class in order; class 0 is the largest and nothing is held out from pretraining. Probes use the lists of step 1.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from math import inf
 from random import Random
 from typing import ClassVar
 
@@ -25,62 +27,9 @@ import numpy as np
 
 from core.errors import UserError, nearest
 from core.seeds import seed_of
-from data.benchmark import Benchmark, Profile
-from data.lists.longtail import IndexLists, Indices, cut, exponential_profile, fingerprint, hold_out, shuffled_classes, take
-
-OFFICIAL_RATIO = 100
-OFFICIAL_SPLITS = 5
-SPLITS = 1000  # as many as anyone will want; the bound catches slips
-RATIO = "ir="  # how the profile of another imbalance ratio begins
-
-
-@dataclass(frozen=True)
-class CifarProfiles(Mapping[str, Profile]):
-    """The two named profiles of a CIFAR set, `sdclr` first, and by `ir=RATIO` any other imbalance ratio of the first."""
-
-    classes: int
-    per_class: int  # training images of a class
-    held_out: int  # of them, for validation
-    cao: str  # name of Cao et al.'s profile
-    cao_about: str
-
-    @property
-    def largest(self) -> int:
-        """Images of the largest class once the validation images are held out."""
-        return self.per_class - self.held_out
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("sdclr", self.cao))
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, name: str) -> Profile:
-        """Raises KeyError for another name, UserError for a ratio that cannot be."""
-        if name == self.cao:
-            counts = exponential_profile(self.per_class, OFFICIAL_RATIO, self.classes)
-            return Profile(tuple(counts), SPLITS, self.cao_about, official=1)
-        if name.startswith(RATIO):
-            counts = self._counts(ratio_of(name))
-            about = f"this suite's: {counts[0]} to {counts[-1]} images a class by the construction of the SDCLR splits"
-            return Profile(tuple(counts), SPLITS, about, official=0)
-        if name != "sdclr":
-            raise KeyError(name)
-        counts = self._counts(OFFICIAL_RATIO)
-        about = (
-            f"SDCLR splits: {counts[0]} to {counts[-1]} images a class after {self.held_out} a class are held out; own class "
-            "order a split"
-        )
-        return Profile(tuple(counts), SPLITS, about, official=OFFICIAL_SPLITS)
-
-    def _counts(self, ratio: float) -> list[int]:
-        counts = exponential_profile(self.largest, ratio, self.classes)
-        if counts[-1] < 1:
-            raise UserError(
-                f"profile {RATIO}{ratio:g} leaves the smallest of {self.classes} classes empty: the largest has {self.largest} "
-                f"images; give a ratio of at most {self.largest}"
-            )
-        return counts
+from data.benchmark import BALANCED, Benchmark
+from data.benchmarks.cifar_profiles import OFFICIAL_SPLITS, RATIO, SIZE, CifarProfiles
+from data.lists.longtail import IndexLists, Indices, cut, fingerprint, hold_out, shuffled_classes, take
 
 
 class CifarLT(Benchmark):
@@ -90,6 +39,7 @@ class CifarLT(Benchmark):
     profiles: ClassVar[CifarProfiles]
     other_profiles = (
         f"profile {RATIO}NUMBER: any other imbalance ratio by the construction of the SDCLR splits; this suite's",
+        f"profile {RATIO}NUMBER,{SIZE}NUMBER: the same with a largest class that leaves at most so many images in all",
     )
     left_out: ClassVar[int]  # first images of each pool that are not in the official labelled training list
     split_seeds: ClassVar[tuple[int, ...]]
@@ -97,12 +47,11 @@ class CifarLT(Benchmark):
     pretrain_sha256: ClassVar[tuple[str, ...]]  # of the official pretraining lists, as `fingerprint` takes it
 
     def profile(self, name: str | None) -> str:
-        """The profile's name, or the default's for None; a ratio in its one spelling, which for 100 is `sdclr`."""
+        """The profile's name, or the default's for None; a ratio and size in their one spelling, of 100 alone `sdclr`."""
         if name is None:
             return "sdclr"
         if name.startswith(RATIO):
-            ratio = ratio_of(name)
-            name = "sdclr" if f"{ratio:.12g}" == f"{OFFICIAL_RATIO}" else f"{RATIO}{ratio:.12g}"
+            return self.profiles.spelled(name)
         if name not in self.profiles:
             raise UserError(f"{self.name} has no profile {name!r}{nearest(name, [*self.profiles, RATIO + 'NUMBER'])}")
         return name
@@ -123,8 +72,10 @@ class CifarLT(Benchmark):
             train=take([indices[self.left_out :] for indices in pool], len(train_labels)),
             val=take(val, self.profiles.held_out),
         )
-        if profile == "sdclr" and split <= OFFICIAL_SPLITS and fingerprint(lists.pretrain) != self.pretrain_sha256[split - 1]:
-            raise RuntimeError(f"split {split} of {self.title} came out other than the official list; use another Python")
+        if profile in ("sdclr", BALANCED) and split <= OFFICIAL_SPLITS:  # both are cut from the same shuffled classes
+            official = cut(shuffled, order, self.profiles["sdclr"].counts)["pretrain"]
+            if fingerprint(official) != self.pretrain_sha256[split - 1]:
+                raise RuntimeError(f"split {split} of {self.title} came out other than the official list; use another Python")
         return lists
 
     def _seed_and_order(self, split: int) -> tuple[int, tuple[int, ...]]:
@@ -133,17 +84,6 @@ class CifarLT(Benchmark):
         order = list(range(self.profiles.classes))
         Random(seed_of(split, "class order")).shuffle(order)
         return seed_of(split, "images"), tuple(order)
-
-
-def ratio_of(profile: str) -> float:
-    """The imbalance ratio that a profile `ir=RATIO` names. Raises UserError where it is none."""
-    try:
-        ratio = float(profile.removeprefix(RATIO))
-    except ValueError:
-        raise UserError(f"profile {profile} is not of the form {RATIO}NUMBER, such as {RATIO}50") from None
-    if not 1 <= ratio < inf:
-        raise UserError(f"profile {profile}: the largest class over the smallest is a number from 1 on, such as {RATIO}50")
-    return ratio
 
 
 def _as_cao(labels: Indices, split: int) -> list[list[int]]:

@@ -1,10 +1,12 @@
 """CIFAR-100-LT: the five official SDCLR splits, other ratios by their construction, and the supervised field's set (GH's)."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
 from data.benchmark import Images, Source, register
-from data.benchmarks.cifar import CifarLT, CifarProfiles
+from data.benchmarks.cifar import CifarLT
+from data.benchmarks.cifar_profiles import CifarProfiles
 from data.lists.longtail import Indices
 from data.sources import cifar100
 
@@ -79,9 +81,9 @@ class Cifar100LT(CifarLT):
         "73e25b384f421494ef46a30f16e779be0195115d484528ff9c19c5ffac79630a",
     )
 
-    def load(self, data_root: Path) -> Images:
+    def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
         """CIFAR-100, verified as far as its copy allows."""
-        return cifar100.load(data_root)
+        return cifar100.load(data_root, fetch=fetch)
 
     def present(self, data_root: Path) -> str:
         """Which copy of CIFAR-100 is there, and whether its order is a surrogate."""

@@ -1,10 +1,12 @@
 """CIFAR-10-LT: the five official SDCLR splits, other ratios by their construction, and Cao et al.'s set of the same name."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
 from data.benchmark import Images, Source, register
-from data.benchmarks.cifar import CifarLT, CifarProfiles
+from data.benchmarks.cifar import CifarLT
+from data.benchmarks.cifar_profiles import CifarProfiles
 from data.lists.longtail import Indices
 from data.sources import cifar10
 
@@ -42,9 +44,9 @@ class Cifar10LT(CifarLT):
         "3680650da42fe942a1f6a220af23f23c982151852076a29318bcbf42150fd63c",
     )
 
-    def load(self, data_root: Path) -> Images:
+    def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
         """CIFAR-10, verified against the MD5s of the binary release."""
-        return cifar10.load(data_root)
+        return cifar10.load(data_root, fetch=fetch)
 
     def present(self, data_root: Path) -> str:
         """Which copy of CIFAR-10 is there."""

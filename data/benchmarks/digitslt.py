@@ -1,5 +1,6 @@
 """Digits-LT: scikit-learn's bundled 8x8 digits, long-tailed. It needs no download and serves tests and first looks."""
 
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -37,7 +38,7 @@ class DigitsLT(Benchmark):
     recipe = Recipe(epochs=200, batch_size=64, lr=0.06, warmup_epochs=5, sizes=(SIDE,))
     suite = False
 
-    def load(self, data_root: Path) -> Images:
+    def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
         """All digits, split once into training and test images; `data_root` is not needed."""
         scans = load_digits()
         labels = scans.target.astype(np.int64)

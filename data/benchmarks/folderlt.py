@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from data.benchmark import Profile, register
+from data.benchmark import BALANCED, Profile, register
 from data.benchmarks.listed import ListedBenchmark, ListFile
 
 
@@ -15,7 +15,10 @@ class FolderLT(ListedBenchmark):
     labelled_images = 0  # not known before the lists are read
     classes = None
     suite = False
-    profiles: ClassVar = {"own": Profile((), splits=1, about="the long-tailed list as it stands in the folder", official=0)}
+    profiles: ClassVar = {
+        "own": Profile((), splits=1, about="the long-tailed list as it stands in the folder", official=0),
+        BALANCED: Profile((), splits=1, about="its balanced twin as it stands in the folder", official=0),
+    }
     images_folder = "folderlt"
     images_from = "your pictures, where the lists beside them say"
     lists_folder = "folderlt"
@@ -26,5 +29,6 @@ class FolderLT(ListedBenchmark):
         "train": ListFile("balanced_train.txt"),  # labelled; without it: the labels of the long-tailed list
         "val": ListFile("val.txt"),  # without it: held out of the labelled list
         "fewshot": ListFile("fewshot_train.txt"),
+        "balanced": ListFile("balanced_twin.txt"),  # as long as the long-tailed list, for the profile of that name
         "test": ListFile("test.txt"),
     }

@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
-from data.benchmark import Profile, register
+from data.benchmark import BALANCED, Profile, register
 from data.benchmarks.listed import ListedBenchmark, ListFile
+from data.pools.pool import ORDER
 
 SDCLR = "https://raw.githubusercontent.com/VITA-Group/SDCLR/f1490fce26e6bb67d2c21b450db5a6e3184e6bc3/split"
 IMAGENET = "ImageNet's `train/WNID/*.JPEG` and `val/WNID/*.JPEG`, the validation images sorted into folders by class"
@@ -18,9 +19,10 @@ class ImageNet100LT(ListedBenchmark):
     labelled_images = 133_689  # the full-shot list taken for the 126,689 training images of the classes
     classes = 100
     groups = "number"
-    pools = ("imagenet-r", "300k", "cifar100")
+    pools = ("imagenet-r", *ORDER)
     profiles: ClassVar = {
-        "sdclr": Profile((), splits=1, about="SDCLR's list: 1280 to 6 images a class, Pareto-like", official=1, images=12_205)
+        "sdclr": Profile((), splits=1, about="SDCLR's list: 1280 to 6 images a class, Pareto-like", official=1),
+        BALANCED: Profile((), splits=1, about="SDCLR's balanced twin: 122 images of every class", official=1),
     }
     images_folder = "imagenet"
     images_from = IMAGENET

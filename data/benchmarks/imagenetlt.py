@@ -5,6 +5,7 @@ from typing import ClassVar
 from data.benchmark import Profile, register
 from data.benchmarks.imagenet100lt import IMAGENET, SDCLR
 from data.benchmarks.listed import ListedBenchmark, ListFile
+from data.pools.pool import ORDER
 
 GH = "https://raw.githubusercontent.com/MediaBrain-SJTU/Geometric-Harmonization/9f7057ce38438c53a8b4bff92b02e0cbb5f09e62/split"
 
@@ -18,10 +19,8 @@ class ImageNetLT(ListedBenchmark):
     labelled_images = 1_351_167  # the full-shot list taken for all of ImageNet
     classes = 1000
     groups = "number"
-    pools = ("imagenet-r", "300k", "cifar100")
-    profiles: ClassVar = {
-        "sdclr": Profile((), splits=1, about="Liu et al. 2019: 1280 to 5 images a class, Pareto", official=1, images=115_846)
-    }
+    pools = ("imagenet-r", *ORDER)
+    profiles: ClassVar = {"sdclr": Profile((), splits=1, about="Liu et al. 2019: 1280 to 5 images a class, Pareto", official=1)}
     images_folder = "imagenet"
     images_from = IMAGENET
     lists_folder = "lists/imagenetlt"

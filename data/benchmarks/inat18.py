@@ -30,9 +30,7 @@ class INaturalist2018(ListedBenchmark):
     labelled_images = 461_939
     classes = 8142
     groups = "number"
-    profiles: ClassVar = {
-        "official": Profile((), splits=1, about="the competition's training images, all of them", official=1, images=437_513)
-    }
+    profiles: ClassVar = {"official": Profile((), splits=1, about="the competition's training images, all of them", official=1)}
     images_folder = "inat18"
     images_from = "the folder `train_val2018` of the competition's archive"
     lists_folder = "inat18"

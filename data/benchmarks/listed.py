@@ -2,26 +2,27 @@
 
 A subclass declares where its images and lists come from; everything is checked before the first run: sums where they are known,
 else the structure; that no list has an image twice or leads out of the folder; that lists agree on labels; that the images
-are there. A list that the field does not have is empty, and probes that need it are refused. The validation and labelled lists
-of sets that have none (`own_lists`) are made by `data/lists/own.py`.
+are there. Only lists that a run needs are fetched for it, and only their images looked for. A list that the field does not
+have is empty, and probes that need it are refused. The validation and labelled lists of sets that have none (`own_lists`) are
+made by `data/lists/own.py`.
 """
 
-import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from core.errors import UserError
-from data.benchmark import Benchmark, Images, Source
-from data.lists.lines import Listing, check_classes, check_listing, index, printable, read_bytes, read_lines, some
+from data.benchmark import BALANCED, Benchmark, Images, NotThere, Source
+from data.lists.lines import Listing, check_listing, check_sum, read_lines, sha256_of, some
 from data.lists.longtail import IndexLists, Indices
 from data.lists.missing import missing_files
-from data.lists.own import NONE, ListedLists, completed
+from data.lists.own import ListedLists, completed
+from data.lists.together import TRAINING, Role, class_count, class_folders, joined
 from data.pictures import Pictures
 from data.recipe import Recipe
 from data.sources.fetch import download, fetch_once
@@ -29,10 +30,8 @@ from data.views.spec import Evaluation, View
 
 log = logging.getLogger(__name__)
 
-Role = Literal["pretrain", "train", "val", "fewshot", "shot100", "balanced", "test"]
 MOST_CLASSES = 100_000  # of a user's own list: more is a slip
 NEEDED: tuple[Role, ...] = ("pretrain", "test")  # without these there is no benchmark
-TRAINING: tuple[Role, ...] = ("pretrain", "train", "val", "fewshot", "shot100", "balanced")  # the order of Images.train
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,16 @@ class ListFile:
 class _Opened:
     """What the lists say."""
 
+    state: tuple[object, ...]  # of the files when they were read
     names: list[str]  # the distinct training images
     labels: Indices
     lists: ListedLists
     test: Listing
     source: Source
-    class_names: tuple[str, ...]
 
 
 class ListedBenchmark(Benchmark):
-    """A benchmark by lists. An instance knows its lists and class names once `load`, `labels` or `check` has read them."""
+    """A benchmark by lists. An instance knows its lists and class names once `load` or `labels` has read them."""
 
     image_size = 224
     in_files = True
@@ -80,21 +79,21 @@ class ListedBenchmark(Benchmark):
     def __init__(self) -> None:
         self._opened: _Opened | None = None
 
-    def load(self, data_root: Path) -> Images:
-        """The images, after a look that all are there; lists that are missing are fetched."""
-        for declared in self.files.values():
-            file = self._file(data_root, declared)
-            if declared.url is not None and not file.is_file():
-                fetch_once(file, partial(self._fetch, declared, file))
-        return self._images(data_root)
+    def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
+        """The images, after a look that all those of the lists that are needed are there; such lists are fetched.
 
-    def check(self, data_root: Path) -> Images:
-        """The images, if all are there and no list is missing; nothing is fetched."""
-        fetched = [declared for declared in self.files.values() if declared.url]
-        if missing := [declared.name for declared in fetched if not self._file(data_root, declared).is_file()]:
+        Lists that are there are read and checked even if they are not needed.
+        """
+        away = [role for role in self._needed(needs) if not self._file(data_root, self.files[role]).is_file()]
+        fetched = [declared for declared in map(self.files.__getitem__, away) if declared.url]
+        if fetched and not fetch:
             there = data_root / self.lists_folder
-            raise UserError(f"{', '.join(missing)} not in {there}; `bench.py data {self.name}` fetches them")
-        return self._images(data_root)
+            names = ", ".join(declared.name for declared in fetched)
+            raise NotThere(f"{names} not in {there}; `bench.py data {self.name}` fetches them")
+        for declared in fetched:
+            file = self._file(data_root, declared)
+            fetch_once(file, partial(self._fetch, declared, file))
+        return self._images(data_root, needs)
 
     def labels(self, data_root: Path) -> tuple[Indices, Source]:
         """Labels of the distinct training images of the lists that are there; no image is looked for."""
@@ -102,10 +101,38 @@ class ListedBenchmark(Benchmark):
         return opened.labels, opened.source
 
     def lists(self, train_labels: Indices, profile: str, split: int) -> IndexLists:
-        """The lists that were read with the images or labels. Raises ValueError where none were."""
+        """The lists that were read with the images or labels; of the profile `balanced` the twin is the pretraining list.
+
+        Raises:
+            ValueError: none were read.
+            NotThere: there is no twin.
+        """
         if self._opened is None or len(self._opened.labels) != len(train_labels):
             raise ValueError(f"the lists of {self.name} come with its images: load these first, with the same object")
-        return self._opened.lists
+        lists = self._opened.lists
+        if profile != BALANCED:
+            return lists
+        if not len(lists.balanced):
+            declared = self.files[BALANCED]
+            get = f"`bench.py data {self.name}` fetches it" if declared.url else f"put it into {self.lists_folder}"
+            raise NotThere(f"{declared.name} is missing, the balanced list of {self.name}; {get}")
+        return replace(lists, pretrain=lists.balanced)
+
+    def sums(self, lists: IndexLists) -> dict[str, tuple[int, str]]:
+        """Length and SHA-256 of every list that is there: of paths and labels, whatever other lists there are."""
+        assert self._opened is not None
+        names, labels, test = self._opened.names, self._opened.labels, self._opened.test
+        there = {name: indices for name, indices in vars(lists).items() if len(indices)}
+        sums = {
+            name: (len(indices), sha256_of([names[i] for i in indices.tolist()], labels[indices]))
+            for name, indices in there.items()
+        }
+        return sums | {"test": (len(test.names), test.sha256())}
+
+    @classmethod
+    def size(cls, profile: str) -> int:
+        """Images in the pretraining set as declared; 0 where only the list tells."""
+        return cls.files[BALANCED if profile == BALANCED else "pretrain"].images or 0
 
     def absent(self, data_root: Path) -> frozenset[str]:
         """Lists that are neither there nor have an address, and that this suite does not make."""
@@ -119,6 +146,16 @@ class ListedBenchmark(Benchmark):
         images = f"found {folder}" if folder.is_dir() else f"not there yet: {folder} should hold {self.images_from}"
         return f"{images}; {there} of {len(self.files)} lists in {data_root / self.lists_folder}"
 
+    def lacking(self, data_root: Path, needs: Collection[str] | None = None) -> list[str]:
+        """Lists that are needed and fetched, and the folder of images, where they are not there."""
+        lists = [self._file(data_root, self.files[role]) for role in self._needed(needs) if self.files[role].url]
+        away = [file.name for file in lists if not file.is_file()]
+        folder = data_root / self.images_folder
+        return away if folder.is_dir() else [*away, f"the folder {folder}"]
+
+    def _needed(self, needs: Collection[str] | None) -> list[Role]:
+        return [role for role in self.files if needs is None or role in needs or role in NEEDED]
+
     def _fetch(self, declared: ListFile, file: Path) -> None:
         """Fetches one list into its place; a subclass may have other forms."""
         assert declared.url is not None
@@ -128,13 +165,8 @@ class ListedBenchmark(Benchmark):
 
     def _parse(self, file: Path, declared: ListFile) -> Listing:
         """Reads one list; a subclass may have other forms. What is true of every form is checked afterwards."""
-        kind, _, known = (declared.known or "").partition(":")
-        content = read_bytes(file).replace(b"\r\n", b"\n")
-        if known and (found := hashlib.new(kind, content).hexdigest()) != known:
-            raise UserError(
-                f"{file} is truncated or not of {self.lists_from}: its {kind} begins with {found[:12]}, not {known[:12]}; "
-                "delete it to fetch it again, or restore it"
-            )
+        if declared.known:
+            check_sum(file, declared.known, f"of {self.lists_from}")
         return read_lines(file)
 
     def _read(self, file: Path, declared: ListFile) -> Listing:
@@ -151,14 +183,17 @@ class ListedBenchmark(Benchmark):
                 raise UserError(f"{file} has {found:,} {of}, not {expected:,}; it is not {self.lists_from}: restore it")
         return listing
 
-    def _images(self, data_root: Path) -> Images:
+    def _images(self, data_root: Path, needs: Collection[str] | None) -> Images:
         opened = self._open(data_root)
         folder = data_root / self.images_folder
         if not folder.is_dir():
-            raise UserError(f"{self.title} needs the folder {folder}, with {self.images_from}; put or link it there")
-        missing = missing_files(folder, [*opened.names, *opened.test.names])
-        if missing:
-            count = f"{len(missing):,} of {len(opened.names) + len(opened.test.names):,} images"
+            raise NotThere(f"{self.title} needs the folder {folder}, with {self.images_from}; put or link it there")
+        looked_for = opened.names
+        if needs is not None:
+            used = [getattr(opened.lists, role) for role in TRAINING if role in needs or role in NEEDED]
+            looked_for = [looked_for[i] for i in np.unique(np.concatenate(used)).tolist()]
+        if missing := missing_files(folder, [*looked_for, *opened.test.names]):
+            count = f"{len(missing):,} of {len(looked_for) + len(opened.test.names):,} images"
             raise UserError(
                 f"{count} that the lists of {self.name} name are not in {folder}: {some(missing)}; it should hold "
                 f"{self.images_from}"
@@ -167,57 +202,29 @@ class ListedBenchmark(Benchmark):
         return Images(train, opened.labels, test, opened.test.labels, opened.source)
 
     def _open(self, data_root: Path) -> _Opened:
-        """Reads the lists that are there."""
-        found: dict[str, Listing] = {}
-        for role, declared in self.files.items():
-            file = self._file(data_root, declared)
-            if file.is_file():
-                found[role] = self._read(file, declared)
-            elif role in NEEDED:
+        """What the lists say that are there; they are read again only where a file has changed."""
+        there = {role: file for role, declared in self.files.items() if (file := self._file(data_root, declared)).is_file()}
+        state = tuple((role, file, file.stat().st_mtime_ns, file.stat().st_size) for role, file in there.items())
+        if self._opened is not None and self._opened.state == state:
+            return self._opened
+        for role in NEEDED:
+            if role not in there:
+                declared = self.files[role]
                 get = f"`bench.py data {self.name}` fetches it, or " if declared.url else ""
-                raise UserError(f"{file} is missing, the {role} list of {self.name}; {get}put it there")
-        classes = self.classes or int(found["pretrain"].labels.max()) + 1
-        if self.classes is None and classes < 3:
-            raise UserError(f"{found['pretrain'].file} has {classes} classes; many, medium and few need three or more")
-        check_classes(found["pretrain"], classes)
-        check_classes(found["test"], classes)
-        for listing in found.values() if self.classes is None else ():
-            check_listing(listing, classes)
-        roles = [role for role in TRAINING if role in found]
-        names, labels, positions = index([found[role] for role in roles])
-        index([*(found[role] for role in roles), found["test"]])  # that the test list agrees on labels
-        tested = set(found["test"].names)
-        for role in roles:
-            if role != "balanced" and (both := [name for name in found[role].names if name in tested]):
-                raise UserError(
-                    f"{found[role].file} and {found['test'].file} share {len(both):,} images, {some(both)}: what is tested "
-                    "must not be learned; correct one of them"
-                )
-        lists = ListedLists(**(dict.fromkeys(TRAINING, NONE) | dict(zip(roles, positions, strict=True))))
-        missing = [declared.name for role, declared in self.files.items() if declared.url and role not in found]
-        source = self._source(found, missing)
+                file = self._file(data_root, declared)
+                raise NotThere(f"{file} is missing, the {role} list of {self.name}; {get}put it there")
+        found = {role: self._read(file, self.files[role]) for role, file in there.items()}
+        classes = class_count(found, self.classes)
+        names, labels, lists = joined(found)
+        lacks = ", ".join(declared.name for role, declared in self.files.items() if declared.url and role not in found)
+        source = Source(f"{self.lists_from}; images unverified", "none of the images; their lists name them", lacks=lacks)
         if self.own_lists:
             lists, source = completed(lists, labels, source)
         if shared := len(np.intersect1d(lists.val, np.concatenate([lists.train, lists.fewshot, lists.shot100]))):
             log.warning("%s: %d validation images are labelled training images too: choices by them flatter", self.name, shared)
-        self._opened = _Opened(names, labels, lists, found["test"], source, _class_names(found["pretrain"], classes))
-        self.class_names = self._opened.class_names
+        self.class_names = class_folders(found["pretrain"], classes)
+        self._opened = _Opened(state, names, labels, lists, found["test"], source)
         return self._opened
-
-    def _source(self, found: Mapping[str, Listing], missing: list[str]) -> Source:
-        """The sum is of the lists that numbers depend on: all but the balanced twin."""
-        without = f"; WITHOUT {', '.join(missing)}, not there yet" if missing else ""
-        used = [role for role in (*TRAINING[:-1], "test") if role in found]
-        digest = hashlib.sha256("".join(f"{role} {found[role].sha256()}\n" for role in used).encode()).hexdigest()
-        of = f"of the lists' paths and labels: {', '.join(used)}"
-        return Source(f"{self.lists_from}; images unverified{without}", f"sha256 {digest} {of}")
 
     def _file(self, data_root: Path, declared: ListFile) -> Path:
         return data_root / self.lists_folder / declared.name
-
-
-def _class_names(listing: Listing, classes: int) -> tuple[str, ...]:
-    """The folder of each class's first image, or the class's number where images lie in no folder."""
-    _, first = np.unique(listing.labels, return_index=True)
-    folders = [listing.names[i].rpartition("/")[0].rpartition("/")[2] for i in first.tolist()]
-    return tuple(printable(folder or str(c)) for c, folder in zip(range(classes), folders, strict=True))

@@ -5,6 +5,7 @@ from typing import ClassVar
 from data.benchmark import Profile, register
 from data.benchmarks.imagenetlt import GH
 from data.benchmarks.listed import ListedBenchmark, ListFile
+from data.pools.pool import ORDER
 
 COLT = "https://raw.githubusercontent.com/JianhongBai/COLT/506327a8da00024959c22fc1ea2555f560222768/split"
 
@@ -18,10 +19,8 @@ class PlacesLT(ListedBenchmark):
     labelled_images = 1_847_260  # the full-shot list taken for all of Places365's 1,803,460 training images
     classes = 365
     groups = "number"
-    pools = ("places69", "300k", "cifar100")
-    profiles: ClassVar = {
-        "colt": Profile((), splits=1, about="Liu et al. 2019: 4980 to 5 images a class", official=1, images=62_500)
-    }
+    pools = ("places69", *ORDER)
+    profiles: ClassVar = {"colt": Profile((), splits=1, about="Liu et al. 2019: 4980 to 5 images a class", official=1)}
     images_folder = "places365"
     images_from = "`train/CLASS/*.jpg` and `val/CLASS/*.jpg` of the archive places365standard_easyformat, at 256 px"
     lists_folder = "lists/placeslt"

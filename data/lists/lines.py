@@ -33,10 +33,32 @@ class Listing:
         return f"{self.file}, {self.unit} {position + 1}"
 
     def sha256(self) -> str:
-        """SHA-256 of paths and labels in their order, whatever the file's form and line ends."""
-        digest = hashlib.sha256("\n".join(self.names).encode(errors="surrogateescape"))
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
-        return digest.hexdigest()
+        """SHA-256 of paths and labels, whatever the file's form and line ends."""
+        return sha256_of(self.names, self.labels)
+
+
+def sha256_of(names: Sequence[str], labels: Indices) -> str:
+    """SHA-256, in hexadecimal, of paths and their labels in their order."""
+    digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape"))
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def check_sum(file: Path, known: str, what: str) -> None:
+    """Raises UserError where a list in text form has not the sum `known`, `sha256:...` or `md5:...`, line ends aside.
+
+    Args:
+        file: the list.
+        known: its published sum.
+        what: what it should be, for the message.
+    """
+    kind, _, expected = known.partition(":")
+    found = hashlib.new(kind, read_bytes(file).replace(b"\r\n", b"\n")).hexdigest()
+    if found != expected:
+        raise UserError(
+            f"{file} is truncated or not {what}: its {kind} begins with {found[:12]}, not {expected[:12]}; delete it to fetch "
+            "it again, or restore it"
+        )
 
 
 def read_lines(file: Path) -> Listing:

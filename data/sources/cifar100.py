@@ -21,7 +21,7 @@ from torchvision.datasets import CIFAR100
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
-from data.benchmark import Images, Source
+from data.benchmark import Images, NotThere, Source
 from data.lists.longtail import Indices
 from data.sources.cifar10 import IMAGE_BYTES, download, sheet_pixels
 from data.sources.fetch import SCRATCH, exclusive
@@ -43,22 +43,21 @@ OFFICIAL = Source(
 )
 
 
-def load(data_root: Path) -> Images:
+def load(data_root: Path, *, fetch: bool = True) -> Images:
     """The 50,000 training and 10,000 test images, verified as far as their form allows; downloaded where missing.
 
     Raises:
+        NotThere: there is no copy, and none is to be fetched.
         UserError: a file under `data_root` is damaged or foreign, or there is none and it cannot be downloaded.
     """
-    folder = locate(data_root)
+    folder = locate(data_root) if fetch else _there(data_root)
     test = pixels(folder, "test").reshape(-1, 3, 32, 32), _fine_labels(folder, "test")
     return Images(pixels(folder).reshape(-1, 3, 32, 32), _fine_labels(folder, "train"), *test, _source(folder))
 
 
 def labels(data_root: Path) -> tuple[Indices, Source]:
-    """The training labels, verified, and what they belong to. Raises UserError where there is no copy; nothing is fetched."""
-    folder = found(data_root)
-    if folder is None:
-        raise UserError(f"CIFAR-100 is not in {data_root}; a run downloads it, or put the folder {PYTHON} or {SHEETS} there")
+    """The training labels, verified, and what they belong to. Raises NotThere where there is no copy; nothing is fetched."""
+    folder = _there(data_root)
     return _fine_labels(folder, "train"), _source(folder)
 
 
@@ -103,6 +102,13 @@ def pixels(folder: Path, part: Part = "train") -> NDArray[np.uint8]:
     return rows
 
 
+def _there(data_root: Path) -> Path:
+    folder = found(data_root)
+    if folder is None:
+        raise NotThere(f"CIFAR-100 is not in {data_root}; a run downloads it, or put the folder {PYTHON} or {SHEETS} there")
+    return folder
+
+
 def _fine_labels(folder: Path, part: Part) -> Indices:
     if folder.name == PYTHON:
         return np.array(_python_release(folder, part)[b"fine_labels"], dtype=np.int64)
@@ -128,7 +134,8 @@ def _source(folder: Path) -> Source:
     for sheet in sheets if not missing else ():
         digest.update(_read(sheet, "a sheet", Path.read_bytes))
     checksum = f"sha256 {digest.hexdigest()} of the sheets on end, the test's last"
-    return Source("CIFAR-100 from sheets, surrogate order", f"none: {', '.join(missing)} is missing" if missing else checksum)
+    checksum = f"none: {', '.join(missing)} is missing" if missing else checksum
+    return Source("CIFAR-100 from sheets, surrogate order", checksum, mark="surrogate-order")
 
 
 def _download(data_root: Path) -> Path:

@@ -6,8 +6,9 @@ import pytest
 
 import bench
 from data.benchmark import BENCHMARKS, Source
+from data.benchmarks.listed import ListedBenchmark
 from data.lists.longtail import fingerprint
-from data.passport import passport_of
+from data.passport import Identity, passport_of
 
 OFFICIAL = Source("CIFAR-100, official release", "md5 0123456789abcdef of all")
 
@@ -94,6 +95,70 @@ def test_the_list_of_some_datasets_tells_profiles_and_what_is_there(tmp_path, ca
 @pytest.mark.parametrize("name", BENCHMARKS.names())
 def test_every_benchmark_declares_what_its_passport_needs(name):
     benchmark = BENCHMARKS[name]()
-    for profile in benchmark.profiles.values():
+    for label, profile in benchmark.profiles.items():
         assert 0 <= profile.official <= profile.splits
-        assert len(profile.counts) == len(benchmark.class_names)
+        assert benchmark.profile(label) == label
+        if isinstance(benchmark, ListedBenchmark):
+            role = "balanced" if label == "balanced" else "pretrain"
+            assert profile.counts == ()  # its list tells
+            assert role in benchmark.files
+            assert (benchmark.size(label) > 0) == (benchmark.classes is not None) == (benchmark.files[role].images is not None)
+        else:
+            assert len(profile.counts) == len(benchmark.class_names) >= 3
+            assert sum(profile.counts) == benchmark.size(label) > 0
+
+
+def test_a_balanced_set_is_called_so_and_grouped_as_the_long_tailed(of):
+    passport, longtailed = of("cifar10lt", "balanced"), of("cifar10lt")
+    assert passport.line.startswith("cifar10lt (profile balanced): 11160 images, 1116 of every class, ratio 1; CIFAR-100, ")
+    counts = " ".join(map(str, longtailed.counts))
+    assert f"  groups    by the long-tailed set, images of each class: {counts}\n" in passport.text()
+    assert "many (more than 100 images): 8; medium (20 to 100): 2; few (fewer than 20): EMPTY" in passport.text()
+    assert "groups    by" not in longtailed.text()
+    assert "1, official\n" in passport.text()
+    assert of("cifar10lt", "ir=1,n=3000").official is False
+
+
+@pytest.mark.parametrize("profile", ["sdclr", "balanced"])
+def test_what_training_depends_on_is_no_list_of_the_probes(of, profile):
+    passport = of(profile=profile)
+    lists = {
+        name: (length, "0" * 64) if name != "pretrain" else (length, digest)
+        for name, (length, digest) in passport.lists.items()
+    }
+    probed = dataclasses.replace(passport, lists=lists)
+    assert probed.pretraining == passport.pretraining
+    assert probed.short != passport.short
+    trained = dataclasses.replace(passport, lists={**passport.lists, "pretrain": (3, "0" * 64)})
+    others = [of(profile="gh"), of(profile=profile, split=2), of("cifar10lt", profile)]
+    others.append(of(profile=profile, source=Source(OFFICIAL.name, "md5 1 of all")))
+    assert len({passport.pretraining, trained.pretraining, *(other.pretraining for other in others)}) == 6
+
+
+def test_hashes_stay_what_they_were(of):
+    """Of runs that are there already; older passports have the short hash alone."""
+    assert of("cifar10lt").short == "2ad6b15a5b73"
+    assert of().short == "3d19477aa45f"
+
+
+def test_the_text_is_read_back(of):
+    passport = of(profile="balanced")
+    kept = Identity.read(passport.text() + "\n")
+    assert (kept.short, kept.pretraining) == (passport.short, passport.pretraining)
+    assert kept.lists == {name: digest for name, (_, digest) in passport.lists.items()}
+    assert kept.trained_on(passport)
+    assert not kept.other_lists(passport)
+    fewer = dataclasses.replace(passport, lists={**passport.lists, "more": (3, "0" * 64)})
+    assert not kept.other_lists(fewer)
+    assert Identity.read(fewer.text()).other_lists(passport) == ["more"]
+    changed = dataclasses.replace(passport, lists={**passport.lists, "val": (3, "0" * 64)})
+    assert kept.other_lists(changed) == ["val"]
+
+
+def test_of_an_older_text_the_short_hash_decides(of):
+    passport = of()
+    older = "\n".join(line for line in passport.text().splitlines() if not line.startswith("  training"))
+    kept = Identity.read(older)
+    assert kept.pretraining is None
+    assert kept.trained_on(passport)
+    assert not kept.trained_on(of(split=2))

@@ -40,3 +40,21 @@ def test_equal_clusters_have_no_rank_correlation():
     found = describe_state({"cluster": np.arange(100) % 4}, LABELS, COUNTS)["clusters"]
     assert found["spearman"] is None
     assert found["variation"] == 0
+
+
+def test_an_empty_group_has_no_number():
+    counts = np.array([200, 150, 120])  # by number all are many
+    labels = np.arange(30) % 3
+    found = tail_detection(np.arange(30.0), labels, counts, "number")
+    assert found["auroc"] is None
+    assert found["spearman"] is not None
+    assert describe_state({"weight": np.ones(30)}, labels, counts, "number")["weight"] == {
+        "many": 1.0,
+        "medium": None,
+        "few": None,
+    }
+
+
+def test_a_balanced_set_has_no_rarity():
+    found = tail_detection(np.arange(30.0), np.arange(30) % 3, np.array([10, 10, 10]))
+    assert found["spearman"] is None

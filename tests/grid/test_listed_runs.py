@@ -39,10 +39,49 @@ def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys, caplog):
     assert bench.main(asked) == 0
     assert (folder / "results.jsonl").read_text() == before
     assert "other data" not in caplog.text
-    lines = (root / "folderlt" / FILES["test"]).read_text().splitlines()
-    (root / "folderlt" / FILES["test"]).write_text("\n".join(lines[:-1]) + "\n")
+
+
+def test_other_lists_are_told_and_probes_can_be_repeated(root, tmp_path, caplog, monkeypatch):
+    out = tmp_path / "runs"
+    asked = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out), "--probes", "knn"]
+    assert bench.main(asked) == 0
+    (folder,) = out.glob("folderlt-*")
+    (root / "folderlt" / "fewshot_train.txt").write_text("train/class0/0.jpg 0\ntrain/class1/0.jpg 1\ntrain/class2/0.jpg 2\n")
+    (root / "folderlt" / "val.txt").write_text("train/class0/1.jpg 0\ntrain/class1/1.jpg 1\ntrain/class2/1.jpg 2\n")
+    assert bench.main(asked) == 0
+    assert "is done, but its probes had other lists (train, val; passport " in caplog.text
+    caplog.clear()
+
+    monkeypatch.setattr("grid.execute.train", None)  # lists of the probes need no other training
+    (folder / "results.jsonl").unlink()
+    assert bench.main([*asked, "sdclr-cached-1pct"]) == 0
+    assert bench.main(asked) == 0
+    assert "other" not in caplog.text
+    records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert [(record["probe"], record["n_train"]) for record in records] == [("knn", 15), ("sdclr-cached-1pct", 3)]
+
+    file = root / "folderlt" / FILES["pretrain"]
+    file.write_text(file.read_text().replace("pretrain/class0/11.jpg 0\n", ""))
     assert bench.main(asked) == 0
     assert "is done, but on other data" in caplog.text
+    (folder / "results.jsonl").unlink()
+    assert bench.main(asked) == 1  # and is refused what it was not trained on
+
+
+def test_a_balanced_twin_is_trained_on_and_judged_by_the_classes_of_the_long_tail(root, tmp_path, caplog):
+    twin = "".join(f"pretrain/class{c}/{i}.jpg {c}\n" for c in range(3) for i in range(4))
+    (root / "folderlt" / "balanced_twin.txt").write_text(twin)
+    out = tmp_path / "runs"
+    asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--data-root", str(root), "--out", str(out)]
+    caplog.set_level("INFO")
+    assert bench.main([*asked, "--profiles", "balanced", "own"]) == 0
+    assert "[1/2] simclr on folderlt profile balanced split 1 seed 0" in caplog.text
+    assert "[2/2] simclr on folderlt split 1 seed 0" in caplog.text
+    found = {}
+    for file in out.glob("folderlt-*/results.jsonl"):
+        record = json.loads(file.read_text())
+        found[record["profile"]] = record["class_counts"], record["group_counts"], record["tail_spearman"] is not None
+    assert found == {"own": ([12, 7, 4], [12, 7, 4], True), "balanced": ([4, 4, 4], [12, 7, 4], True)}
 
 
 def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog):
@@ -52,7 +91,6 @@ def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog)
         said == "bench.py: the probe sdclr-cached-1pct needs a fewshot list, which folderlt lacks; choose others with --probes"
     )
     assert "lacks the index lists of every probe" in mistake(*asked, "--probes", "*1pct")
-    assert "the probe sdclr-cached-100shot needs a shot100 list" in mistake(*asked, "--probes", "sdclr-cached-100shot")
     caplog.set_level("INFO")
     assert bench.main([str(argument) for argument in asked]) == 0
     assert "folderlt: left out the probe sdclr-cached-1pct, as there is no fewshot list" in caplog.text

@@ -1,12 +1,20 @@
+"""How far a run is, and how long a plan will take."""
+
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
+from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.pictures import Pictures
 from grid import eta, progress
 from grid.eta import clock
+from grid.plan import make_plan
+from grid.request import Request
+from grid.there import DataThere
+from tests.folders import FILES, make_folder
 from tests.runs import small_config
 from training.loop import StepReport
 from training.prepare import prepare
@@ -59,15 +67,48 @@ def test_decoding_is_timed_where_images_are_files(tmp_path, monkeypatch):
     config = replace(config, dataset="imagenet100lt", profile="sdclr")
     seen = []
     monkeypatch.setattr(eta, "_seconds_per_image", lambda training: seen.append(training) or 0.001 * training.size(0))
-    epochs, probing = eta._time_run(config, torch.device("cpu"), tmp_path, tmp_path)
+    counts = eta._counts(config, DataThere(tmp_path))
+    epochs, feature = eta._time_run(config, torch.device("cpu"), counts, tmp_path)
     assert epochs == pytest.approx([12_205 * 0.016, 12_205 * 0.016, 12_205 * 0.024], rel=1e-6)
-    assert probing > BENCHMARKS["imagenet100lt"].labelled_images * eta.PROBE_SECONDS
+    assert 1e-4 < feature < 1  # seconds: a photograph is decoded for it
     images = seen[0].corpus.images
     assert isinstance(images, Pictures)
     assert set(images[:1].read().width.tolist()) == {eta.PICTURE[0]}
 
 
-def test_a_set_whose_size_only_its_lists_tell_has_no_estimate_without_them(tmp_path, caplog):
-    config = replace(small_config("simclr"), dataset="folderlt", profile="own")
-    assert eta._try_to_time(config, torch.device("cpu"), tmp_path) is None
-    assert "no estimate for simclr" in caplog.text
+def test_a_set_whose_size_only_its_lists_tell_has_no_estimate_without_them(tmp_path):
+    """Neither does it hide what can be timed."""
+    plan = _plan(tmp_path, ["folderlt", "digitslt"])
+    assert re.fullmatch(r"\d+ s, without folderlt \(profile own\): not there yet", eta.estimate(plan))
+    no_passport, digits = plan.passports
+    assert no_passport.startswith(f"NO PASSPORT: folderlt, profile own: {tmp_path / 'folderlt' / 'lt_train.txt'} is missing")
+    assert "; scikit-learn's digits, sha256 " in digits
+
+
+def test_a_mistake_in_a_list_is_not_taken_for_a_missing_estimate(tmp_path, photographs):
+    make_folder(tmp_path / "folderlt", photographs)
+    plan = _plan(tmp_path, ["folderlt"])
+    (tmp_path / "folderlt" / FILES["train"]).write_text("no label\n")
+    for ask in (eta.estimate, lambda plan: plan.passports):
+        with pytest.raises(UserError, match=r"balanced_train\.txt, line 1"):
+            ask(plan)
+
+
+def _plan(root, datasets):
+    return make_plan(
+        Request(methods=["simclr"], datasets=datasets, preset="smoke", epochs=1, batch_size=4, device="cpu", data_root=root)
+    )
+
+
+def test_an_estimate_grows_with_what_the_probes_have_to_pass_through_the_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(eta, "_time_run", lambda *_: ([0.0], 0.01))  # seconds a feature
+    monkeypatch.setattr(eta, "clock", lambda seconds: f"{seconds}")
+    quick, literal = (
+        float(
+            eta.estimate(
+                make_plan(Request(datasets=["digitslt"], methods=["simclr"], out=tmp_path, device="cpu", probes=probes))
+            )
+        )
+        for probes in (["ridge"], ["sdclr"])
+    )
+    assert literal > 20 * quick

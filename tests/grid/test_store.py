@@ -53,6 +53,30 @@ def test_a_run_goes_on_with_its_own_data_alone(folder):
         folder.begin(passport())
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_lists_that_only_probes_use_refuse_no_run(folder, older):
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    probed = replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)})
+    if older:  # without the hash of what training depends on, the whole one decides
+        file = folder.path / "passport.txt"
+        file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("  training")))
+        folder.begin(passport())
+    folder.begin(probed)
+    assert folder.identity().short == probed.short
+    folder.begin(passport())
+    with pytest.raises(UserError, match="was trained on other data"):
+        folder.begin(replace(passport(), lists={**passport().lists, "pretrain": (1, "0" * 64)}))
+
+
+def test_an_older_passport_refuses_any_other(folder):
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    file = folder.path / "passport.txt"
+    file.write_text(file.read_text().splitlines()[0] + "\n")
+    with pytest.raises(UserError, match=f"was trained on other data .passport {passport().short}. than"):
+        folder.begin(replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)}))
+    folder.begin(passport())
+
+
 def test_weights_are_kept_to_the_bit(folder):
     method = build_method(folder.config, 8)
     folder.save_trained(method, TrainingFacts(1.0, 8, None, "cpu"))

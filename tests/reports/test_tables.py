@@ -1,4 +1,4 @@
-"""Tables against the exact text that was checked by hand, and what they must never mix."""
+"""All printed forms against the exact text that was checked by hand, and what a table must never mix or drop."""
 
 import dataclasses
 import json
@@ -8,43 +8,77 @@ import subprocess
 
 import pytest
 
-from reports.records import RESULTS, Record, read_records
-from reports.tables import build_tables, records_csv, table_csv, table_latex, table_markdown, tables_text, write_tables
+from reports.records import RESULTS, Geometry, Record, accuracies, geometries, read_findings, read_records
+from reports.tables import all_sheets, build_tables, findings_csv, tables_text, write_tables
+from reports.tables.forms import FORMS, latex_text, markdown_text
+from reports.tables.states import RunState
 from tests.conftest import GOLDEN
+from tests.reports.made import made_record
 
 FOLDER = GOLDEN / "tables"
-FORMS = {"csv": table_csv, "tex": table_latex, "md": table_markdown}
+TITLES = {"simclr": "SimCLR", "byol": "BYOL", "odd_name": "A & B_1 100% | <i>*x*</i>"}
 
 
-def title(record):
-    name = {"simclr": "SimCLR", "byol": "BYOL", "odd_name": "A & B_1 100%"}[record.method]
-    return name if record.hparams == {"temperature": 0.2} else f"{name} (temperature={record.hparams['temperature']})"
+def title(finding):
+    name = TITLES[finding.method]
+    return name if finding.hparams == {"temperature": 0.2} else f"{name} (temperature={finding.hparams['temperature']})"
 
 
-@pytest.fixture
-def records():
-    return read_records([FOLDER / RESULTS])
+def state(method="byol", split=3, **changes):
+    """A run of the golden setting that is not done."""
+    like = made_record(method, split=split)
+    names = {field.name for field in dataclasses.fields(RunState)} & {field.name for field in dataclasses.fields(Record)}
+    given = {name: getattr(like, name) for name in names} | {"run_id": f"lost-{method}-{split}", "data": None, "title": method}
+    return RunState(**(given | {"status": "failed", "reason": "CUDA ran out of memory", "probes": None} | changes))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_tables_are_the_golden_text(records, form):
-    (table,) = [t for t in build_tables(records, title) if "sdclr-cached" in t.name]
-    assert FORMS[form](table) == (FOLDER / f"sdclr-cached.{form}").read_text()
+STATES = (
+    state(title="BYOL"),
+    state("byol", 4, title="BYOL", status="unfinished", reason=""),
+    state("colt", 1, title="COLT", status="unfinished", reason="", probes=("knn",)),
+)
 
 
-def test_terminal_and_tidy_forms_are_the_golden_text(records):
-    assert tables_text(build_tables(records, title)) + "\n" == (FOLDER / "terminal.txt").read_text()
-    assert records_csv(records) == (FOLDER / "results.csv").read_text()
+def together(sheets, suffix):
+    """All tables in one text, each under its name."""
+    sign = "%" if suffix == "tex" else "#"
+    return "\n".join(f"{sign} {sheet.name}\n\n{FORMS[suffix](sheet)}" for sheet in sheets)
+
+
+@pytest.fixture(scope="module")
+def findings():
+    return read_findings([FOLDER / RESULTS])
+
+
+@pytest.fixture(scope="module")
+def records(findings):
+    return accuracies(findings)
+
+
+def table_of(tables, probe, preset="cpu", profile="sdclr"):
+    (table,) = [t for t in tables if (t.probe, t.first.preset, t.first.profile) == (probe, preset, profile)]
+    return table
+
+
+@pytest.mark.parametrize("suffix", FORMS)
+def test_all_tables_are_the_golden_text(findings, suffix):
+    assert together(all_sheets(findings, title, STATES), suffix) == (FOLDER / f"all.{suffix}").read_text()
+
+
+def test_terminal_and_tidy_forms_are_the_golden_text(findings, records):
+    assert tables_text(build_tables(records, title, STATES)) + "\n" == (FOLDER / "terminal.txt").read_text()
+    assert findings_csv(records, Record) == (FOLDER / "results.csv").read_text()
+    assert findings_csv(geometries(findings), Geometry) == (FOLDER / "geometry.csv").read_text()
 
 
 def test_the_mean_and_deviation_are_over_runs(records):
-    (table,) = [t for t in build_tables(records) if "sdclr-cached" in t.name]
-    row = next(row for row in table.rows if row.method == "simclr")
+    changed = [dataclasses.replace(r, mean={1: 57.0, 2: 61.0}.get(r.split, r.mean)) for r in records if r.split != 3]
+    rows = {row.key: row for row in table_of(build_tables(changed), "sdclr-cached").rows}
+    row = rows["simclr", '{"temperature": 0.2}']
     assert (row.splits, row.seeds, row.runs) == (2, 1, 2)
-    # golden records: 57 and 61; their mean, and their sample standard deviation
     assert row.cells["mean"].mean == 59
     assert row.cells["mean"].std == pytest.approx(8**0.5)
-    assert {row.method: row for row in table.rows}["byol"].cells["mean"].std is None
+    assert rows["odd_name", '{"temperature": 0.2}'].cells["mean"].std is None
 
 
 OTHER = {
@@ -55,52 +89,114 @@ OTHER = {
     "recipe": {"sizes": [32], "optimizer": "sgd", "lr": 0.5, "weight_decay": 1e-4},
     "precision": "fp32",
     "executor": "dali",
-    "probe": "ridge",
+    "probe": "bcl",
     "protocol": "another",
 }
 
 
 @pytest.mark.parametrize(("field", "value"), OTHER.items())
 def test_what_cannot_be_compared_is_never_in_one_table(records, field, value):
-    before = len(build_tables(records))
+    before = len(build_tables(records, bold=False))
     changed = dataclasses.replace(records[0], run_id="other", **{field: value})
-    tables = build_tables([*records, changed])
+    tables = build_tables([*records, changed], bold=False)
     assert len(tables) == len({table.name for table in tables}) == before + 1
 
 
 def test_one_split_made_in_two_ways_is_never_averaged(records):
     changed = dataclasses.replace(records[0], run_id="other", passport="0" * 12)
-    tables = [table for table in build_tables([*records, changed]) if "sdclr-cached" in table.name and "1pct" not in table.name]
+    tables = [t for t in build_tables([*records, changed]) if t.probe == "sdclr-cached" and t.first.preset == "cpu"]
     for table in tables:
         assert not ("0" * 12 in table.notes and records[0].passport in table.notes)
-    assert sum(row.runs for table in tables for row in table.rows if row.method == "simclr") == 4
+    assert sum(row.runs for table in tables for row in table.rows if row.key == ("simclr", '{"temperature": 0.2}')) == 4
 
 
 def test_other_hyper_parameters_are_never_averaged(records):
-    (table,) = [t for t in build_tables(records, title) if "sdclr-cached" in t.name]
-    assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 2), ("SimCLR (temperature=0.5)", 1)]
+    table = table_of(build_tables(records, title), "sdclr-cached")
+    assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 3), ("SimCLR (temperature=0.5)", 2)]
 
 
 def test_splits_share_a_table_that_names_their_passports_and_which_are_this_suites(records):
     further = dataclasses.replace(records[0], run_id="other", split=7, official_split=False, passport="777777777777")
-    (table,) = [t for t in build_tables([*records, further]) if "sdclr-cached" in t.name]
-    assert "(splits 1 [8fe0e10fb744], 2 [d3076c7d9edf], 7 of this suite [777777777777]; seeds 0)" in table.notes
+    table = table_of(build_tables([r for r in records if r.split != 3] + [further]), "sdclr-cached")
+    splits = "3 splits: 1 [000000000001], 2 [000000000002], 7 of this suite [777777777777]; 1 seed: 0"
+    assert splits in table.notes
     assert f"Data: {records[0].data}." in table.caption
 
 
-def test_a_ratio_is_in_a_tables_name_without_its_sign(records):
-    (table,) = build_tables([dataclasses.replace(records[0], profile="ir=12.5")])
-    assert table.name.startswith("cifar10lt-ir12.5-cpu-")
+def test_a_name_tells_ratio_size_and_mark_in_signs_that_files_and_labels_can_have(records):
+    changed = dataclasses.replace(records[0], profile="ir=12.5,n=9000", mark="surrogate-order")
+    (table,) = build_tables([changed])
+    assert table.name.startswith("cifar10lt-ir12.5-n9000-surrogate-order-cpu-sdclr-cached-")
+
+
+def test_an_empty_group_is_said_to_be_empty_and_never_a_number(findings):
+    (sheet,) = [s for s in all_sheets(findings, title) if s.name.startswith("folderlt-own-surrogate-order-paper-ridge-")]
+    assert "empty" in markdown_text(sheet).splitlines()[2]
+    assert "& empty &" in latex_text(sheet)
+    assert "A group without classes is empty." in sheet.caption
+    heads, numbers = (line.split(",") for line in FORMS["csv"](sheet).splitlines())
+    row = dict(zip(heads, numbers, strict=False))
+    assert (row["few"], row["few_sd"], row["group_std"], row["head_tail_gap"]) == ("", "", "", "")
+    assert "nan" not in "".join(numbers)
+
+
+def test_a_row_with_some_runs_missing_is_marked_and_the_footer_says_which(records):
+    table = table_of(build_tables(records, title, STATES), "sdclr-cached")
+    (row,) = [line for line in markdown_text(table.sheet()).splitlines() if line.startswith("| BYOL")]
+    assert row.count("†") == 5
+    expected = "BYOL: 2 of 4 runs: split 3 seed 0 failed (CUDA ran out of memory), split 4 seed 0 unfinished."
+    assert expected in table.caption
+    assert r"$^\dagger$" in latex_text(table.sheet())
+
+
+def test_a_method_without_any_run_is_shown_as_failed_or_unfinished(records):
+    tables = build_tables(
+        records, title, [*STATES, state("ts", 1, title="TS"), state("ts", 2, title="TS", status="unfinished")]
+    )
+    knn = {row.method: row for row in table_of(tables, "knn").rows}
+    assert (knn["COLT"].words, knn["COLT"].runs) == ("unfinished", 0)
+    assert knn["TS"].words == "failed"
+    # probes that nobody asked for miss nothing
+    assert "COLT" not in {row.method for row in table_of(tables, "sdclr-cached").rows}
+    assert "failed" in markdown_text(table_of(tables, "knn").sheet())
+
+
+def test_a_run_whose_probe_is_recorded_is_not_missed_there(records):
+    half = dataclasses.replace(STATES[0], run_id="byol-1", split=1)
+    rows = {row.key[0]: row for row in table_of(build_tables(records, title, [half]), "knn").rows}
+    assert rows["byol"].missing == ()
+
+
+@pytest.mark.parametrize("change", [{"preset": "paper"}, {"profile": "cao"}, {"data": "other"}, {"recipe": {"epochs": 1}}])
+def test_a_run_is_missed_only_where_it_would_be_compared(records, change):
+    elsewhere = dataclasses.replace(STATES[0], **change)
+    table = table_of(build_tables(records, title, [elsewhere]), "sdclr-cached")
+    assert all(row.missing == () for row in table.rows)
+
+
+def test_runs_that_fit_no_table_are_listed_all_the_same(tmp_path):
+    (sheet,) = all_sheets([], title, [state(dataset="nowhere")])
+    assert "nowhere" in markdown_text(sheet)
+    assert "CUDA ran out of memory" in FORMS["csv"](sheet)
+
+
+def test_probes_of_a_family_stand_side_by_side(findings):
+    (sheet,) = [s for s in all_sheets(findings, title, STATES) if s.name.startswith("combined-")]
+    assert [column.group for column in sheet.columns[1:-1]] == ["full-shot (45,000)"] * 5 + ["1 % (450)"] * 5
+    assert r"\multicolumn{5}{c}{1 \% (450)}" in latex_text(sheet)
+    # what is the same of both probes is said once
+    assert sheet.caption.count("In brackets") == 1
 
 
 def test_damaged_and_foreign_lines_are_skipped_and_counted(records, tmp_path, caplog):
     good = records[0].to_line()
-    other = json.dumps({**json.loads(good), "format": 999})
-    (tmp_path / RESULTS).write_text("\n".join([good, good[: len(good) // 2], "[]", other, "", good]) + "\n")
+    older = json.dumps({**json.loads(good), "format": 3})
+    (tmp_path / RESULTS).write_text("\n".join([good, good[: len(good) // 2], "[]", older, "", good]) + "\n")
     with caplog.at_level(logging.WARNING):
         found = read_records([tmp_path / RESULTS])
     assert found == [records[0]]
-    assert "skipped 4 damaged or foreign lines" in caplog.text
+    assert "skipped 3 damaged or foreign lines" in caplog.text
+    assert "skipped 1 records of another version" in caplog.text
 
 
 def test_the_last_record_of_a_run_and_probe_counts(records, tmp_path):
@@ -109,15 +205,26 @@ def test_the_last_record_of_a_run_and_probe_counts(records, tmp_path):
     assert read_records([tmp_path / RESULTS]) == [newer]
 
 
-def test_all_forms_are_written_once_a_table(records, tmp_path):
-    tables = write_tables(records, tmp_path)
-    expected = {f"{table.name}.{form}" for table in tables for form in FORMS} | {"results.csv"}
+def test_every_form_of_every_table_is_written_under_its_name(findings, tmp_path):
+    sheets = write_tables(findings, tmp_path, title, STATES)
+    names = [sheet.name for sheet in sheets]
+    assert len(set(names)) == len(names)
+    expected = {f"{name}.{suffix}" for name in names for suffix in FORMS} | {"results.csv", "geometry.csv"}
     assert {file.name for file in tmp_path.iterdir()} == expected
 
 
+def test_weights_from_elsewhere_have_tables_too(records):
+    unknown = dict.fromkeys(["epochs", "batch_size", "train_seconds", "images_seen", "images_per_second", "peak_memory_mb"])
+    recipe = dict.fromkeys(records[0].recipe) | {"backbone": "resnet18"}
+    foreign = dataclasses.replace(records[0], method="byol", preset="external", recipe=recipe, tail_auroc=None, **unknown)
+    sheets = all_sheets([foreign, dataclasses.replace(foreign, split=2)], title)
+    assert any("how they were trained is not on record" in sheet.caption for sheet in sheets)
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(records, tmp_path):
-    tables = "\n".join(table_latex(table) for table in build_tables(records, title))
+def test_latex_compiles(findings, tmp_path):
+    # a page a table: with more floats than a page takes, LaTeX gives up
+    tables = "\n\\clearpage\n".join(latex_text(sheet) for sheet in all_sheets(findings, title, STATES))
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + tables + "\\end{document}\n"
     (tmp_path / "t.tex").write_text(document)
     finished = subprocess.run(
@@ -127,4 +234,5 @@ def test_latex_compiles(records, tmp_path):
 
 
 def test_records_round_trip(records):
-    assert Record(**json.loads(records[0].to_line())) == records[0]
+    content = {name: value for name, value in json.loads(records[0].to_line()).items() if name not in ("format", "kind")}
+    assert Record(**content) == records[0]

@@ -1,6 +1,5 @@
-"""Benchmarks by lists, on photographs in a temporary folder and on a stand-in for ImageNet."""
+"""Benchmarks by lists: the user's own photographs in a temporary folder."""
 
-import hashlib
 import re
 from collections import Counter
 
@@ -8,24 +7,12 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from data.benchmark import BENCHMARKS
-from data.benchmarks.listed import ListFile
+from data.benchmark import BENCHMARKS, NotThere
 from data.lists.own import hold_out_tenth
+from data.passport import read_passports
 from data.pictures import Pictures
-from tests.folders import FILES, make_folder
-
-
-@pytest.fixture
-def root(tmp_path, photographs):
-    """A data root with a `folderlt`."""
-    make_folder(tmp_path / "folderlt", photographs)
-    return tmp_path
-
-
-def _opened(root, name="folderlt"):
-    benchmark = BENCHMARKS[name]()
-    images = benchmark.load(root)
-    return images, benchmark.lists(images.train_labels, benchmark.profile(None), 1), benchmark
+from tests.data.benchmarks.opening import opened
+from tests.folders import FILES
 
 
 def _edit(root, role, change):
@@ -35,7 +22,7 @@ def _edit(root, role, change):
 
 def test_lists_point_into_one_set_of_distinct_pictures(root):
     _edit(root, "train", lambda text: text + "pretrain/class1/0.jpg 1\n")
-    images, lists, benchmark = _opened(root)
+    images, lists, benchmark = opened(root)
     assert isinstance(images.train, Pictures)
     assert len(images.train) == len(images.train_labels) == 23 + 15
     assert len(images.test) == 9
@@ -51,22 +38,22 @@ def test_lists_point_into_one_set_of_distinct_pictures(root):
 
 
 def test_validation_is_held_out_where_there_is_none_and_called_ours(root):
-    images, lists, _ = _opened(root)
+    images, lists, _ = opened(root)
     assert Counter(images.train_labels[lists.val].tolist()) == {0: 1, 1: 1, 2: 1}
     assert len(lists.train) == 12
     assert not set(lists.val.tolist()) & set(lists.train.tolist())
     assert images.source.name.endswith("; validation list of this suite")
-    again = _opened(root)[1]
+    again = opened(root)[1]
     assert np.array_equal(lists.val, again.val)
     (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\ntrain/class1/0.jpg 1\ntrain/class2/0.jpg 2\n")
-    images, lists, _ = _opened(root)
+    images, lists, _ = opened(root)
     assert "this suite" not in images.source.name
     assert len(lists.val) == 3
 
 
 def test_without_a_labelled_list_probes_learn_from_the_long_tail(root):
     (root / "folderlt" / FILES["train"]).unlink()
-    images, lists, _ = _opened(root)
+    images, lists, _ = opened(root)
     assert "probes learn from the long-tailed labels; validation list of this suite" in images.source.name
     assert Counter(images.train_labels[lists.train].tolist()) == {0: 11, 1: 6, 2: 3}
     assert sorted([*lists.train, *lists.val]) == sorted(lists.pretrain)
@@ -81,7 +68,7 @@ def test_a_tenth_is_held_out_but_at_least_one_and_never_the_last():
 
 def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
     (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\n")
-    _opened(root)
+    opened(root)
     assert "folderlt: 1 validation images are labelled training images too" in caplog.text
 
 
@@ -124,138 +111,42 @@ def test_windows_line_ends_are_no_mistake(root):
         for name in FILES.values():
             file = root / "folderlt" / name
             file.write_bytes(file.read_text().replace("\n", ends).encode())
-        sums.append(_opened(root)[0].source.checksum)
+        _, lists, benchmark = opened(root)
+        sums.append(benchmark.sums(lists))
     assert sums[0] == sums[1]
 
 
 def test_a_missing_list_or_folder_is_told(root):
     (root / "folderlt" / FILES["test"]).unlink()
     with pytest.raises(UserError, match=r"test\.txt is missing, the test list of folderlt; put it there"):
-        _opened(root)
+        opened(root)
     with pytest.raises(UserError, match=r"nowhere.*lt_train\.txt is missing"):
-        _opened(root / "nowhere")
+        opened(root / "nowhere")
 
 
 def test_lists_are_asked_of_the_object_that_read_them(root):
-    images, _, _ = _opened(root)
+    images, _, _ = opened(root)
     with pytest.raises(ValueError, match="come with its images"):
         BENCHMARKS["folderlt"]().lists(images.train_labels, "own", 1)
-
-
-# published lists
-
-
-@pytest.fixture
-def imagenet(root, monkeypatch):
-    """ImageNet-100-LT with the small folder for ImageNet, its lists for the published ones, and no network."""
-    declared = BENCHMARKS["imagenet100lt"]
-    (root / "folderlt").rename(root / "imagenet")
-    lists = root / "lists" / "imagenet100lt"
-    lists.mkdir(parents=True)
-    files = {}
-    for role, name in FILES.items():
-        content = (root / "imagenet" / name).read_bytes()
-        (lists / name).write_bytes(content)
-        files[role] = ListFile(name, "http://127.0.0.1:9/" + name, f"sha256:{hashlib.sha256(content).hexdigest()}")
-    val = "".join(f"train/class{c}/4.jpg {c}\n" for c in range(3))
-    (lists / "val.txt").write_text(val)
-    files["val"] = ListFile("val.txt", "http://127.0.0.1:9/val.txt", images=3, smallest=1, largest=1)
-    monkeypatch.setattr(declared, "files", files)
-    monkeypatch.setattr(declared, "classes", 3)
-    return lists
-
-
-def test_published_lists_are_taken_where_they_lie(imagenet, root):
-    images, lists, _ = _opened(root, "imagenet100lt")
-    assert (len(lists.pretrain), len(lists.train), len(lists.val), len(lists.fewshot)) == (23, 15, 3, 0)
-    assert images.source.name == "ImageNet by the lists of VITA-Group/SDCLR; images unverified"
-    file = imagenet / "lt_train.txt"
-    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    assert _opened(root, "imagenet100lt")[0].source == images.source
-
-
-def test_missing_lists_are_fetched_and_checked_before_they_are_kept(imagenet, root, monkeypatch):
-    published = {name: (imagenet / name).read_bytes() for name in ("lt_train.txt", "val.txt")}
-
-    def retrieve(url, known, scratch):
-        name = url.rsplit("/", 1)[1]
-        assert known is None or known == f"sha256:{hashlib.sha256(published[name]).hexdigest()}"
-        (scratch / name).write_bytes(published[name])
-        return str(scratch / name)
-
-    monkeypatch.setattr("data.sources.fetch._retrieve", retrieve)
-    for name in published:
-        (imagenet / name).unlink()
-    assert len(_opened(root, "imagenet100lt")[1].pretrain) == 23
-    (imagenet / "val.txt").unlink()
-    published["val.txt"] += b"train/class0/0.jpg 0\n"
-    with pytest.raises(UserError, match=r"list val\.txt of ImageNet-100-LT is not at .*has 4 images, not 3"):
-        _opened(root, "imagenet100lt")
-    assert not (imagenet / "val.txt").exists()
-
-
-def test_a_foreign_published_list_is_told(imagenet, root):
-    file = imagenet / "lt_train.txt"
-    file.write_text(file.read_text() + "train/class0/0.jpg 0\n")
-    with pytest.raises(UserError, match=r"lt_train\.txt is truncated or not of ImageNet by .* its sha256 begins with"):
-        _opened(root, "imagenet100lt")
-    (imagenet / "val.txt").write_text("train/class0/0.jpg 0\ntrain/class0/1.jpg 0\n")
-    file.unlink()
-    with pytest.raises(
-        UserError, match=r"list lt_train\.txt of ImageNet-100-LT is not at .*no connection\); put the file there"
-    ):
-        _opened(root, "imagenet100lt")
-
-
-@pytest.mark.parametrize(
-    ("val", "said"),
-    [
-        ("train/class0/0.jpg 0\n", "has 1 images, not 3"),
-        ("train/class0/0.jpg 0\ntrain/class0/1.jpg 0\ntrain/class1/0.jpg 1\n", "has 2 images of its largest class, not 1"),
-    ],
-)
-def test_a_list_without_a_published_sum_is_known_by_its_structure(imagenet, root, val, said):
-    (imagenet / "val.txt").write_text(val)
-    with pytest.raises(UserError, match=rf"val\.txt {said}; it is not ImageNet by the lists"):
-        _opened(root, "imagenet100lt")
-
-
-def test_a_passport_needs_lists_alone_and_says_which_are_missing(imagenet, root):
-    (root / "imagenet").rename(root / "elsewhere")
-    (imagenet / "balanced_train.txt").unlink()
-    benchmark = BENCHMARKS["imagenet100lt"]()
-    labels, source = benchmark.labels(root)
-    assert len(labels) == 23 + 3
-    assert source.name.endswith("WITHOUT balanced_train.txt, not there yet")
-    with pytest.raises(UserError, match=r"balanced_train\.txt not in .*`bench\.py data imagenet100lt` fetches them"):
-        benchmark.check(root)
-    with pytest.raises(UserError, match="cannot be downloaded"):
-        benchmark.load(root)
-
-
-def test_no_folder_of_images_is_told_with_what_belongs_there(imagenet, root):
-    (root / "imagenet").rename(root / "elsewhere")
-    with pytest.raises(UserError, match=r"ImageNet-100-LT needs the folder .*imagenet, with ImageNet's `train/WNID"):
-        _opened(root, "imagenet100lt")
 
 
 def test_what_is_tested_must_not_be_learned(root):
     _edit(root, "test", lambda text: (root / "folderlt" / FILES["train"]).read_text())
     with pytest.raises(UserError, match=r"test\.txt share \d+ images, .*correct one of them"):
-        _opened(root)
+        opened(root)
 
 
 def test_the_test_list_agrees_on_labels(root):
     first = (root / "folderlt" / FILES["pretrain"]).read_text().split("\n")[0].rpartition(" ")
     _edit(root, "test", lambda text: text + f"{first[0]} {(int(first[2]) + 1) % 3}\n")
     with pytest.raises(UserError, match="has label"):
-        _opened(root)
+        opened(root)
 
 
 def test_few_shot_images_choose_nothing(root):
     train = (root / "folderlt" / FILES["train"]).read_text().splitlines()
     (root / "folderlt" / "fewshot_train.txt").write_text("\n".join(train[::5]) + "\n")
-    _, lists, _ = _opened(root)
+    _, lists, _ = opened(root)
     assert len(lists.val)
     assert not set(lists.val.tolist()) & set(lists.fewshot.tolist())
     assert len(lists.fewshot) == len(train[::5])
@@ -265,4 +156,45 @@ def test_few_shot_images_choose_nothing(root):
 def test_a_label_that_no_class_can_have_is_told(root, label):
     _edit(root, "pretrain", lambda text: text.replace(" 0\n", f" {label}\n", 1))
     with pytest.raises(UserError, match="label"):
-        _opened(root)
+        opened(root)
+
+
+# the balanced twin
+
+
+@pytest.fixture
+def twin(root):
+    """The twin's list, as many images of every class; it has none of the pictures that probes see."""
+    lines = [f"pretrain/class{c}/{i}.jpg {c}\n" for c in range(3) for i in range(4)]
+    (root / "folderlt" / "balanced_twin.txt").write_text("".join(lines))
+    return lines
+
+
+def test_the_twin_is_trained_on_and_grouped_as_the_long_tailed_list(root, twin):
+    images, lists, benchmark = opened(root, profile="balanced")
+    assert Counter(images.train_labels[lists.pretrain].tolist()) == {0: 4, 1: 4, 2: 4}
+    assert benchmark.group_counts(images.train_labels, "balanced", 1).tolist() == [12, 7, 4]
+    assert benchmark.group_counts(images.train_labels, "own", 1).tolist() == [12, 7, 4]
+    own, balanced = (read_passports(benchmark, profile, [1], root)[0] for profile in ("own", "balanced"))
+    assert own.pretraining != balanced.pretraining
+    assert own.line != balanced.line
+    assert "(profile balanced): 12 images, 4 of every class, ratio 1; the user's own lists" in balanced.line
+    assert "groups    by the long-tailed set, images of each class: 12 7 4\n" in balanced.text()
+    assert balanced.lists["val"] == own.lists["val"]
+
+
+def test_an_uneven_twin_is_grouped_as_the_long_tailed_list_too(root, twin):
+    (root / "folderlt" / "balanced_twin.txt").write_text("".join(twin[:-1]))
+    images, _, benchmark = opened(root, profile="balanced")
+    assert benchmark.group_counts(images.train_labels, "balanced", 1).tolist() == [12, 7, 4]
+
+
+def test_a_twin_that_is_missing_or_tested_is_told(root, twin):
+    _edit(root, "test", lambda text: text + twin[0])
+    _edit(root, "pretrain", lambda text: text.replace(twin[0], ""))
+    with pytest.raises(UserError, match=r"balanced_twin\.txt and .*test\.txt share 1 images"):
+        opened(root)
+    (root / "folderlt" / "balanced_twin.txt").unlink()
+    opened(root)
+    with pytest.raises(NotThere, match=r"balanced_twin\.txt is missing, the balanced list of folderlt; put it into folderlt"):
+        opened(root, profile="balanced")

@@ -52,7 +52,7 @@ def test_caos_sets_are_their_generators(labels, name, profile, head, total):
     counts = np.bincount(labels[name][pretrain])
     assert counts[: len(head)].tolist() == head
     assert counts.tolist() == sorted(counts, reverse=True)
-    assert counts.sum() == total == benchmark.profiles[profile].size
+    assert counts.sum() == total == benchmark.size(profile)
     # the generator: np.random.seed(0), then a shuffle of each class in order
     np.random.seed(0)
     start = 0
@@ -68,7 +68,7 @@ def test_caos_sets_are_their_generators(labels, name, profile, head, total):
     [
         (f"{name}lt", profile)
         for name in OFFICIAL
-        for profile in ("sdclr", "ir=50", "ir=12.5", {"cifar10": "cao"}.get(name, "gh"))
+        for profile in ("sdclr", "balanced", "ir=50", "ir=12.5", "ir=20,n=9000", {"cifar10": "cao"}.get(name, "gh"))
     ]
     + [("digitslt", "own")],
 )
@@ -105,7 +105,7 @@ def test_totals_of_other_ratios(labels, name, totals):
     for ratio, total in totals.items():
         profile = benchmark.profile(f"ir={ratio}")
         pretrain = set(benchmark.lists(labels[name], profile, 2).pretrain.tolist())
-        assert benchmark.profiles[profile].size == len(pretrain) == total
+        assert benchmark.size(profile) == len(pretrain) == total
         assert smaller < pretrain  # a smaller ratio adds images and takes none away
         smaller = pretrain
 
@@ -132,12 +132,19 @@ def test_a_ratio_has_one_name(spelled, profile):
     ("name", "profile", "said"),
     [
         ("cifar10lt", "coa", "cifar10lt has no profile 'coa'; did you mean 'cao'"),
-        ("cifar100lt", "cao", "cifar100lt has no profile 'cao'; choose from: gh, ir=NUMBER, sdclr"),
+        ("cifar100lt", "cao", "cifar100lt has no profile 'cao'; choose from: balanced, gh, ir=NUMBER, sdclr"),
         ("digitslt", "ir=50", "digitslt has no profile 'ir=50'; choose from: own"),
         ("cifar10lt", "ir=0.5", "profile ir=0.5: .* a number from 1 on"),
         ("cifar10lt", "ir=nan", "profile ir=nan: .* a number from 1 on"),
         ("cifar10lt", "ir=inf", "profile ir=inf: .* a number from 1 on"),
         ("cifar10lt", "ir=abc", "profile ir=abc is not of the form ir=NUMBER"),
+        ("cifar10lt", "ir=50,9000", "profile ir=50,9000 is not of the form ir=NUMBER,n=NUMBER"),
+        ("cifar10lt", "ir=50,n=1e4", "is not of the form ir=NUMBER,n=NUMBER, the latter whole"),
+        ("cifar10lt", "ir=50,n=-1", "is not of the form ir=NUMBER,n=NUMBER"),
+        ("cifar10lt", "ir=100,n=12000", "needs more than the 4500 images .*; give a size of at most 11165"),
+        ("cifar100lt", "ir=10,n=40000", "needs more than the 450 images of a class .*; give a size of at most 17614"),
+        ("cifar100lt", "ir=100,n=2000", "profile ir=100,n=2000 leaves the smallest of 100 classes empty: .* or a larger size"),
+        ("cifar10lt", "ir=1,n=9", "empty: the largest has 0 images, or a larger size"),
         ("cifar10lt", "ir=4501", "empty: the largest has 4500 images; give a ratio of at most 4500"),
         ("cifar100lt", "ir=451", "leaves the smallest of 100 classes empty"),
     ],

@@ -87,6 +87,7 @@ def test_every_form_is_the_same_images_and_says_which_order_they_have(small, tmp
     assert ("surrogate order" in source.name) == ("surrogate order" in benchmark.present(tmp_path)) == surrogate
     assert benchmark.present(tmp_path).startswith(f"found in {tmp_path / form}")
     assert (source == cifar100.OFFICIAL) == (not surrogate)
+    assert source.mark == ("surrogate-order" if surrogate else "")
 
 
 def test_the_official_order_is_preferred(small, tmp_path, monkeypatch):

@@ -3,10 +3,13 @@
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
+import time
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from subprocess import PIPE
 from threading import Thread
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from core.errors import UserError
 from data.sources import fetch
 from data.sources.fetch import download, fetch_once, unpack
+from tests.conftest import ROOT
 
 CONTENT = b"train/a.jpg 0\n" * 1000
 SUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -26,6 +30,7 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.server.asked.append(self.path)
+            time.sleep(self.server.slowness)
             body = self.server.content.get(self.path)
             if body is None:
                 self.send_error(404)
@@ -42,6 +47,7 @@ def server():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.broken, server.asked = {"/list.txt": CONTENT}, {}, []
+    server.slowness = 0.0  # seconds before an answer
     server.url = f"http://127.0.0.1:{server.server_port}/list.txt"
     thread = Thread(target=server.serve_forever)
     thread.start()
@@ -59,10 +65,29 @@ def _left(folder):
     return sorted(name for name in os.listdir(folder) if name != ".fetch.lock")
 
 
-def test_a_file_is_fetched_once_by_however_many(server, tmp_path):
+PROCESS = """
+import sys
+from pathlib import Path
+from data.sources.fetch import download, fetch_once
+url, file, known = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+fetch_once(Path(file), lambda: download("the list", url, Path(file), known, otherwise="put the file there"))
+"""
+
+
+def test_a_file_is_fetched_once_by_two_processes(server, tmp_path):
+    server.slowness = 0.5  # long enough for both to find no file
     file = tmp_path / "lists" / "list.txt"
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: _download(server, file), range(4)))
+    start = [sys.executable, "-c", PROCESS, server.url, str(file), SUM]
+    processes = [subprocess.Popen(start, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
     assert server.asked == ["/list.txt"]
     assert file.read_bytes() == CONTENT
     assert file.stat().st_mode & 0o777 == 0o644

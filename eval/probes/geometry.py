@@ -1,0 +1,103 @@
+"""The shape of the test images' features: how tight two views of an image are, how evenly images spread, in how many ways.
+
+Alignment and uniformity are those of Wang & Isola (ICML 2020; alpha = 2, t = 2), on the unit sphere; the effective rank that of
+Roy & Vetterli (EUSIPCO 2007). Groups are the images whose true class is in them; pairs are within a group.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eval.features import BLOCK, Frozen, Rows
+from eval.groups import GROUPS
+from eval.moments import moments
+from eval.probes.base import Probe, Shape, register
+
+
+@register("geometry")
+class Geometry(Probe):
+    """Of all test images and of those of each group. Nothing is learned, and no number is an accuracy."""
+
+    protocol = (
+        "alignment of two weakly augmented views of each test image, and uniformity of all pairs of unaugmented test images, "
+        "on the unit sphere (Wang & Isola 2020); effective rank of the unaugmented features, centred, not normalised (Roy & "
+        "Vetterli 2007)"
+    )
+    needs = ()
+    passes = 0.3  # two of the test images
+
+    def run(self, frozen: Frozen, seed: int) -> Shape:
+        views = [frozen.augmented_test(seed, "geometry", draw) for draw in (1, 2)]
+        distances = squared_distances(*views)
+        parts = {"all": torch.arange(len(frozen.test))} | {
+            name: torch.isin(frozen.test.labels, torch.from_numpy(group)).nonzero()[:, 0]
+            for name, group in zip(GROUPS, frozen.groups, strict=True)
+        }
+        return Shape(
+            alignment={name: distances[part].mean().item() if len(part) else None for name, part in parts.items()},
+            uniformity=dict(zip(parts, uniformity(frozen.test, list(parts.values()), frozen.device), strict=True)),
+            effective_rank={name: effective_rank(_some(frozen.test, part)) for name, part in parts.items()},
+        )
+
+
+def squared_distances(first: Rows, second: Rows) -> Tensor:
+    """||x - y||^2 of the unit vectors of each pair of rows, (n,) float64."""
+    pairs = zip(first.blocks(), second.blocks(), strict=True)
+    return torch.cat([(_unit(x) - _unit(y)).double().square().sum(dim=1) for (x, _), (y, _) in pairs])
+
+
+def uniformity(rows: Rows, parts: Sequence[Tensor], device: torch.device) -> list[float | None]:
+    """Log of the mean of exp(-2 ||x - y||^2) over all pairs of unit vectors, within each part of the rows.
+
+    Every pair counts: blocks of rows meet blocks of rows, on `device`.
+
+    Args:
+        rows: n features.
+        parts: indices of the rows of each part. None is returned for one with fewer than two.
+        device: where.
+    """
+    member = torch.zeros(len(rows), len(parts))
+    for number, part in enumerate(parts):
+        member[part, number] = 1
+    total = torch.zeros(len(parts)).double()
+    for start in range(0, len(rows), BLOCK):
+        x, in_x = _unit(rows[start : start + BLOCK][0]).to(device), member[start : start + BLOCK].to(device)
+        for other in range(start, len(rows), BLOCK):
+            y, in_y = _unit(rows[other : other + BLOCK][0]).to(device), member[other : other + BLOCK].to(device)
+            # -2 ||x - y||^2, in which a feature that is 0 everywhere stays at 0
+            norms = -2 * (x.square().sum(dim=1)[:, None] + y.square().sum(dim=1))
+            potential = norms.addmm_(x, y.T, alpha=4).exp_()
+            if other == start:
+                potential.triu_(diagonal=1)
+            total += ((potential @ in_y) * in_x).double().sum(dim=0).cpu()
+    sizes = [len(part) for part in parts]
+    return [
+        float((value / (size * (size - 1) / 2)).log()) if size > 1 else None for value, size in zip(total, sizes, strict=True)
+    ]
+
+
+def effective_rank(rows: Rows) -> float | None:
+    """exp of the entropy of the centred features' singular values over their sum, from 1 to d; None if all rows are equal.
+
+    Singular values are roots of eigenvalues of the covariance, so those below about 1e-7 of the largest are lost in rounding
+    and count as 0.
+    """
+    if not len(rows):
+        return None
+    eigenvalues = torch.linalg.eigvalsh(moments(rows, int(rows.labels.max()) + 1).covariance)
+    lost = eigenvalues.max() * len(eigenvalues) * torch.finfo(torch.float64).eps
+    singular = eigenvalues[eigenvalues > lost].sqrt()
+    if not len(singular):
+        return None
+    share = singular / singular.sum()
+    return float((-(share * share.log()).sum()).exp())
+
+
+def _unit(x: Tensor) -> Tensor:
+    return F.normalize(x, dim=1)
+
+
+def _some(rows: Rows, which: Tensor) -> Rows:
+    return Rows(rows.bank, rows.at[which], rows.labels[which])

@@ -1,0 +1,87 @@
+"""Everything that is written about a folder of runs: tables, figures and the page, from records and logs alone."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grid.catalogue import method_title, title_of
+from grid.store import RESULTS
+from reports.figures import write_figures
+from reports.history import read_histories
+from reports.page import About, adapt, write_page
+from reports.records import Finding, read_findings
+from reports.tables import build_tables, tables_text, write_tables
+from reports.tables.states import RunState
+
+log = logging.getLogger(__name__)
+
+PAGE = "report.html"
+FIELDS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written."""
+
+    text: str  # the tables of accuracies for a terminal
+    places: list[Path]  # folders and files
+
+
+def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = True) -> Report | None:
+    """Writes tables, figures and page of the runs under `out`; None if there is neither record nor run.
+
+    Args:
+        out: folder of runs.
+        run_ids: the runs whose tables are returned as text; default: all.
+        figures: whether to draw; the page then has none.
+
+    Raises:
+        UserError: a record or a log cannot be read, or nothing can be written.
+    """
+    folders = sorted(folder for folder in out.iterdir() if folder.is_dir() and (folder / "config.json").exists())
+    findings = read_findings(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
+    by_id: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_id.setdefault(finding.run_id, []).append(finding)
+    by_folder = {folder: by_id[run_id] for folder in folders if (run_id := folder.name.rpartition("-")[2]) in by_id}
+    states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
+    if not findings and not states:
+        return None
+    sheets = write_tables(findings, out / "tables", method_title, list(states.values()))
+    drawn = write_figures(findings, read_histories(by_folder), out / "figures", method_title) if figures else []
+    runs = [adapt.run(folder, found, method_title) for folder, found in by_folder.items() if found and folder not in states]
+    runs += [adapt.begun(folder, state) for folder, state in states.items()]
+    behind = adapt.runs_of(findings, list(states.values()), method_title)
+    write_page(
+        out / PAGE,
+        [adapt.section(sheet, behind) for sheet in sheets],
+        [adapt.figure(one) for one in drawn],
+        runs,
+        About("Self-supervised learning on long-tailed images", adapt.summary(runs), {"records": f"{len(findings):,}"}),
+    )
+    shown = findings if run_ids is None else [finding for finding in findings if finding.run_id in run_ids]
+    text = tables_text(build_tables(shown, method_title, list(states.values()) if run_ids is None else ()))
+    return Report(text, [out / "tables", *([out / "figures"] if drawn else []), out / PAGE])
+
+
+def run_state(folder: Path) -> RunState | None:
+    """What to say of a run that is not done; None for one that is, or for a folder that holds no training run."""
+    if (folder / "done").exists():
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        settings = {name: config[name] for name in FIELDS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of something else than a run that is trained here
+    error = folder / "error.txt"
+    lines = error.read_text(errors="replace").strip().splitlines() if error.exists() else []
+    return RunState(
+        status="failed" if lines else "unfinished",
+        reason=lines[-1] if lines else "",
+        run_id=folder.name.rpartition("-")[2],
+        title=title_of(config["method"], config["hparams"], config["dataset"], config["preset"]),
+        data=None,
+        **settings,
+    )

@@ -1,0 +1,81 @@
+"""What stands below tables: which data, which runs, at what scale, by which protocol. All a reader needs to place a number."""
+
+from collections.abc import Mapping, Sequence
+
+from reports.records import Finding, Record
+from reports.tables.states import RunState
+
+SCALES = {"cpu": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
+
+
+def subject(r: Finding) -> str:
+    """Benchmark and profile."""
+    return f"{r.dataset} (profile {r.profile})"
+
+
+def scale(r: Finding) -> str:
+    """A warning where the numbers are not to be set beside published ones, or are of untrained networks; else empty."""
+    small = f" {SCALES[r.preset]} numbers, not comparable with published ones." if r.preset in SCALES else ""
+    return small + (" Untrained networks." if r.epochs == 0 else "")
+
+
+def setting(r: Finding) -> str:
+    """Data, preset, network and scale of the runs: one line that all their probes share."""
+    return f"Data: {r.data}. {training(r)}"
+
+
+def training(r: Finding, images: str | None = None) -> str:
+    """How the runs were trained, for runs on several sets of data too: `images` then says on what."""
+    if r.epochs is None:
+        return f"Weights from elsewhere: {r.backbone}; how they were trained is not on record. {r.precision}."
+    sizes = ", ".join(map(str, r.recipe["sizes"]))
+    optimizer = f"{r.recipe['optimizer']} lr {r.recipe['lr']:g} decay {r.recipe['weight_decay']:g}"
+    source = f" of {r.recipe['pretrained_on']}, not the data probed here" if "pretrained_on" in r.recipe else ""
+    return (
+        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs of {images or f'{r.n_pretrain} images'}{source}, batch "
+        f"{r.batch_size}, {optimizer}, {r.executor} views of {sizes} px, {r.precision}.{scale(r)}"
+    )
+
+
+def probe(records: Sequence[Record]) -> str:
+    """The protocol and how many images it saw."""
+    r = records[0]
+    n_val = f", {r.n_val} validation" if r.n_val else ""
+    draws = max(len(record.draw_means) for record in records)
+    drawn = f", mean of {draws} draws of the labelled images" if draws > 1 else ""
+    return f"{r.protocol}; {r.n_train} training{n_val}, {r.n_test} test images{drawn}."
+
+
+def groups(r: Finding) -> str:
+    """The rule of the groups, and their sizes."""
+    sizes = "/".join(map(str, r.group_sizes))
+    empty = " A group without classes is empty." if 0 in r.group_sizes else ""
+    return f"Many/medium/few: {r.grouping} ({sizes} classes).{empty}"
+
+
+def runs(findings: Sequence[Finding]) -> str:
+    """Over how many splits and seeds a mean is, which they are, and which pictures were left out."""
+    passports = sorted({(f.split, f.official_split, f.passport) for f in findings})
+    splits = ", ".join(f"{split}{'' if official else ' of this suite'} [{name}]" for split, official, name in passports)
+    seeds = sorted({f.seed for f in findings})
+    left_out = max(f.unreadable for f in findings)
+    unreadable = f" Up to {left_out} pictures could not be read and were left out of training." if left_out else ""
+    return (
+        f"Mean ± sample standard deviation over n runs ({_number(len({f.split for f in findings}), 'split')}: {splits}; "
+        f"{_number(len(seeds), 'seed')}: {', '.join(map(str, seeds))}); none for n = 1. "
+        f"In brackets: the splits' passports.{unreadable}"
+    )
+
+
+def missing(rows: Mapping[str, tuple[int, Sequence[RunState]]]) -> str:
+    """Which runs are missing, by the title of their row; rows give their number of runs. Empty if none is."""
+    lines = [
+        f"{title}: {present} of {_number(present + len(states), 'run')}: {', '.join(state.words for state in states)}."
+        for title, (present, states) in rows.items()
+        if states
+    ]
+    return f"† Not all runs are there. {' '.join(lines)}" if lines else ""
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

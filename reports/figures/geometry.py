@@ -1,0 +1,50 @@
+"""The shape of the features by group: alignment, uniformity and effective rank."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.container import Container
+
+from reports import captions
+from reports.figures.setting import Setting, Sketch, mean_and_sd
+from reports.figures.style import legend_below, line_look, sized, small_print
+from reports.records import Geometry
+
+PANELS = {
+    "alignment": "alignment (lower: tighter)",
+    "uniformity": "uniformity (lower: more even)",
+    "effective_rank": "effective rank",
+}
+GROUPS = ("all", "many", "medium", "few")
+
+
+def group_geometry(setting: Setting[Geometry]) -> Iterator[Sketch]:
+    """A panel a measure, a mark a method and group."""
+    figure, panels = sized(3, height=2.2)
+    count = len(setting.series)
+    handles: list[Container] = []
+    for axes, (name, label) in zip(panels, PANELS.items(), strict=True):
+        for number, one in enumerate(setting.series):
+            found = [getattr(geometry, name) for geometry in one.found]
+            drawn = [group for group in GROUPS if all(values.get(group) is not None for values in found)]
+            mean, sd = mean_and_sd([[values[group] for group in drawn] for values in found])
+            places = np.array([GROUPS.index(group) for group in drawn]) + (number - (count - 1) / 2) * min(0.16, 0.8 / count)
+            look = line_look(one.place) | {"linestyle": "none"}
+            marks = axes.errorbar(places, mean, sd, **look, elinewidth=0.7, capsize=1.5)
+            handles += [marks] if name == "alignment" else []
+        sizes = [sum(setting.first.group_sizes), *setting.first.group_sizes]
+        names = [group + ("" if size else "\n(none)") for group, size in zip(GROUPS, sizes, strict=True)]
+        axes.set_xticks(range(len(GROUPS)), names)
+        axes.set(ylabel=label, xlim=(-0.5, len(GROUPS) - 0.5))
+        axes.tick_params(axis="x", length=0)
+        axes.grid(visible=False, axis="x")
+        for edge in np.arange(0.5, len(GROUPS) - 1):
+            axes.axvline(edge, color="0.9", linewidth=0.5, zorder=0)
+    legend_below(figure, handles, [one.label for one in setting.series])
+    small_print(figure, setting.line)
+    about = (
+        f"Geometry of the features of {setting.first.n_test} test images, of all, many, medium and few classes: "
+        f"{setting.first.protocol}; whiskers: the deviation. Effective rank depends on the number of images: compare it "
+        f"between methods, not between groups. {captions.groups(setting.first)}"
+    )
+    yield Sketch("geometry", "Geometry by group", figure, about)

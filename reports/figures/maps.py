@@ -1,0 +1,138 @@
+"""Maps of test features by t-SNE, a panel a method: coloured by class, and by group."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from reports import captions
+from reports.figures.setting import Setting, Sketch
+from reports.figures.style import (
+    COLOURS,
+    DOUBLE,
+    GROUP_COLOURS,
+    GROUP_MARKERS,
+    MARKERS,
+    SINGLE,
+    legend_below,
+    sized,
+    small_print,
+    titled,
+)
+from reports.figures.training import Histories
+from reports.figures.tsne import PERPLEXITY, embedding
+from reports.history import GROUPS
+from reports.records import Finding
+from reports.samples import Sample, load_sample
+
+log = logging.getLogger(__name__)
+
+COLUMNS = 4
+AREA = 3.0  # points squared, of a mark
+FEW_CLASSES = len(COLOURS)  # up to so many have a colour and a mark each; more are coloured by their size
+
+
+def feature_maps(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch]:
+    """The first run of each method that has a sample, by class and by group."""
+    drawn = []
+    for one in setting.series:
+        for f in one.found:
+            content = _map(histories[f.run_id].folder) if f.run_id in histories else None
+            if content is not None:
+                drawn.append((one, f, *content))
+                break
+    if not drawn:
+        return
+    counts = np.array(setting.first.group_counts)
+    ranks = [np.argsort(np.lexsort([np.arange(len(counts)), -np.array(f.group_counts)])) for _, f, _, _ in drawn]
+    runs = ", ".join(sorted({f"split {f.split} seed {f.seed}" for _, f, _, _ in drawn}))
+    images = sorted({len(sample.labels) for _, _, sample, _ in drawn})
+    about = (
+        f"Features of {images[0] if len(images) == 1 else f'{images[0]} to {images[-1]}'} test images, as many of every class, "
+        f"of unit length, by t-SNE (perplexity {PERPLEXITY:g}, begun from the principal components); one run a method "
+        f"({runs}). Distances between clusters, and their sizes, mean nothing."
+    )
+    figure, panels = _panels([one.label for one, *_ in drawn])
+    for axes, (_, _, sample, xy), rank in zip(panels, drawn, ranks, strict=True):
+        _by_class(axes, xy, rank[sample.labels], len(counts))
+    _class_legend(figure, panels, len(counts))
+    small_print(figure, setting.line)
+    yield Sketch(
+        "features-class",
+        "Features by class",
+        figure,
+        f"{about} Coloured by class; 1 is the class with the most training images.",
+    )
+    figure, panels = _panels([one.label for one, *_ in drawn])
+    for axes, (_, _, sample, xy) in zip(panels, drawn, strict=True):
+        for g, group in enumerate(GROUPS):
+            _points(axes, xy[sample.groups == g], GROUP_COLOURS[group], GROUP_MARKERS[group])
+    handles = [_mark(GROUP_COLOURS[group], GROUP_MARKERS[group]) for group in GROUPS]
+    legend_below(figure, handles, GROUPS)
+    small_print(figure, setting.line)
+    yield Sketch("features-group", "Features by group", figure, f"{about} Coloured by group. {captions.groups(setting.first)}")
+
+
+def _map(folder: Path) -> tuple[Sample, NDArray[np.float32]] | None:
+    """A run's sample with its places; None, and a line, where the sample is damaged."""
+    try:
+        sample = load_sample(folder)
+        return None if sample is None else (sample, embedding(folder, sample))
+    except ValueError as error:
+        log.warning("no t-SNE of %s: %s", folder.name, error)
+        return None
+
+
+def _panels(labels: list[str]) -> tuple[Figure, list[Axes]]:
+    columns = min(COLUMNS, len(labels))
+    width = SINGLE if columns == 1 else DOUBLE
+    figure, panels = sized(columns, -(-len(labels) // columns), width=width, height=min(2.6, width / columns))
+    for axes in panels[len(labels) :]:
+        axes.set_axis_off()
+    for axes, label in zip(panels, labels, strict=False):
+        titled(axes, label, width / columns)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set_color("0.8")
+    return figure, panels[: len(labels)]
+
+
+def _by_class(axes: Axes, xy: NDArray[np.float32], rank: NDArray[np.int64], classes: int) -> None:
+    if classes > FEW_CLASSES:
+        points = axes.scatter(
+            xy[:, 0], xy[:, 1], AREA, rank, cmap="viridis", vmin=0, vmax=classes - 1, linewidth=0, rasterized=True
+        )
+        points.set_alpha(0.8)
+        return
+    for place in range(classes):
+        _points(axes, xy[rank == place], COLOURS[place], MARKERS[place])
+
+
+def _points(axes: Axes, xy: NDArray[np.float32], colour: str, marker: str) -> None:
+    # as pixels also in the SVG: thousands of marks would make it many times larger
+    axes.scatter(xy[:, 0], xy[:, 1], AREA, colour, marker=marker, linewidth=0, alpha=0.8, rasterized=True)
+
+
+def _class_legend(figure: Figure, panels: list[Axes], classes: int) -> None:
+    if classes > FEW_CLASSES:
+        bar = figure.colorbar(
+            ScalarMappable(Normalize(1, classes), "viridis"), ax=panels, location="bottom", shrink=0.5, aspect=40, pad=0.02
+        )
+        bar.set_label("class, from most to fewest training images")
+        bar.outline.set_linewidth(0.5)
+        figure.set_figheight(figure.get_figheight() + 0.4)
+        return
+    handles: list[Artist] = [_mark(COLOURS[place], MARKERS[place]) for place in range(classes)]
+    legend_below(figure, handles, [f"class {place + 1}" for place in range(classes)])
+
+
+def _mark(colour: str, marker: str) -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=3.5)

@@ -1,0 +1,145 @@
+"""Histories: what the log of a run, `log.jsonl`, says epoch by epoch, and which lines of it say nothing."""
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+LOG = "log.jsonl"
+GROUPS = ("many", "medium", "few")
+Column = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What COLT drew from its pool for each cluster of the training images, the last time: columns of one length."""
+
+    images: Column  # training images of the cluster
+    few: Column  # share of them whose class is in the few group, in [0, 1]
+    sampled: Column  # images that were drawn from the pool
+    tailness: Column  # for what the cluster was taken: standardised over the clusters, higher is more like the tail
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """One run, epoch by epoch: (E,) columns, NaN where the log has no number."""
+
+    folder: Path
+    run_id: str  # hash of the resolved configuration, as in the run's records
+    damaged: int  # lines that could not be read
+    epoch: NDArray[np.int64]  # counted from 1, ascending
+    loss: Column
+    lr: Column
+    images_per_second: Column
+    auroc: Column  # of the tail scores against "the class is in the few group"
+    groups: Mapping[str, Column] = field(default_factory=dict)  # (E, 3) means in many, medium, few, of what a method keeps
+    sampling: Sampling | None = None  # of the last epoch that tells of one
+
+
+def read_histories(folders: Iterable[Path]) -> list[History]:
+    """Reads the logs of those run folders that have one.
+
+    Lines that are damaged are skipped and counted in a warning. Raises UserError for a log that cannot be read at all.
+    """
+    histories = [read_history(folder) for folder in folders if (folder / LOG).exists()]
+    damaged = sum(history.damaged for history in histories)
+    if damaged:
+        log.warning("skipped %d damaged lines of the logs", damaged)
+    return histories
+
+
+def read_history(folder: Path) -> History:
+    """Reads the log of one run folder, whose name ends with the run's id; without a log there are no epochs.
+
+    Where an epoch has several lines, the last counts.
+
+    Raises:
+        UserError: the log cannot be read.
+    """
+    lines: dict[int, dict[str, Any]] = {}
+    damaged, sampling = 0, None
+    for text in _read(folder / LOG).splitlines():
+        try:
+            line = _line(json.loads(text))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            damaged += 1
+            continue
+        lines[line["epoch"]] = line
+    ordered = [lines[epoch] for epoch in sorted(lines)]
+    for line in ordered:
+        sampling = line["sampling"] or sampling
+    names = sorted({name for line in ordered for name in line["groups"]})
+    empty = (math.nan,) * len(GROUPS)
+    return History(
+        folder=folder,
+        run_id=folder.name.rpartition("-")[2],
+        damaged=damaged,
+        epoch=np.array([line["epoch"] for line in ordered], dtype=np.int64),
+        **{name: _column([line[name] for line in ordered]) for name in ("loss", "lr", "images_per_second", "auroc")},
+        groups={
+            name: _column([line["groups"].get(name, empty) for line in ordered]).reshape(-1, len(GROUPS)) for name in names
+        },
+        sampling=sampling,
+    )
+
+
+def _line(content: Any) -> dict[str, Any]:
+    """What is wanted of one line. Raises ValueError or TypeError for a line that is not as the loop writes it."""
+    if not isinstance(content, dict):
+        raise TypeError("no object")
+    epoch = content.get("epoch")
+    if type(epoch) is not int or not 1 <= epoch < 2**31:
+        raise ValueError("no epoch")
+    values = {name: _number(content.get(name)) for name in ("loss", "lr", "images_per_second")}
+    tail = content.get("tail")
+    auroc = _number(tail.get("auroc")) if isinstance(tail, dict) else math.nan
+    groups = {
+        name: tuple(_number(value[group]) for group in GROUPS)
+        for name, value in content.items()
+        if isinstance(value, dict) and set(value) == set(GROUPS)
+    }
+    return {"epoch": epoch, **values, "auroc": auroc, "groups": groups, "sampling": _sampling(content)}
+
+
+def _sampling(content: Mapping[str, Any]) -> Sampling | None:
+    found = content.get("sampling")
+    if found is None:
+        return None
+    columns = {
+        name: _column([_number(value) for value in found[name]]) for name in Sampling.__dataclass_fields__ if name in found
+    }
+    if len(columns) != len(Sampling.__dataclass_fields__) or len({len(column) for column in columns.values()}) != 1:
+        raise ValueError("columns of a sampling are missing or of unequal length")
+    return Sampling(**columns)
+
+
+def _number(value: Any) -> float:
+    """A number as it is; NaN for None. Raises TypeError for anything else."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("not a number")
+    return float(value)
+
+
+def _column(values: Any) -> Column:
+    return np.array(values, dtype=np.float64)
+
+
+def _read(file: Path) -> str:
+    if not file.exists():
+        return ""
+    try:
+        return file.read_text(errors="replace")
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}; mend it, or move the run's folder away") from error

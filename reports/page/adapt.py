@@ -1,0 +1,169 @@
+"""From tables, figures and run folders to what the page shows."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from core.errors import UserError
+from reports import captions
+from reports.comparable import Title
+from reports.figures import Drawn
+from reports.history import read_history
+from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
+from reports.records import Finding, Geometry, Record
+from reports.tables.forms import Column as SheetColumn
+from reports.tables.forms import Entry, Sheet
+from reports.tables.states import RunState
+
+STATES: tuple[Literal["unfinished"], Literal["failed"]] = ("unfinished", "failed")
+LAST_LINES = 5  # of a log
+SERIES = ("loss", "images_per_second", "auroc")
+FALLING = frozenset({"group_std", "class_std", "head_tail_gap", "train_hours", "peak_memory_gb", "probe_seconds"})
+RunsOf = Mapping[tuple[str, str, str], Sequence[str]]  # ids of the runs of a dataset, a preset and a method as printed
+
+
+def runs_of(findings: Sequence[Finding], states: Sequence[RunState], title: Title) -> RunsOf:
+    """Which runs a row of a table is about."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for finding in findings:
+        found.setdefault((finding.dataset, finding.preset, title(finding)), {})[finding.run_id] = None
+    for state in states:
+        found.setdefault((state.dataset, state.preset, state.title), {})[state.run_id] = None
+    return {key: list(ids) for key, ids in found.items()}
+
+
+def section(sheet: Sheet, runs: RunsOf) -> Section:
+    """A table of the page. Columns that are in the CSV alone stay there."""
+    places = [place for place, column in enumerate(sheet.columns) if column.reach != "csv"]
+    of, first, rest = sheet.of, places[0], places[1:]
+    rows = []
+    for row in sheet.rows:
+        method = row[first].parts(sheet.columns[first])[0]
+        behind = runs.get((of.dataset, of.preset, method), ()) if of else ()
+        rows.append(Row(method, [_cell(row[place], sheet.columns[place]) for place in rest], behind))
+    return Section(
+        name=sheet.name,
+        dataset=of.dataset if of else "",
+        profile=of.profile if of else "",
+        probe=sheet.probe,
+        preset=of.preset if of else "",
+        title=sheet.title,
+        caption=sheet.notes,
+        scale=captions.scale(of).strip() if of else "",
+        columns=[Column(sheet.columns[p].full_head, lower_is_better=sheet.columns[p].key in FALLING) for p in rest],
+        rows=rows,
+    )
+
+
+def figure(drawn: Drawn) -> Figure:
+    """A figure of the page, read from its SVG file."""
+    try:
+        svg = drawn.svg.read_text()
+    except OSError as error:
+        raise UserError(f"cannot read {drawn.svg}: {error.strerror}; run the report again") from error
+    return Figure(
+        name=drawn.name,
+        dataset=drawn.dataset,
+        profile=drawn.profile,
+        probe=drawn.probe,
+        preset=drawn.preset,
+        title=drawn.title,
+        caption=drawn.caption,
+        svg=svg,
+    )
+
+
+def run(folder: Path, findings: Sequence[Finding], title: Title) -> Run:
+    """A run that has records, with what lies in its folder."""
+    first = findings[0]
+    hours = "" if first.train_seconds is None else f"{first.train_seconds / 3600:.2f} h on {first.device}"
+    facts = {"backbone": first.backbone, "training": hours, "pool": first.pool or "", "passport": first.passport}
+    return Run(
+        id=first.run_id,
+        method=title(first),
+        dataset=first.dataset,
+        profile=first.profile,
+        preset=first.preset,
+        split=first.split,
+        seed=first.seed,
+        status="done",
+        facts={name: fact for name, fact in facts.items() if fact},
+        results={finding.probe: _results(finding) for finding in findings},
+        **_files(folder),
+    )
+
+
+def begun(folder: Path, state: RunState) -> Run:
+    """A run that is not done."""
+    return Run(
+        id=state.run_id,
+        method=state.title,
+        dataset=state.dataset,
+        profile=state.profile,
+        preset=state.preset,
+        split=state.split,
+        seed=state.seed,
+        status=state.status,
+        facts={"reason": state.reason} if state.reason else {},
+        **_files(folder),
+    )
+
+
+def summary(runs: Sequence[Run]) -> str:
+    """How many runs there are, by status."""
+    counts = Counter(run.status for run in runs)
+    return ", ".join(f"{counts[status]} {status}" for status in ("done", "unfinished", "failed") if counts[status])
+
+
+def _cell(entry: Entry, column: SheetColumn) -> Cell:
+    text, spread = entry.parts(column)
+    value = entry.value if isinstance(entry.value, int | float) else None
+    note = "Some runs are missing: see below the table." if entry.marked else ""
+    for state in STATES:
+        if entry.words == state:
+            return Cell(state=state)
+    return Cell(text, value, f"± {spread}" if spread else "", entry.bold, note)
+
+
+def _results(finding: Finding) -> dict[str, str]:
+    if isinstance(finding, Record):
+        numbers = {
+            "Many": finding.many,
+            "Medium": finding.medium,
+            "Few": finding.few,
+            "All": finding.mean,
+            "Std": finding.group_std,
+        }
+        return {name: "empty" if value is None else f"{value:.1f}" for name, value in numbers.items()}
+    assert isinstance(finding, Geometry)
+    shapes = {"Alignment": finding.alignment, "Uniformity": finding.uniformity, "Effective rank": finding.effective_rank}
+    return {name: "empty" if (value := by["all"]) is None else f"{value:.3f}" for name, by in shapes.items()}
+
+
+def _files(folder: Path) -> dict:
+    """What is said of a run by the files in its folder; those that are not there are empty."""
+    history = read_history(folder) if (folder / "log.jsonl").exists() else None
+    lines = _text(folder / "log.jsonl").splitlines()
+    series = {name: [float(value) for value in getattr(history, name)] for name in SERIES} if history else {}
+    return {
+        "log": Log(len(lines), lines[-LAST_LINES:], series),
+        "config": _indented(_text(folder / "config.json")),
+        "passport": _text(folder / "passport.txt"),
+        "error": _text(folder / "error.txt"),
+    }
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _indented(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=1)
+    except ValueError:
+        return text

@@ -1,0 +1,140 @@
+"use strict";
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const one = (id) => document.getElementById(id);
+// text only ever becomes text: nothing here parses HTML
+const make = (tag, properties = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+};
+const plural = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
+
+// ---- theme
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+const showTheme = () => one("theme").setAttribute("aria-pressed", isDark());
+one("theme").addEventListener("click", () => {
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  try { localStorage.setItem("theme", document.documentElement.dataset.theme); } catch { /* as in the head */ }
+  showTheme();
+});
+dark.addEventListener("change", showTheme);
+showTheme();
+
+// ---- sorting: a first click brings the best to the top, a second turns it round, a third restores the order of the file
+const collator = new Intl.Collator(undefined, { numeric: true });
+const opposite = { ascending: "descending", descending: "ascending" };
+
+const sortRows = (rows, place, direction) => {
+  const cells = rows.map((row) => row.cells[place]);
+  const numeric = cells.some((cell) => "value" in cell.dataset);
+  const key = (cell) => (numeric ? Number(cell.dataset.value ?? NaN) : cell.className === "empty" ? NaN : cell.textContent.trim());
+  const keyed = rows.map((row, order) => ({ row, order, key: key(cells[order]) }));
+  const sign = direction === "ascending" ? 1 : -1;
+  const compare = numeric ? (a, b) => a - b : collator.compare;
+  keyed.sort((a, b) => {
+    const [noA, noB] = [Number.isNaN(a.key), Number.isNaN(b.key)]; // missing last, whichever way
+    return noA - noB || (noA ? 0 : sign * compare(a.key, b.key)) || a.order - b.order;
+  });
+  return keyed.map(({ row }) => row);
+};
+
+for (const table of all("main table")) {
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const headers = [...table.tHead.rows[0].cells];
+  headers.forEach((header, place) => {
+    header.prepend(make("button", { type: "button", className: "sort" }, header.firstChild));
+    header.firstChild.addEventListener("click", () => {
+      const first = header.dataset.first ?? (rows.some((row) => "value" in row.cells[place].dataset) ? "descending" : "ascending");
+      const now = header.getAttribute("aria-sort");
+      const next = !now ? first : now === first ? opposite[first] : null;
+      for (const other of headers) other.removeAttribute("aria-sort");
+      if (next) header.setAttribute("aria-sort", next);
+      body.append(...(next ? sortRows(rows, place, next) : rows));
+    });
+  });
+}
+
+// ---- filters: in the address, so that a view can be linked
+const controls = document.querySelector(".controls");
+const selects = all("select", controls);
+const method = controls.elements.namedItem("method");
+const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link.closest("li")]));
+const items = all("article.table, figure").map((item) => ({
+  item,
+  figure: item.tagName === "FIGURE",
+  rows: all("tbody tr", item).map((row) => ({ row, name: row.querySelector(".method").textContent.toLowerCase() })),
+}));
+let place = ""; // what a link of the contents went to
+
+const narrow = () => {
+  const wanted = selects.filter((select) => select.value);
+  const text = method.value.trim().toLowerCase();
+  const shown = { table: 0, figure: 0 };
+  const total = { table: 0, figure: 0 };
+  for (const { item, figure, rows } of items) {
+    const kept = rows.filter(({ row, name }) => {
+      row.classList.toggle("away", !name.includes(text));
+      return name.includes(text);
+    });
+    // what belongs to no single benchmark, protocol or preset stays
+    const fits = wanted.every(({ name, value }) => !item.dataset[name] || item.dataset[name] === value);
+    const visible = fits && (figure || !text || kept.length > 0);
+    item.classList.toggle("away", !visible);
+    links.get(item.id)?.classList.toggle("away", !visible);
+    shown[figure ? "figure" : "table"] += visible;
+    total[figure ? "figure" : "table"] += 1;
+    const note = item.querySelector(".narrowed");
+    if (note) note.hidden = kept.length === rows.length;
+    if (note) note.textContent = `${kept.length} of ${plural(rows.length, "row")} shown: those with “${method.value.trim()}”`;
+  }
+  for (const group of all("main .group")) {
+    const inside = all("article.table, figure", group);
+    const away = inside.length > 0 && inside.every((item) => item.classList.contains("away"));
+    group.classList.toggle("away", away);
+    links.get(group.querySelector("h2").id)?.classList.toggle("away", away);
+  }
+  const count = (thing) => `${shown[thing]} of ${plural(total[thing], thing)}`;
+  controls.querySelector("[role=status]").textContent =
+    [...Object.keys(total)].filter((thing) => total[thing]).map(count).join(", ") + " shown";
+  controls.elements.namedItem("reset").disabled = !wanted.length && !text;
+};
+
+const remember = () => {
+  const view = new URLSearchParams();
+  for (const { name, value } of [...selects, method]) if (value) view.set(name, value);
+  if (place) view.set("at", place);
+  history.replaceState(null, "", `#${view}`);
+};
+
+const recall = () => {
+  const hash = location.hash.slice(1);
+  if (hash && !hash.includes("=")) return; // an id, not a view
+  const view = new URLSearchParams(hash);
+  for (const select of selects) {
+    const value = view.get(select.name) ?? "";
+    select.value = [...select.options].some((option) => option.value === value) ? value : "";
+  }
+  method.value = view.get("method") ?? "";
+  place = view.get("at") ?? "";
+  narrow();
+  one(place)?.scrollIntoView();
+};
+
+controls.addEventListener("input", () => { narrow(); remember(); });
+controls.addEventListener("reset", () => setTimeout(() => { place = ""; narrow(); remember(); }));
+controls.addEventListener("submit", (event) => event.preventDefault());
+document.querySelector("nav").addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link) return;
+  event.preventDefault();
+  place = link.hash.slice(1);
+  one(place).scrollIntoView();
+  remember();
+});
+addEventListener("hashchange", recall);
+controls.hidden = false;
+narrow();
+recall();
+if (matchMedia("(max-width: 70rem)").matches) document.querySelector("nav details").open = false;

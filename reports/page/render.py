@@ -1,0 +1,156 @@
+"""From plain objects to the text of the page."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from core.files import write_text
+from reports.page.content import About, Figure, Row, Run, Section
+from reports.page.run_data import runs_json
+from reports.page.svg import inline_svg
+
+HERE = Path(__file__).parent
+FILTERS = {"dataset": "Benchmark", "profile": "Profile", "probe": "Protocol", "preset": "Preset"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The tables and figures of one data set, each with its id in the page."""
+
+    id: str
+    dataset: str
+    sections: list[tuple[str, Section]]
+    figures: list[tuple[str, Figure]]
+
+
+class Notes:
+    """Footnotes of one table: equal ones share a mark."""
+
+    def __init__(self) -> None:
+        self.marks: dict[str, str] = {}
+
+    def mark(self, note: str) -> str:
+        """a, b, ... z, aa, ab and so on."""
+        return self.marks.setdefault(note, _letters(len(self.marks)))
+
+
+class Ids:
+    """Ids that are made of names, so that a link holds when the page is written again, yet differ."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def __call__(self, kind: str, name: str) -> str:
+        wish = f"{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:80]}"
+        id_, number = wish, 1
+        while id_ in self.taken:
+            number += 1
+            id_ = f"{wish}-{number}"
+        self.taken.add(id_)
+        return id_
+
+
+def write_page(path: Path, sections: Sequence[Section], figures: Sequence[Figure], runs: Sequence[Run], about: About) -> None:
+    """Writes the page to `path`, whole or not at all. Raises UserError as `render_page` and where the disk refuses."""
+    write_text(path, render_page(sections, figures, runs, about))
+
+
+def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Sequence[Run], about: About) -> str:
+    """The page as text: tables and figures by data set, in the order in which the data sets come.
+
+    Args:
+        sections: tables.
+        figures: drawings.
+        runs: those that rows name, and any others. Of two with one id the last counts.
+        about: the page's head.
+
+    Raises UserError for a figure that is no SVG; ValueError if a row has not one cell for each column, or names an unknown run.
+    """
+    places = {run.id: place for place, run in enumerate(runs)}
+    for section in sections:
+        for row in section.rows:
+            if len(row.cells) != len(section.columns):
+                raise ValueError(f"{section.name}: {row.method} has {len(row.cells)} cells for {len(section.columns)} columns")
+            if unknown := [id_ for id_ in row.runs if id_ not in places]:
+                raise ValueError(f"{section.name}: {row.method} names runs that are not given: {', '.join(unknown)}")
+
+    def run_places(row: Row) -> str:
+        return " ".join(str(places[id_]) for id_ in row.runs)
+
+    choices = {key: found for key in FILTERS if len(found := _values(key, [*sections, *figures])) > 1}
+    head, body, panel = ((HERE / name).read_text().strip() for name in ("head.js", "page.js", "panel.js"))
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = templates.get_template("page.html.j2").render(
+        about=about,
+        groups=_groups(sections, figures),
+        choices=choices,
+        labels=FILTERS,
+        stopped=[(place, run) for place, run in enumerate(runs) if run.status != "done"],
+        counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished", "failed")},
+        run_places=run_places,
+        spread_widths=_spread_widths,
+        distinct=lambda item: [getattr(item, key) for key in choices if key != "dataset" and getattr(item, key)],
+        last_line=lambda text: (text.strip().splitlines() or [""])[-1],
+        drawing=lambda id_, figure: Markup(inline_svg(figure.svg, f"{id_}-svg", figure.alt or figure.title)),
+        notes=Notes,
+        finite=lambda value: value is not None and value - value == 0,
+        css=Markup((HERE / "style.css").read_text()),
+        head_script=Markup(head),
+        scripts=[Markup(body), Markup(panel)],
+        policy=_policy(head, body, panel),
+        run_data=Markup(runs_json(runs)),
+    )
+    return page.encode(errors="replace").decode()  # half a surrogate pair, as in a path that is no UTF-8, cannot be written
+
+
+def _groups(sections: Sequence[Section], figures: Sequence[Figure]) -> list[Group]:
+    ids = Ids()
+    groups: dict[str, Group] = {}
+    items: list[Section | Figure] = [*sections, *figures]
+    for item in items:
+        if item.dataset not in groups:
+            groups[item.dataset] = Group(ids("data", item.dataset), item.dataset, [], [])
+    for section in sections:
+        groups[section.dataset].sections.append((ids("table", section.name), section))
+    for figure in figures:
+        groups[figure.dataset].figures.append((ids("figure", figure.name), figure))
+    return list(groups.values())
+
+
+def _values(key: str, items: Iterable[Section | Figure]) -> list[str]:
+    """The distinct values of a field, in the order in which they come."""
+    return [value for value in dict.fromkeys(getattr(item, key) for item in items) if value]
+
+
+def _spread_widths(section: Section) -> list[int]:
+    """Characters of the longest spread of each column, the first of which is the method's: numbers stay below each other."""
+    columns = range(len(section.columns))
+    return [0, *(max((len(row.cells[place].spread) for row in section.rows), default=0) for place in columns)]
+
+
+def _letters(number: int) -> str:
+    text = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        text = chr(ord("a") + letter) + text
+    return text
+
+
+def _policy(*scripts: str) -> str:
+    """What the browser is to hold the page to: these scripts and no other, and no request to anywhere."""
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    rules = ["default-src 'none'", f"script-src {hashes}", "style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'"]
+    return "; ".join([*rules, "form-action 'none'"])

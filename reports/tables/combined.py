@@ -1,0 +1,81 @@
+"""The papers' combined table: probes of one family side by side, with all labelled images and with few."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from reports.comparable import SETTING, comparable, table_name
+from reports.tables.accuracy import METRICS, Row, Table, metric_columns
+from reports.tables.forms import Column, Entry, Sheet
+
+FEW_SHOT = re.compile(r"(?P<family>.+)-(?P<amount>\d+)(?P<unit>pct|shot)")  # how the name of a few-shot probe ends
+
+
+def family(probe: str) -> tuple[str, str]:
+    """The family of a probe, which is the name of its full-shot form, and what it learns from, in a word or two."""
+    match = FEW_SHOT.fullmatch(probe)
+    if match is None:
+        return probe, "full-shot"
+    return match["family"], f"{match['amount']} %" if match["unit"] == "pct" else f"{match['amount']}-shot"
+
+
+def combined_sheets(tables: Iterable[Table]) -> list[Sheet]:
+    """One for each setting and family of probes that has a full-shot and a few-shot form there."""
+    tables = list(tables)
+    of = {id(table.first): table for table in tables}
+    sheets = []
+    for key, firsts in comparable((table.first for table in tables), SETTING):
+        families: dict[str, list[Table]] = {}
+        for first in firsts:
+            families.setdefault(family(first.probe)[0], []).append(of[id(first)])
+        for name, members in families.items():
+            probes = [table.probe for table in members]
+            # two tables of one probe are of two protocols or two makings of a split: there is no telling which belong together
+            if name in probes and len(set(probes)) == len(probes) > 1:
+                members.sort(key=lambda table: (table.probe != name, -table.labels))
+                sheets.append(_sheet(table_name(members[0].first, key, name), members))
+    return sheets
+
+
+def _sheet(name: str, tables: Sequence[Table]) -> Sheet:
+    by_table = [{row.key: row for row in table.rows} for table in tables]
+    keys = sorted({key for rows in by_table for key in rows})
+    counts = [{rows[key].runs for rows in by_table if key in rows} for key in keys]
+    columns = [Column("Method", "method")]
+    for table in tables:
+        columns += metric_columns(_label(table), f"{table.probe}_")
+    columns += [Column("n", "runs")]
+    rows = []
+    for key, count in zip(keys, counts, strict=True):
+        row: list[Entry] = []
+        for of in by_table:
+            row += [of[key].entry(metric) if key in of else Entry(None, words="-") for metric in METRICS]
+        several = "/".join(str(of[key].runs) if key in of else "-" for of in by_table)
+        n = Entry(several) if len(count) > 1 else Entry(count.pop())
+        rows.append([Entry(_title(by_table, key)), *row, n])
+    protocols = " ".join(f"{_label(table)}, {table.probe}: {table.protocol}" for table in tables)
+    return Sheet(
+        f"combined-{name}",
+        tables[0].title.replace(f"probe {tables[0].probe}", f"probes {', '.join(table.probe for table in tables)}"),
+        f"{tables[0].setting} {protocols} {_once(tables, 'runs')} {_once(tables, 'remarks')}",
+        columns,
+        rows,
+        tables[0].first,
+    )
+
+
+def _title(by_table: Sequence[dict[tuple[str, str], Row]], key: tuple[str, str]) -> str:
+    return next(rows[key].method for rows in by_table if key in rows)
+
+
+def _label(table: Table) -> str:
+    return f"{family(table.probe)[1]} ({table.labels:,})"
+
+
+def _once(tables: Sequence[Table], part: str) -> str:
+    """A part of the tables' notes, once for those that share it."""
+    texts: dict[str, list[str]] = {}
+    for table in tables:
+        texts.setdefault(getattr(table, part), []).append(_label(table))
+    if len(texts) == 1:
+        return next(iter(texts))
+    return " ".join(f"{', '.join(labels)}: {text}" for text, labels in texts.items())

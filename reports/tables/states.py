@@ -1,0 +1,68 @@
+"""Runs that have no records yet, or never will: tables show them, they never drop them."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reports.records import Finding
+from reports.tables.forms import Column, Entry, Sheet, plain
+
+MATCHED = ("dataset", "profile", "preset", "precision", "executor")  # what places a run in a table, beside its recipe
+SHOWN = 80  # letters of a reason in a footer
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """A run that was begun and is not done, with what places it in its tables."""
+
+    status: Literal["unfinished", "failed"]
+    reason: str  # of a failure, in a few words; may be empty
+    run_id: str  # as in the records: where a probe of the run is recorded, that table does not miss it
+    method: str  # registered name
+    title: str  # how tables print the method, as for records
+    hparams: dict[str, Any]  # of the method, all of them, as in records
+    dataset: str
+    profile: str
+    split: int
+    seed: int
+    preset: str
+    recipe: dict[str, Any]  # as in records
+    precision: str
+    executor: str
+    data: str | None = None  # the line of the run's passport; None where it has none yet, which fits any
+    probes: tuple[str, ...] | None = None  # those asked for; None where that is not known, which means all of a table's setting
+
+    def belongs(self, finding: Finding) -> bool:
+        """Whether the run would stand in the table of this record."""
+        return (
+            all(getattr(self, name) == getattr(finding, name) for name in MATCHED)
+            and self.data in (None, finding.data)
+            and (self.probes is None or finding.probe in self.probes)
+            and json.dumps(self.recipe, sort_keys=True) == json.dumps(finding.recipe, sort_keys=True)
+        )
+
+    @property
+    def words(self) -> str:
+        """Split, seed, status and reason."""
+        reason = plain(self.reason)
+        short = reason if len(reason) <= SHOWN else f"{reason[: SHOWN - 3]}..."
+        return f"split {self.split} seed {self.seed} {self.status}" + (f" ({short})" if short else "")
+
+
+def missing_sheet(states: Iterable[RunState]) -> Sheet:
+    """All runs that are not done, one a row."""
+    ordered = sorted(states, key=lambda s: (s.dataset, s.profile, s.preset, s.title, s.split, s.seed, s.run_id))
+    names = ("method", "dataset", "profile", "preset", "split", "seed", "status", "reason", "run_id")
+    columns = [Column(name.replace("_", " ").capitalize(), name) for name in names]
+    rows = [
+        [Entry(plain(value) if isinstance(value, str) else value) for value in (s.title, *(getattr(s, n) for n in names[1:]))]
+        for s in ordered
+    ]
+    return Sheet(
+        "missing-runs",
+        "Runs without all their records",
+        "Such a run is in the tables of those probes alone that it has a record of.",
+        columns,
+        rows,
+    )

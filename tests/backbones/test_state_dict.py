@@ -1,0 +1,176 @@
+import argparse
+import re
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import backbones
+from backbones.state_dict import KEYS, load_backbone, read_tensors
+from core.errors import UserError
+
+
+def _network(name="tiny-resnet8", size=32):
+    """A network whose batch norms have seen something."""
+    torch.manual_seed(0)
+    network = backbones.create(name, size).train()
+    with torch.no_grad():
+        network(torch.randn(4, 3, size, size))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return _network().state_dict()
+
+
+def _under(prefix, weights):
+    return {prefix + name: tensor for name, tensor in weights.items()}
+
+
+def _fresh():
+    torch.manual_seed(1)
+    return backbones.create("tiny-resnet8", 32)
+
+
+def _same(network, weights):
+    return all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+
+def _said(refuse, *arguments):
+    with pytest.raises(UserError) as told:
+        refuse(*arguments)
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth", "w.pt", "w.pth.tar"])
+def test_a_bare_state_dict_is_read_to_the_bit(tmp_path, weights, file):
+    path = tmp_path / file
+    save_file(weights, path) if path.suffix == ".safetensors" else torch.save(weights, path)
+    tensors, key = read_tensors(path)
+    network = _fresh()
+    assert load_backbone(network, tensors).left_out == []
+    assert key == ""
+    assert _same(network, weights)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_state_dict_is_found_under_the_usual_keys(tmp_path, weights, key):
+    torch.save({key: weights, "epoch": 3, "optimizer": {"state": {}, "param_groups": []}}, tmp_path / "w.pth")
+    tensors, found = read_tensors(tmp_path / "w.pth")
+    assert found == key
+    assert tensors.keys() == weights.keys()
+
+
+def test_what_is_not_clear_is_asked_for(tmp_path, weights):
+    torch.save({"student": weights, "teacher": weights, "mine": weights}, tmp_path / "w.pth")
+    assert "several networks, student, teacher; choose with --key" in _said(read_tensors, tmp_path / "w.pth")
+    assert read_tensors(tmp_path / "w.pth", "mine")[1] == "mine"
+    assert "under the key 'his'; it has student, teacher, mine" in _said(read_tensors, tmp_path / "w.pth", "his")
+    torch.save({"mine": weights, "epoch": 1}, tmp_path / "w.pth")
+    assert "it has mine; choose with --key" in _said(read_tensors, tmp_path / "w.pth")
+    both = _under("backbone.", weights) | _under("encoder.", weights)
+    assert "several prefixes, 'backbone.' and 'encoder.'; choose with --prefix" in _said(load_backbone, _fresh(), both)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path, weights):
+    torch.save({"state_dict": weights, "args": argparse.Namespace(lr=1)}, tmp_path / "w.pth")
+    assert "holds pickled code (argparse.Namespace)" in _said(read_tensors, tmp_path / "w.pth")
+    torch.save(_fresh(), tmp_path / "w.pth")
+    assert "holds pickled code (timm.models.byobnet.ByobNet)" in _said(read_tensors, tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pth"])
+def test_damaged_and_absent_files_are_told_of(tmp_path, weights, file):
+    path = tmp_path / file
+    assert "there is no file" in _said(read_tensors, path)
+    save_file(weights, path) if path.suffix == ".safetensors" else torch.save(weights, path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "damaged" in _said(read_tensors, path)
+    (tmp_path / "w.npz").write_bytes(b"")
+    assert "ends in none of .safetensors" in _said(read_tensors, tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "encoder.", "module.backbone.", "module.encoder_q.", "model.net."])
+def test_a_prefix_that_all_share_is_taken_off(weights, prefix):
+    head = prefix.split(".")[0] + "." if prefix.startswith("mod") else ""
+    tensors = _under(prefix, weights) | {f"{prefix}fc.weight": torch.zeros(10, 64), f"{head}projector.0.bias": torch.zeros(3)}
+    network = _fresh()
+    loaded = load_backbone(network, tensors)
+    assert (loaded.prefix, loaded.left_out) == (prefix, [f"{prefix}fc.weight", f"{head}projector.0.bias"])
+    assert _same(network, weights)
+
+
+def test_names_of_which_a_part_has_another_prefix_do_not_fit(weights):
+    first, *others = weights
+    tensors = {first: weights[first]} | _under("module.", {name: weights[name] for name in others})
+    assert "several prefixes" in _said(load_backbone, _fresh(), tensors)
+
+
+def test_what_is_no_head_is_not_left_out(weights):
+    more = weights | {"stages.3.0.conv.weight": torch.zeros(4), "queue": torch.zeros(4)}
+    said = _said(load_backbone, _fresh(), more)
+    assert "2 unexpected: stages.3.0.conv.weight, queue;" in said
+    assert "missing" not in said
+    # a head of a part that the network has itself is none
+    assert "1 unexpected" in _said(load_backbone, _fresh(), weights | {"stages.0.fc.weight": torch.zeros(4)})
+    moco = _under("encoder_q.", weights) | _under("encoder_k.", weights)
+    assert f"{len(weights)} unexpected" in _said(load_backbone, _fresh(), moco)
+    network = _fresh()
+    assert load_backbone(network, moco, "encoder_q.").left_out == list(_under("encoder_k.", weights))
+    assert _same(network, weights)
+
+
+def test_the_report_names_what_is_missing_and_of_another_shape(weights):
+    one, two, *_ = (name for name in weights if name.endswith("conv.weight"))
+    other = {name: tensor for name, tensor in weights.items() if name != one} | {two: torch.zeros(7, 7)}
+    said = _said(load_backbone, _fresh(), other)
+    size = "x".join(map(str, weights[two].shape))
+    assert said.startswith(
+        f"{len(weights) - 2} of its {len(weights)} keys fit; 1 missing: {one}; 1 of another shape: {two} is 7x7"
+    )
+    assert f"and not {size}; try another --backbone" in said
+    said = _said(load_backbone, _fresh(), {"a.b": torch.zeros(1)})
+    assert re.match(rf"0 of its {len(weights)} keys fit; \d+ missing: \S+, \S+, \S+, \.\.\.; 1 unexpected: a\.b; ", said)
+
+
+def test_counters_of_old_files_may_be_missing_and_nothing_else(weights):
+    old = {name: tensor for name, tensor in weights.items() if not name.endswith("num_batches_tracked")}
+    network = _fresh()
+    load_backbone(network, old)
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in old.items())
+    name = next(name for name in old if name.endswith("running_var"))
+    assert f"1 missing: {name}" in _said(load_backbone, _fresh(), {key: old[key] for key in old if key != name})
+
+
+def test_nothing_untrained_passes_for_trained(weights):
+    assert "have never seen an image" in _said(load_backbone, _fresh(), _fresh().state_dict())
+    vit = "vit_tiny_patch16_224"
+    with torch.device("meta"):
+        names = backbones.create(vit, 224).state_dict()
+    fresh = {
+        name: torch.ones(t.shape) if "norm" in name and name.endswith("weight") else torch.zeros(t.shape)
+        for name, t in names.items()
+    }
+    assert "as they were initialised" in _said(load_backbone, backbones.create(vit, 224), fresh)
+    name = next(name for name in weights if name.endswith("conv.weight"))
+    assert "not finite" in _said(load_backbone, _fresh(), weights | {name: torch.full_like(weights[name], torch.nan)})
+
+
+def test_a_torchvision_resnet_is_a_timm_one():
+    """The two name the same tensors; the classifier is the only one that is left over."""
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    theirs = resnet18(weights=None).train()
+    theirs(torch.randn(2, 3, 64, 64))
+    network = backbones.create("resnet18", 224)
+    assert load_backbone(network, theirs.state_dict()).left_out == ["fc.weight", "fc.bias"]
+    theirs.fc = torch.nn.Identity()
+    x = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.allclose(network.eval()(x), theirs.eval()(x), atol=1e-5)
+    said = _said(load_backbone, backbones.create("resnet18", 32), theirs.state_dict())
+    assert "1 of another shape: conv1.weight is 64x3x7x7 and not 64x3x3x3" in said
+    assert "3x3" in said.partition("try another")[2]

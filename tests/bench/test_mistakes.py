@@ -1,0 +1,104 @@
+"""What a user can get wrong: one line each, exit status 2, nothing lost."""
+
+import pytest
+import torch
+
+import bench
+from core.errors import UserError
+from data.benchmarks.digitslt import DigitsLT
+from tests.runs import SMALL
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "simcrl"], "no method matches 'simcrl'; did you mean 'simclr'?"),
+        (["--datasets", "cifar10-lt"], "no dataset matches 'cifar10-lt'; did you mean 'cifar10lt'?"),
+        (["--probes", "sdclr_cached"], "did you mean 'sdclr-cached'?"),
+        (["--backbone", "resnet81"], "did you mean 'resnet18'?"),
+        (["--backbone", "vgg11_bn"], "backbone 'vgg11_bn' cannot take images of"),
+        (["--epochs", "3", "--set", "recipe.warmup_epochs=5"], "leaves nothing of 3 epochs"),
+        (["--set", "simclr.temprature=1"], "did you mean 'temperature'?"),
+        (["--methods", "colt", "--set", "colt.pool=emojis"], "no pool is named 'emojis'; did you mean 'emoji'"),
+        (["--methods", "colt", "--set", "colt.pool=emoji", "colt.budget=4000"], "samples 4000 images and its pool has 3786"),
+        (["--methods", "tase", "--set", "tase.warmup=100%"], "tase.warmup=100% leaves nothing of 34 epochs"),
+        (["--methods", "tase", "--set", "tase.clusterer=gh", "tase.clusters=200"], "gh has room for 128 clusters, not for 200"),
+        (["--methods", "sdclr", "--backbone", "resnet50_gn"], "SDCLR needs a backbone with convolutions and batch norm"),
+        (["--set", "simclr.temperature=hot"], "simclr.temperature=hot is not of the form float|cosine:LOW:HIGH:PERIOD"),
+        (["--set", "simclr.temperature"], "is not of the form METHOD.KEY=VALUE"),
+        (["--set", "simlcr.temperature=1"], "no method is named 'simlcr'; did you mean 'simclr'?"),
+        (["--methods", "simclr", "--set", "byol.momentum=0.5"], "method 'byol' is not among --methods simclr"),
+        (["--set", "recipe.epoch=3"], "recipe has no setting 'epoch'; did you mean 'epochs'?"),
+        (["--splits", "1001"], "has splits 1 to 1000, not 1001"),
+        (["--splits", "one"], "--splits"),
+        (["--profiles", "coa"], "cifar10lt has no profile 'coa'; did you mean 'cao'?"),
+        (["--profiles", "ir=5000"], "leaves the smallest of 10 classes empty"),
+        (["list", "--profile", "cao"], "add --passport"),
+        (["list", "--passport", "--splits", "0"], "has splits 1 to 1000, not 0"),
+        (["--batch-size", "99999"], "batch size 99999 is larger than cifar10lt's 11165 images"),
+        (["--epochs", "-1"], "recipe.epochs=-1 is out of range"),
+        (["--preset", "gpu"], "--preset"),
+        (["--device", "tpu"], "no device is named 'tpu'"),
+        (["--workers", "0"], "--workers 0"),
+        (["--monitor", "knn", "--monitor-every", "0"], "--monitor-every 0: give at least 1 epoch"),
+        (["--epoch", "3"], "--epoch"),
+        (["plann"], "did you mean 'plan'?"),
+        (["report", "--out", "nowhere"], "there is no folder nowhere"),
+    ],
+)
+def test_mistakes_get_one_line_and_status_2(mistake, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in mistake(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_told(mistake):
+    assert "finds no CUDA GPU; use --device cpu" in mistake("--device", "cuda")
+
+
+def test_an_out_that_cannot_be_written_is_told(mistake, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "choose another folder with --out" in mistake(*SMALL, "--out", tmp_path / "file" / "runs")
+
+
+def test_data_that_cannot_be_had_is_told_before_anything_runs(tmp_path, monkeypatch, capsys):
+    def unreachable(self, data_root, needs=None, *, fetch=True):
+        raise UserError("no data")
+
+    monkeypatch.setattr(DigitsLT, "load", unreachable)
+    assert bench.main([*SMALL, "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.strip() == "bench.py: no data"
+    assert list(tmp_path.glob("digitslt*")) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign"])
+def test_a_bad_checkpoint_is_told_and_kept(mistake, tmp_path, damage, monkeypatch):
+    asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--out", tmp_path]
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("grid.store.RunFolder.save_trained", stop)
+        assert bench.main([str(word) for word in asked]) == 130
+    (checkpoint,) = tmp_path.glob("*/checkpoint.pt")
+    if damage == "truncated":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
+    else:
+        content = torch.load(checkpoint, weights_only=True)
+        torch.save(content | {"run_id": "0123456789ab"}, checkpoint)
+    kept = checkpoint.read_bytes()
+    line = mistake(*asked)
+    assert str(checkpoint) in line
+    assert ("is damaged" if damage == "truncated" else "belongs to run 0123456789ab") in line
+    assert checkpoint.read_bytes() == kept
+
+
+def test_damaged_weights_of_a_finished_run_are_told_and_fail_that_run_only(tmp_path, capsys):
+    asked = [*SMALL, "--methods", "simclr", "--out", str(tmp_path)]
+    assert bench.main([*asked, "--probes", "knn"]) == 0
+    (file,) = tmp_path.glob("*/weights.safetensors")
+    file.write_bytes(file.read_bytes()[:-10])
+    assert bench.main([*asked, "--probes", "all"]) == 1
+    assert "is damaged or foreign" in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""Runs that are stopped, killed, or met by another process."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+
+import bench
+from tests.conftest import ROOT
+from tests.runs import SMALL
+
+
+def _progress(out):
+    """Where the one run under `out` is, by its checkpoint."""
+    checkpoints = list(out.glob("*/checkpoint.pt"))
+    return torch.load(checkpoints[0], weights_only=True)["progress"] if checkpoints else {"epoch": -1, "step": 0}
+
+
+def _weights(out):
+    (file,) = out.glob("*/weights.safetensors")
+    return load_file(file)
+
+
+def test_ctrl_c_saves_a_checkpoint_first(tmp_path):
+    asked = ["--datasets", "digitslt", "--preset", "smoke", "--methods", "simclr", "--epochs", "500", "--workers", "1"]
+    start = [sys.executable, str(ROOT / "bench.py"), *asked, "--checkpoint-seconds", "1e9", "--out", str(tmp_path)]
+    running = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(log.read_text() for log in tmp_path.glob("*/log.jsonl")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == "bench.py: stopped; the same command goes on from here"
+    assert _progress(tmp_path)["images"] > 0
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path):
+    """SIGKILL, then the same command: weights equal those of a run that was left alone."""
+    asked = ["--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--methods", "byol", "--workers", "1"]
+    asked += ["--device", "cpu"]
+    asked += ["--epochs", "14", "--batch-size", "16", "--checkpoint-seconds", "0", "--probes", "knn", "--out"]
+    start = [sys.executable, str(ROOT / "bench.py"), *asked]
+    killed, alone = tmp_path / "killed", tmp_path / "alone"
+    kills = 0
+    for earliest in (1, 5):
+        running = subprocess.Popen([*start, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and running.poll() is None:
+            running.send_signal(signal.SIGSTOP)  # so that it is killed exactly where it was seen
+            if _progress(killed)["epoch"] >= earliest and _progress(killed)["step"] > 0:
+                running.kill()
+                kills += 1
+                break
+            running.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+        running.wait(timeout=60)
+    assert kills == 2
+    assert 5 <= _progress(killed)["epoch"] < 14
+    assert _progress(killed)["step"] > 0
+    for out in (killed, alone):
+        subprocess.run([*start, str(out)], check=True, capture_output=True, timeout=300)
+    first, second = _weights(killed), _weights(alone)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_two_processes_do_not_train_the_same_run(tmp_path, capsys):
+    from filelock import FileLock
+
+    asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--out", str(tmp_path)]
+    assert bench.main(asked) == 0
+    (folder,) = tmp_path.glob("digitslt*")
+    (folder / "done").unlink()
+    with FileLock(folder / ".lock"):
+        assert bench.main(asked) == 1
+    assert "another process works on" in capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""What probes see of a frozen backbone: which images, shown how, in which order and precision."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.benchmark import Images
+from data.corpus import Corpus
+from data.lists.longtail import IndexLists
+from data.views.spec import Evaluation
+from data.views.torch_executor import TorchViews
+from data.views.weak import shifted
+from eval.features import BLOCK, Frozen, Rows, Tally
+
+SHOWN = Evaluation(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))  # grey levels as they are
+ORDER = np.arange(100)
+LISTS = IndexLists(ORDER, ORDER, ORDER[:5], ORDER[:60], ORDER[60:90])
+
+
+@pytest.fixture
+def make(photographs):
+    def make(network=None, needs=("train", "val"), bf16=False, report=lambda done, total: None):
+        pixels = photographs.numpy()
+        labels = np.arange(len(pixels)) % 3
+        images = Images(pixels[:200], labels[:200], pixels[200:], labels[200:])
+        corpus = Corpus(photographs[:200], TorchViews(()), SHOWN, bf16=bf16)
+        return Frozen(network or nn.Flatten(), images, LISTS, corpus, 3, [], needs, Tally(report))
+
+    return make
+
+
+def test_rows_are_the_unaugmented_images_in_the_order_asked_for(make, photographs):
+    rows = make().rows(np.array([70, 3, 3]))
+    assert torch.allclose(rows[:][0], photographs[[70, 3, 3]].flatten(1).float(), atol=1e-3)
+    assert rows[:][1].tolist() == [70 % 3, 0, 0]
+    assert torch.allclose(make().test[:][0], photographs[200:].flatten(1).float(), atol=1e-3)
+
+
+def test_the_network_is_in_eval_mode_and_gets_normalised_images(make, photographs):
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).train()
+    found, _ = make(network).rows(ORDER[:90])[:]
+    mean = photographs[:90].float().mean(dim=(2, 3))  # the norm's running statistics are 0 and 1
+    assert torch.allclose(found, mean, rtol=1e-4)
+    assert network[0].num_batches_tracked == 0
+
+
+def test_images_of_lists_that_were_not_named_are_neither_extracted_nor_given(make):
+    seen = []
+    frozen = make(nn.Sequential(Counting(seen), nn.Flatten()), needs=("val",))
+    assert sum(seen) == 30 + len(frozen.test)
+    with pytest.raises(ValueError, match="not named"):
+        frozen.rows(LISTS.train)
+
+
+def test_a_stream_is_the_augmented_images_in_whole_batches(make, photographs):
+    order = np.array([5, 1, 59, 8, 2, 30, 31])
+    batches = list(make().stream(order, seed=9, batch=3))
+    assert [len(y) for _, y in batches] == [3, 3, 1]
+    assert torch.cat([y for _, y in batches]).tolist() == (order % 3).tolist()
+    x = torch.cat([x for x, _ in batches])
+    assert not torch.allclose(x, photographs[order].flatten(1).float())
+    again, other = (torch.cat([x for x, _ in make().stream(order, seed, batch=2)]) for seed in (9, 10))
+    assert torch.equal(x, again)
+    assert not torch.equal(x, other)
+    x[0].add_(torch.zeros(1, requires_grad=True))  # gradients are on again where batches are used
+
+
+def test_augmented_passes_differ_by_purpose_and_number(make):
+    frozen = make()
+    first, again, second, other = (
+        frozen.augmented(LISTS.train, 0, purpose, draw).bank for purpose, draw in (("a", 1), ("a", 1), ("a", 2), ("b", 1))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_exact_features_are_in_float32_whatever_the_run_is_in(make):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8))
+    rounded, plain = make(network, bf16=True), make(network)
+    assert not torch.equal(rounded.test.bank, plain.test.bank)
+    assert torch.equal(rounded.exact(("val",)).test.bank, plain.test.bank)
+    assert plain.exact(("val",)) is plain
+
+
+def test_progress_counts_what_is_known_to_come(make):
+    seen = []
+    frozen = make(report=lambda *progress: seen.append(progress))
+    size = 90 + len(frozen.test)
+    assert seen[-1] == (size, size)
+    frozen.tally.announce(20)
+    list(frozen.stream(ORDER[:10], 0, 5))
+    assert seen[-1] == (size + 10, size + 20)
+    list(frozen.stream(ORDER[:10], 0, 5))
+    list(frozen.stream(ORDER[:7], 0, 5))
+    assert seen[-1] == (size + 27, size + 27)
+
+
+def test_blocks_bound_what_is_looked_at_together():
+    bank = torch.arange(2 * BLOCK + 5.0)[:, None]
+    rows = Rows(bank, torch.arange(len(bank)).flip(0), torch.zeros(len(bank), dtype=torch.int64))
+    blocks = [x for x, _ in rows.blocks()]
+    assert max(map(len, blocks)) == BLOCK
+    assert torch.equal(torch.cat(blocks), bank.flip(0))
+
+
+def test_weak_views_are_a_padded_crop_and_a_mirror_image(photographs):
+    made = shifted(photographs[:64], seed=3)
+    stream = np.random.default_rng(3)
+    tops, lefts, mirrored = stream.integers(0, 9, 64), stream.integers(0, 9, 64), stream.random(64) < 0.5
+    for image, view, top, left, mirror in zip(photographs, made, tops, lefts, mirrored, strict=False):
+        padded = np.zeros((3, 40, 40), dtype=np.uint8)
+        padded[:, 4:36, 4:36] = image.numpy()
+        expected = padded[:, top : top + 32, left : left + 32]
+        assert np.array_equal(view.numpy(), expected[:, :, ::-1] if mirror else expected)
+    assert 20 < mirrored.sum() < 44
+    assert {*tops} == {*lefts} == set(range(9))
+
+
+class Counting(nn.Module):
+    """Keeps the sizes of the batches that pass."""
+
+    def __init__(self, seen: list[int]):
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        return x

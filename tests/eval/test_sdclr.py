@@ -1,0 +1,148 @@
+"""SDCLR's linear probe: its rates, its choice on validation, and what its two forms share."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.benchmark import Images
+from data.corpus import Corpus
+from data.lists.longtail import IndexLists
+from data.pictures import Pictures
+from data.views.spec import Evaluation
+from data.views.torch_executor import TorchViews
+from eval.features import Frozen
+from eval.probes import PROBES, sdclr
+
+NAMES = ["sdclr", "sdclr-1pct", "sdclr-cached", "sdclr-cached-1pct"]
+CLASSES = 6
+
+
+@pytest.fixture
+def frozen():
+    """Six classes of noisy 8 px images, each of its own colours: 300 to train with, 60 to choose by, 120 to test."""
+    stream = np.random.RandomState(0)
+    colours = stream.randint(60, 200, size=(CLASSES, 3, 1, 1))
+
+    def pictures(labels):
+        return (colours[labels] + stream.normal(0, 25, (len(labels), 3, 8, 8))).clip(0, 255).astype(np.uint8)
+
+    labels, test_labels = np.arange(360) % CLASSES, np.arange(120) % CLASSES
+    order = np.arange(360)
+    lists = IndexLists(order[:100], order[:100], order[:60], order[:300], order[300:])
+    images = Images(pictures(labels), labels, pictures(test_labels), test_labels)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    corpus = Corpus(torch.from_numpy(images.train), TorchViews(()), Evaluation())
+    return Frozen(network, images, lists, corpus, CLASSES, [], ("val",))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_probe_learns_and_repeats_to_the_last_bit(frozen, name):
+    first, again = (PROBES[name]().run(frozen, seed=0) for _ in range(2))
+    assert np.array_equal(first.predicted, again.predicted)
+    assert first.predicted.shape == (1, 120)
+    assert (first.predicted == frozen.test.labels.numpy()).mean() > 0.8
+    assert first.n_train == (60 if "1pct" in name else 300)
+    assert first.val_accuracy == pytest.approx(
+        100 * (first.val_predicted == frozen.rows(frozen.lists.val).labels.numpy()).mean()
+    )
+
+
+def test_the_rate_of_each_epoch_is_the_references():
+    cifar = [sdclr.CIFAR_FULL.lr(epoch) for epoch in range(1, 31)]
+    assert cifar == pytest.approx([30.0] * 9 + [3.0] * 10 + [0.3] * 11)
+    files = [sdclr.FILES_FULL.lr(epoch) for epoch in range(1, 31)]
+    assert files == pytest.approx([30.0] * 10 + [3.0] * 10 + [0.3] * 10)
+    few = [sdclr.CIFAR_FEW.lr(epoch) for epoch in (39, 40, 59, 60, 100)]
+    assert few == pytest.approx([30, 3, 3, 0.3, 0.3])
+
+
+@pytest.mark.parametrize("name", ["sdclr", "sdclr-cached"])
+def test_the_first_epoch_that_is_best_on_validation_is_the_one_tested(frozen, name, monkeypatch):
+    """Validation accuracies are dictated; the predictions have to be those of the head of the epoch that they favour."""
+    heads = []
+
+    def accuracy(head, rows, top):
+        assert torch.equal(rows.labels, frozen.rows(frozen.lists.val).labels)
+        heads.append({key: values.clone() for key, values in head.state_dict().items()})
+        return {7: 80.0, 12: 80.0, 20: 79.0}.get(len(heads), 50.0)
+
+    monkeypatch.setattr(sdclr, "_accuracy", accuracy)
+    result = PROBES[name]().run(frozen, seed=0)
+    assert len(heads) == 30
+    assert (result.chosen, result.val_accuracy) == ("epoch 7 of 30", 80.0)
+    features, _ = frozen.test[:]
+    expected = (features @ heads[6]["weight"].T + heads[6]["bias"]).argmax(dim=1)
+    assert np.array_equal(result.predicted[0], expected.numpy())
+
+
+def test_the_literal_form_sees_every_image_anew_in_every_epoch(frozen, monkeypatch):
+    asked = []
+    original = Frozen.stream
+    monkeypatch.setattr(
+        Frozen,
+        "stream",
+        lambda self, indices, seed, batch: asked.append((indices, seed, batch)) or original(self, indices, seed, batch),
+    )
+    PROBES["sdclr"]().run(frozen, seed=0)
+    assert len(asked) == 30
+    assert len({seed for _, seed, _ in asked}) == 30
+    assert len({tuple(indices) for indices, _, _ in asked}) == 30
+    for indices, _, batch in asked:
+        assert sorted(indices) == frozen.lists.train.tolist()
+        assert batch == 128
+
+
+def test_the_cached_form_passes_few_augmented_images_and_epochs_take_turns(frozen, monkeypatch):
+    passes = []
+    original = Frozen.augmented
+    monkeypatch.setattr(
+        Frozen, "augmented", lambda self, indices, *place: passes.append(place) or original(self, indices, *place)
+    )
+    PROBES["sdclr-cached-1pct"]().run(frozen, seed=0)
+    assert len(set(passes)) == len(passes) == sdclr.CIFAR_FEW.passes
+    two = dataclasses.replace(sdclr.CIFAR_FULL, passes=2)
+    batches = sdclr.CachedFullShot().epochs(frozen, 0, two)
+    first, second, third = (sorted(x.sum().item() for x, _ in batches(epoch)) for epoch in (1, 2, 3))
+    assert sum(first) == pytest.approx(sum(third))
+    assert sum(first) != pytest.approx(sum(second), rel=1e-7)
+
+
+def test_with_a_single_pass_both_forms_train_on_the_same_first_epoch(frozen):
+    """Apart from which augmentation an epoch sees, the two are one algorithm: order, batches, rates, initial weights."""
+    order = torch.randperm(300, generator=sdclr._stream(0, "order", 1))
+    literal = [y for _, y in sdclr.FullShot().epochs(frozen, 0, sdclr.CIFAR_FULL)(1)]
+    cached = [y for _, y in sdclr.CachedFullShot().epochs(frozen, 0, sdclr.CIFAR_FULL)(1)]
+    assert [len(y) for y in literal] == [128, 128, 44]
+    assert torch.equal(torch.cat(literal), torch.cat(cached))
+    assert np.array_equal(torch.cat(literal).numpy(), frozen.images.train_labels[frozen.lists.train[order.numpy()]])
+
+
+def test_pictures_in_files_get_the_imagenet_schedule(frozen, monkeypatch):
+    used = []
+    monkeypatch.setattr(sdclr, "train_head", lambda frozen, batches, n, seed, schedule: used.append(schedule))
+    PROBES["sdclr-cached"]().run(frozen, 0)
+    frozen.images = dataclasses.replace(frozen.images, train=Pictures(list(frozen.images.train)))
+    monkeypatch.setattr(Frozen, "augmented", lambda *_: None)
+    PROBES["sdclr-cached"]().run(frozen, 0)
+    assert used == [sdclr.CIFAR_FULL, sdclr.FILES_FULL]
+    assert (sdclr.FILES_FULL.batch, sdclr.FILES_FULL.top, sdclr.FILES_FULL.check_every) == (512, 5, 2)
+    assert (sdclr.FILES_FEW.batch, sdclr.FILES_FEW.top, sdclr.FILES_FEW.check_every) == (512, 5, 10)
+
+
+def test_top_five_counts_the_class_among_five(frozen):
+    validation = frozen.rows(frozen.lists.val)
+    head = nn.Linear(12, CLASSES)
+    scores = validation[:][0] @ head.weight.T + head.bias
+    expected = [label in row.topk(5).indices for row, label in zip(scores, validation.labels, strict=True)]
+    assert sdclr._accuracy(head, validation, 5) == pytest.approx(100 * np.mean(expected))
+
+
+def test_what_is_described_is_what_is_done():
+    text = PROBES["sdclr-cached"].describe(in_files=False)
+    assert "1 augmented pass (" in text
+    assert "30 epochs, best on validation top-1" in text
+    assert "best of every second on validation top-5" in PROBES["sdclr"].describe(in_files=True)
+    assert "20 augmented passes in turns" in PROBES["sdclr-cached-1pct"].describe(in_files=False)

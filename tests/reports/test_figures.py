@@ -1,0 +1,218 @@
+"""Figures: which are drawn from what, that equal input gives equal bytes, and that nothing in records can break them."""
+
+import json
+import logging
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from reports.comparable import method_name
+from reports.figures import write_figures
+from reports.figures.curves import imbalance_curve, imbalance_settings
+from reports.figures.setting import Order, mean_and_sd
+from reports.figures.style import house_style, line_look
+from reports.history import LOG, read_history
+from tests.reports.made import made_geometry, made_grid, made_record
+
+EPOCHS = 6
+HOSTILE = "_a$b$ \\frac{1}{0} <svg onload=x> & {%} \n\t\x1b[31m 日本 \U0001f600 \udcff" + "long " * 40
+KINDS = {"training", "tail", "sampling", "temperature-epochs", "groups", "classes", "fewshot", "geometry"}
+
+
+def _log(epoch, **more):
+    line = {"epoch": epoch, "loss": 5 / epoch, "lr": 0.1, "images_per_second": 900.0, "tail": {"auroc": 0.5 + epoch / 20}}
+    return json.dumps(line | more)
+
+
+def _history(tmp_path, finding, *lines):
+    """The log of a finding's run, of a few epochs unless lines are given."""
+    folder = tmp_path / f"{finding.dataset}-{finding.run_id.replace('-', '_')}"
+    folder.mkdir(exist_ok=True)
+    (folder / LOG).write_text("\n".join(lines or [_log(epoch) for epoch in range(1, EPOCHS + 1)]))
+    return replace(read_history(folder), run_id=finding.run_id)
+
+
+def _kinds(drawn):
+    return {one.name.removeprefix("cifar10lt-sdclr-cpu-").rpartition("-")[0] for one in drawn}
+
+
+def _everything(tmp_path):
+    """Records and logs from which most kinds of figures follow, of two methods with two runs each."""
+    curve = [{"shots": shots, "mean": 30.0 + shots, "sd": 1.0, "many": 40.0, "few": 20.0} for shots in (1, 5, 1000)]
+    records = list(made_grid(["colt", "tase"], splits=2, seeds=1, probes=["knn"]))
+    records += [
+        made_record(name, split=split, probe="fewshot-curve", curve=curve) for name in ("colt", "tase") for split in (1, 2)
+    ]
+    sampling = {"images": [10, 20], "few": [0.5, 0.0], "sampled": [7, 3], "tailness": [0.7, -0.7]}
+    lines = {
+        "colt": lambda epoch: _log(epoch, sampling=sampling),
+        "tase": lambda epoch: _log(epoch, temperature={"many": 0.2 + epoch / 50, "medium": 0.2, "few": 0.2 - epoch / 50}),
+    }
+    histories = [
+        _history(tmp_path, record, *(lines[record.method](epoch) for epoch in range(1, EPOCHS + 1)))
+        for record in records
+        if record.probe == "knn"
+    ]
+    return [*records, made_geometry("colt"), made_geometry("tase")], histories
+
+
+def test_every_kind_is_drawn_as_svg_and_png_with_all_that_places_it(tmp_path):
+    findings, histories = _everything(tmp_path)
+    drawn = write_figures(findings, histories, tmp_path / "figures", lambda finding: finding.method.upper())
+    assert {
+        kind.rpartition("-")[2] if kind.startswith(("knn", "fewshot-curve", "geometry")) else kind for kind in _kinds(drawn)
+    } == KINDS
+    assert len({one.name for one in drawn}) == len(drawn)
+    for one in drawn:
+        assert ElementTree.parse(one.svg).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        with Image.open(one.png) as picture:
+            assert picture.format == "PNG"
+            assert picture.width == pytest.approx(200 * 3.4, abs=2) or picture.width == pytest.approx(200 * 7, abs=2)
+        assert (one.dataset, one.profile, one.preset) == ("cifar10lt", "sdclr", "cpu")
+        for fact in (
+            "cifar10lt",
+            "profile sdclr",
+            "CPU-scale",
+            "seed: 0",
+            one.probe,
+            "2 splits: 1 [" if one.probe != "geometry" else "",
+        ):
+            assert fact in one.caption
+    assert {one.probe for one in drawn} == {"", "knn", "fewshot-curve", "geometry"}
+
+
+def test_equal_input_gives_equal_bytes_whatever_the_users_settings(tmp_path):
+    findings, histories = _everything(tmp_path)
+    first = write_figures(findings, histories, tmp_path / "first")
+    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "axes.facecolor": "red"}):
+        second = write_figures(list(reversed(findings)), reversed(histories), tmp_path / "second")
+        assert matplotlib.rcParams["font.size"] == 20  # and they are left as they were
+    assert [one.name for one in first] == [one.name for one in second]
+    for one, other in zip(first, second, strict=True):
+        assert one.caption == other.caption
+        assert one.svg.read_bytes() == other.svg.read_bytes()
+        assert one.png.read_bytes() == other.png.read_bytes()
+        assert b"<dc:date>" not in one.svg.read_bytes()
+
+
+def test_no_title_can_break_a_figure(tmp_path, caplog):
+    record = made_record("tase")
+    history = _history(tmp_path, record, _log(1), _log(2, temperature={"many": 0.3, "medium": 0.2, "few": 0.1}))
+    with caplog.at_level(logging.WARNING):
+        drawn = write_figures([record], [history], tmp_path / "figures", lambda _: HOSTILE)
+    assert {"training", "temperature-epochs", "ridge-groups", "ridge-classes"} <= _kinds(drawn)
+    assert not caplog.messages
+    for one in drawn:
+        ElementTree.parse(one.svg)
+
+
+def test_hostile_records_name_files_that_stay_in_the_folder(tmp_path):
+    record = made_record(dataset="../../x", profile="a/b$_<", preset="p\n q", probe="../y", mark="surrogate order")
+    drawn = write_figures([record], [], tmp_path / "deep" / "figures")
+    assert {one.svg.parent for one in drawn} == {tmp_path / "deep" / "figures"}
+    assert sorted(one.svg for one in drawn) == sorted((tmp_path / "deep" / "figures").glob("*.svg"))
+    assert all("surrogate" in one.name and "surrogate order" in one.caption for one in drawn)
+
+
+def test_captions_keep_letters_that_the_pictures_font_lacks(tmp_path):
+    drawn = write_figures([made_record(data="folderlt: 日本")], [], tmp_path / "figures")
+    assert all("日本" in one.caption for one in drawn)
+
+
+def test_one_run_has_neither_band_nor_whisker(tmp_path):
+    mean, sd = mean_and_sd([[1.0, 2.0]])
+    assert (mean.tolist(), sd) == ([1.0, 2.0], None)
+    mean, sd = mean_and_sd([[1.0, np.nan], [3.0, 2.0]])
+    assert (mean[0], sd[0]) == (2.0, pytest.approx(2**0.5))
+    assert np.isnan(mean[1])
+    record = made_record()
+    drawn = write_figures([record], [_history(tmp_path, record)], tmp_path / "figures")
+    assert _kinds(drawn) == {"training", "tail", "ridge-groups", "ridge-classes"}
+
+
+def test_an_empty_group_is_shown_as_such(tmp_path, monkeypatch):
+    written = []
+    from matplotlib.axes import Axes
+
+    text = Axes.text
+    monkeypatch.setattr(Axes, "text", lambda self, *given, **style: (written.append(given[2]), text(self, *given, **style))[1])
+    empty = {"few": None, "group_std": None, "head_tail_gap": None, "group_sizes": [6, 4, 0]}
+    geometry = made_geometry(group_sizes=[6, 4, 0], alignment={"all": 0.4, "many": 0.4, "medium": 0.4, "few": None})
+    drawn = write_figures([made_record(**empty), made_record(seed=1, **empty), geometry], [], tmp_path / "figures")
+    assert {"ridge-groups", "geometry-geometry"} <= _kinds(drawn)
+    assert any("no such class" in words for words in written)
+
+
+def test_ten_methods_on_a_hundred_classes(tmp_path):
+    stream = np.random.default_rng(0)
+    counts = np.geomspace(450, 4, 100).astype(int).tolist()
+    of = {"class_counts": counts, "group_counts": counts, "group_sizes": [34, 33, 33]}
+    records = [
+        made_record(f"m{number}", seed=seed, class_accuracy=stream.uniform(0, 100, 100).tolist(), **of)
+        for number in range(10)
+        for seed in range(2)
+    ]
+    drawn = write_figures(records, [], tmp_path / "figures")
+    (classes,) = [one for one in drawn if "-classes-" in one.name]
+    assert "Running mean over 11 classes" in classes.caption
+    assert len({(look["color"], look["marker"]) for look in map(line_look, range(110))}) == 110
+
+
+def test_a_figure_that_fails_is_told_of_in_a_line_and_costs_no_other(tmp_path, caplog):
+    broken = made_geometry(alignment={"all": "much"})
+    with caplog.at_level(logging.WARNING):
+        drawn = write_figures([made_record(), broken], [], tmp_path / "figures")
+    assert _kinds(drawn) == {"ridge-groups", "ridge-classes"}
+    (said,) = caplog.messages
+    assert "group_geometry" in said
+    assert "\n" not in said
+
+
+def test_what_cannot_be_compared_is_in_figures_of_its_own(tmp_path):
+    records = [made_record(), made_record("bcl"), made_record(executor="dali", run_id="other")]
+    drawn = write_figures(records, [], tmp_path / "figures")
+    assert sum("-groups-" in one.name for one in drawn) == 2
+    assert sum("torch views" in one.caption for one in drawn) == 2
+
+
+def _ratio(profile, counts, level, seed=0):
+    return made_record(
+        level=level,
+        seed=seed,
+        profile=profile,
+        data=f"of {profile}",
+        class_counts=counts,
+        n_pretrain=sum(counts),
+        run_id=profile,
+    )
+
+
+def test_imbalance_is_drawn_at_equal_size_alone():
+    long_tailed, even = made_record(), _ratio("balanced", [1116] * 10, 70)
+    smaller = _ratio("ir=10", [300] * 9 + [30], 65)
+    records = [long_tailed, even, smaller]
+    (setting,) = imbalance_settings(records, Order(records, method_name))
+    (sketch,) = imbalance_curve(setting)
+    assert [record.profile for record in setting.series[0].found] == ["balanced", "sdclr"]
+    assert sketch.figure.axes[0].get_xticks().tolist() == [1, 100]
+    assert setting.caption.count("Data: ") == 1
+    assert "; of balanced. " in setting.caption
+    assert "ir=10" not in setting.caption
+    assert "sdclr" not in setting.file_name("imbalance")
+    assert imbalance_settings([long_tailed, smaller], Order(records, method_name)) == []
+
+
+def test_probes_agreement_is_drawn_from_the_tables_matrix(tmp_path):
+    drawn = write_figures(made_grid(["bcl", "byol", "simclr"], 1, 1, ["knn", "ridge"]), [], tmp_path / "figures")
+    assert {"agreement-all", "agreement-few"} <= _kinds(drawn)
+
+
+def test_nothing_to_draw_draws_nothing(tmp_path):
+    assert write_figures([], [], tmp_path / "figures") == []
+    with house_style():
+        assert not matplotlib.rcParams["text.parse_math"]
+    assert matplotlib.rcParams["text.parse_math"]

@@ -1,0 +1,55 @@
+"""What imbalance costs: pairs of runs on a long-tailed set and its balanced twin, and rows by ratio."""
+
+import pytest
+
+from reports.tables.imbalance import cost_of_imbalance_sheets, nominal_ratio, ratio_sheets
+from tests.reports.made import COUNTS, made_record
+
+
+def rows(sheet):
+    return [dict(zip((c.key for c in sheet.columns), row, strict=True)) for row in sheet.rows]
+
+
+def balanced(method="simclr", split=1, **changes):
+    own = {"profile": "balanced", "class_counts": [1116] * 10, "n_pretrain": 11160, "data": "the balanced twin"}
+    return made_record(method, split=split, **(own | {"run_id": f"{method}-{split}-b"} | changes))
+
+
+def test_the_cost_of_imbalance_is_paired_by_split_and_seed():
+    records = [
+        made_record(mean=50.0, few=40.0),
+        made_record(split=2, mean=52.0, few=41.0),
+        made_record("byol", mean=53.0, few=45.0),
+    ]
+    records += [balanced(mean=60.0, few=55.0), balanced(split=2, mean=61.0, few=57.0), balanced(split=3, mean=99.0)]
+    (sheet,) = cost_of_imbalance_sheets(records)
+    byol, simclr = rows(sheet)
+    assert simclr["runs"].value == 2
+    assert simclr["gap_mean"].value == pytest.approx((10 + 9) / 2)
+    assert simclr["gap_few"].value == pytest.approx((15 + 16) / 2)
+    # byol has no balanced run, but wins back 3 of 10 points on split 1, the run in common
+    assert byol["gap_mean"].value is None
+    assert byol["won_mean"].value == pytest.approx(30)
+    assert byol["won_few"].value == pytest.approx(100 * 5 / 15)
+    assert simclr["won_mean"].value == 0
+
+
+@pytest.mark.parametrize("change", [{"n_pretrain": 45000}, {"preset": "paper"}, {"probe": "knn"}, {"group_counts": [9] * 10}])
+def test_what_is_no_twin_is_not_set_against_the_long_tailed_set(change):
+    assert cost_of_imbalance_sheets([made_record(), balanced(**change)]) == []
+
+
+def test_ratios_ascend_at_equal_size():
+    ten = made_record(profile="ir=10,n=11165", class_counts=[2731] * 9 + [273], n_pretrain=11_160, data="ir 10", run_id="ten")
+    larger = made_record(profile="ir=20", n_pretrain=15_318, data="ir 20", run_id="larger")
+    (sheet,) = ratio_sheets([made_record(), ten, balanced(), larger])
+    assert [row["ratio"].value for row in rows(sheet)] == [1, 10, 100]
+    assert ratio_sheets([made_record(), larger]) == []
+
+
+def test_the_ratio_is_the_profiles_own_name():
+    assert nominal_ratio(made_record(profile="ir=12.5,n=900")) == 12.5
+    assert nominal_ratio(made_record()) == 100
+    assert nominal_ratio(made_record(dataset="imagenet100lt", class_counts=[1280, 6])) == pytest.approx(1280 / 6)
+    assert nominal_ratio(balanced()) == 1
+    assert max(COUNTS) / min(COUNTS) == 100

@@ -1,0 +1,221 @@
+"""The page as text: nothing hostile gets through, nothing given is lost, and many runs stay small."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from reports.page import About, Cell, Column, Figure, Log, Row, Run, Section, render_page, write_page
+from reports.page.render import HERE
+from reports.page.run_data import LONGEST, POINTS, runs_json, thinned
+from tests.reports.made_page import HOSTILE, made_page, made_svg
+
+
+class Elements(HTMLParser):
+    """Names of all start tags, with their attributes; the contents of scripts apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def elements(page):
+    return Elements(page).found
+
+
+def run_data(page):
+    return json.loads(re.search(r'id="runs-data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def text_of(data, number):
+    return "\n".join(data["lines"][line] for line in data["texts"][number])
+
+
+@pytest.fixture(scope="module")
+def svg():
+    return made_svg()
+
+
+def everywhere(text, svg):
+    """A page on which every text is this one."""
+    section = Section(
+        name=text,
+        dataset=text,
+        profile=text,
+        probe=text,
+        preset=text,
+        title=text,
+        caption=text,
+        scale=text,
+        columns=[Column(text, text)],
+        rows=[Row(text, [Cell(text, 1.0, text, note=text)], [text], text)],
+    )
+    other = Section(name="", dataset="d", profile="p", probe="q", preset="r", title="t", columns=[], rows=[])
+    figure = Figure(name=text, dataset=text, profile=text, title=text, caption=text, alt=text, svg=svg)
+    run = Run(
+        id=text,
+        method=text,
+        dataset=text,
+        profile=text,
+        split=1,
+        seed=0,
+        status="failed",
+        facts={text: text},
+        results={text: {text: text}},
+        log=Log(1, [text], {text: [1.0]}),
+        config=text,
+        passport=text,
+        error=text,
+    )
+    return render_page([section, other], [figure], [run], About(text, text, {text: text}))
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_hostile_text_is_text_wherever_it_stands(svg, hostile):
+    page = everywhere(hostile, svg)
+
+    def skeleton(text):
+        return [(tag, sorted(attributes)) for tag, attributes in elements(text)]
+
+    assert skeleton(page) == skeleton(everywhere("plain", svg))
+    options = [attributes.get("value") for tag, attributes in elements(page) if tag == "option"]
+    assert options == ["", hostile, "d", "", hostile, "p", "", hostile, "q", "", hostile, "r"]
+    (run,) = run_data(page)["runs"]
+    assert run["results"] == {hostile: {hostile: hostile}}
+    assert text_of(run_data(page), run["config"]) == hostile.rstrip()
+
+
+def test_the_page_asks_for_nothing_from_outside(svg):
+    page = render_page(*made_page(svg=svg))
+    assert set(re.findall(r"\w+://[^\s\"'<)]+", page)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not [a for _, attributes in elements(page) for a in attributes if a in ("src", "srcset", "action")]
+    assert {a["href"] for tag, a in elements(page) if tag == "link"} == {"data:,"}
+    (policy,) = (a["content"] for tag, a in elements(page) if tag == "meta" and a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+
+
+def test_all_that_is_given_is_there_without_scripts(svg):
+    sections, figures, runs, about = made_page(methods=("SimCLR", "TASE-R", "SDCLR"), svg=svg)
+    page = render_page(sections, figures, runs, about)
+    plain = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    for section in sections:
+        assert f"{section.title}</bdi></h3>" in plain
+        for row in section.rows:
+            for cell in row.cells:
+                assert f'<span class="value">{cell.text}</span>' in plain if cell.text else True
+    assert plain.count("<figure ") == len(figures) == 2
+    assert plain.count('<strong class="scale">') == len(sections)  # the label stands at every table
+    assert plain.count('<sup title="a reconstruction">') == len(sections)
+    tables, stopped = plain.split('id="runs"')
+    assert tables.count('<span class="state failed">failed</span>') == len(sections)
+    assert tables.count('<span class="missing" title="no value">–</span>') == 3 * len(sections) - len(sections)
+    assert stopped.count("<tr>") == 1 + 4
+    assert "UserError: no space left on the disk" in stopped
+    stopped_in_head = '<a class="unfinished" href="#runs">2 unfinished</a>, <a class="failed" href="#runs">2 failed</a>'
+    assert f"<dd>8 done, {stopped_in_head}</dd>" in plain
+
+
+def test_a_table_without_rows_says_so():
+    page = render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[])], [], [], About("a"))
+    assert "No results yet." in page
+    assert "<select" not in page  # nothing to choose from
+
+
+def test_links_hold_and_differ(svg):
+    sections = [Section(name=name, dataset="d", title="t", columns=[], rows=[]) for name in ("a b", "a-b", "שם", "c")]
+    ids = [a["id"] for tag, a in elements(render_page(sections, [], [], About("a"))) if tag == "article"]
+    assert ids == ["table-a-b", "table-a-b-2", "table-", "table-c"]
+    everything = [a["id"] for _, a in elements(render_page(*made_page(svg=svg))) if "id" in a]
+    assert len(everything) == len(set(everything))
+
+
+def test_numbers_that_are_none_have_nothing_to_be_sorted_by():
+    cells = [Cell("nan", math.nan), Cell("inf", math.inf), Cell("", None), Cell("1.0", 1.0)]
+    section = Section(name="n", dataset="d", title="t", columns=[Column("c")] * 4, rows=[Row("m", cells)])
+    values = [a.get("data-value") for tag, a in elements(render_page([section], [], [], About("a"))) if tag == "td"]
+    assert values == [None, None, None, "1.0"]
+
+
+def test_notes_are_marked_in_order_and_equal_ones_alike():
+    rows = [Row(f"m{k}", [Cell("1", note=f"note {k % 30}")]) for k in range(60)]
+    page = render_page([Section(name="n", dataset="d", title="t", columns=[Column("c")], rows=rows)], [], [], About("a"))
+    notes = re.findall(r"<li><sup>(\w+)</sup> <bdi>(.*?)</bdi>", page)
+    assert notes[25:28] == [
+        ("z", "note 25"),
+        ("aa", "note 26"),
+        ("ab", "note 27"),
+    ]
+    assert page.count('<sup title="note 29">ad</sup>') == 2
+
+
+def test_mistakes_of_the_caller_are_told():
+    with pytest.raises(ValueError, match="m has 1 cells for 0 columns"):
+        render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [Cell()])])], [], [], About("a"))
+    with pytest.raises(ValueError, match="names runs that are not given: lost"):
+        render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [], ["lost"])])], [], [], About("a"))
+
+
+def test_a_series_is_thinned_at_even_distances_with_both_ends():
+    kept = thinned(list(range(2001)))
+    assert len(kept) == POINTS
+    assert kept[0] == 0
+    assert kept[-1] == 2000
+    assert {round(b - a) for a, b in pairwise(kept)} <= {33, 34}
+    assert thinned([math.nan, 1.23456, math.inf, None]) == [None, 1.235, None, None]
+    assert thinned([]) == []
+
+
+def test_texts_that_runs_share_are_written_once_and_long_ones_lose_their_beginning():
+    passport = "\n".join(f"class {c}: {c * 17} images" for c in range(100))
+    runs = [
+        Run(id=str(k), method="m", dataset="d", split=1, seed=k, status="done", passport=passport, error="x" * LONGEST + "y")
+        for k in range(50)
+    ]
+    text = runs_json(runs)
+    data = json.loads(text)
+    assert text.count("class 99") == 1
+    assert [text_of(data, run["passport"]) for run in data["runs"]] == [passport] * 50
+    assert text_of(data, data["runs"][0]["error"]).startswith("[the first 1 characters are left out]\nxxx")
+    assert text_of(data, data["runs"][0]["error"]).endswith("xy")
+    long = Run(id="1", method="m", dataset="d", split=1, seed=0, status="done", log=Log(9, ["z" * 5000]))
+    assert len(runs_json([long])) < 1000
+
+
+def test_ten_thousand_records_make_a_page_of_a_few_megabytes(svg):
+    page = made_page([f"m{k}" for k in range(10)], [f"d{k}" for k in range(4)], list("abcde"), ("cpu", "paper"), 25, svg)
+    assert sum(len(run.results) for run in page[2]) == 10_000
+    assert len(render_page(*page)) < 4e6
+
+
+def test_a_file_is_what_was_rendered_each_time(tmp_path, svg):
+    page = made_page(svg=svg)
+    write_page(tmp_path / "report.html", *page)
+    assert (tmp_path / "report.html").read_text() == render_page(*page)
+    about = About("half a surrogate pair \udcff, as in a path that is no UTF-8")
+    write_page(tmp_path / "report.html", [], [], [], about)
+    assert "half a surrogate pair ?" in (tmp_path / "report.html").read_text()
+
+
+def test_every_colour_of_text_has_contrast_enough():
+    style = (HERE / "style.css").read_text()
+    pairs = dict(re.findall(r"--([\w-]+): light-dark\((#\w{6}, #\w{6})\)", style))
+    colours = {name: pair.split(", ") for name, pair in pairs.items()}
+
+    def luminance(colour):
+        channels = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return np.dot((0.2126, 0.7152, 0.0722), linear)
+
+    grounds = [(text, ground) for text in ("ink", "soft", "accent", "warn", "bad") for ground in ("ground", "raised", "wash")]
+    for text, ground in [*grounds, ("warn", "warn-wash")]:
+        for theme in (0, 1):
+            dim, bright = sorted(luminance(colours[name][theme]) for name in (text, ground))
+            assert (bright + 0.05) / (dim + 0.05) >= 4.5, (text, ground, theme)

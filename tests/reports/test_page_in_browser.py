@@ -1,0 +1,242 @@
+"""The page in a real browser: what clicks and keys do, and that nothing leaves the file."""
+
+import base64
+import json
+import time
+
+import pytest
+
+from reports.page import write_page
+from tests.reports.made_page import HOSTILE, made_page
+
+pytest.importorskip("selenium", reason="selenium drives the browser: requirements-dev.txt")
+
+from selenium.webdriver.common.keys import Keys
+
+from tests.reports.browser import BROWSER, DRIVER, opened
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)"),
+]
+ROOT = "document.documentElement"
+
+
+@pytest.fixture
+def page(tmp_path):
+    with opened(tmp_path / "profile") as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_page(path, *made_page(("SimCLR", "BYOL", "SDCLR", "TASE-R"), presets=("cpu", "paper")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    path = tmp_path_factory.mktemp("hostile") / "report.html"
+    sections, *others = made_page([*HOSTILE, "l" * 200], datasets=HOSTILE[:2], probes=HOSTILE[2:4])
+    write_page(path, sections, *others)
+    return path
+
+
+def test_it_opens_without_complaint_and_asks_for_nothing(page, file):
+    page.show(file)
+    page.all("button.method")[0].click()
+    assert page.complaints() == []
+    messages = [json.loads(line["message"])["message"] for line in page.driver.get_log("performance")]
+    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    urls = [one["request"]["url"] for one in sent if one["documentURL"] == file.as_uri()]  # not the browser's own first tab
+    assert [url for url in urls if url != "data:,"] == [file.as_uri()]  # the empty icon
+    assert page.do("return performance.getEntriesByType('resource').length") == 0
+    # and could not: the policy holds
+    page.do("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
+    deadline = time.monotonic() + 10
+    while not (complaints := page.complaints()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "Content Security Policy" in complaints[0]
+
+
+def test_a_click_or_a_key_sorts_with_missing_values_last(page, file):
+    page.show(file)
+    given = page.methods()
+    header = page.all("article.table th[scope=col]")[1]  # Many: of the last method there is none
+    button = header.find_element("css selector", "button")
+    assert page.column(1)[-1] == "failed"
+    for direction, sign in (("descending", -1), ("ascending", 1)):
+        button.click() if sign < 0 else page.press(Keys.SPACE)
+        assert header.get_attribute("aria-sort") == direction
+        *numbers, last = page.column(1)
+        assert last == "failed"
+        assert [float(n) for n in numbers] == sorted(map(float, numbers), key=lambda n: sign * n)
+        assert [float(n) for n in numbers] != [float(n) for n in reversed(numbers)]
+    page.press(Keys.ENTER)
+    assert header.get_attribute("aria-sort") is None
+    assert page.methods() == given
+    page.all("article.table th[scope=col] button")[0].click()
+    assert page.methods() == ["BYOL", "SDCLR", "SimCLR", "TASE-R"]
+    page.all("article.table th[scope=col] button")[5].click()  # lower is better
+    assert page.all("article.table th[aria-sort]")[0].get_attribute("aria-sort") == "ascending"
+    assert page.all("article.table th[aria-sort]")[0].text.startswith("Gap")
+    assert len(page.all("[aria-sort]")) == 1  # other tables stay as they are
+
+
+def test_filters_narrow_what_is_shown_say_so_and_can_be_linked(page, file):
+    page.show(file)
+    assert page.status() == "8 of 8 tables, 4 of 4 figures shown"
+    page.choose("dataset", "cifar100lt")
+    page.choose("preset", "cpu")
+    assert page.status() == "2 of 8 tables, 1 of 4 figures shown"
+    page.choose("probe", "knn")
+    assert page.status() == "1 of 8 tables, 1 of 4 figures shown"  # a figure is of no protocol, so it stays
+    page.choose("method", "clr")
+    assert page.methods(5) == ["SimCLR", "SDCLR"]
+    (note,) = (note for note in page.all(".narrowed") if note.is_displayed())
+    assert note.text == "2 of 4 rows shown: those with “clr”"
+    assert [h.text for h in page.all("main h2") if h.is_displayed()] == ["cifar100lt", "Unfinished and failed runs"]
+    assert [a.text for a in page.all("nav ul ul a") if a.is_displayed()] == ["knn · cpu", "Accuracy by class · cpu"]
+
+    link = page.do("return location.hash")
+    assert link == "#dataset=cifar100lt&probe=knn&preset=cpu&method=clr"
+    page.show(file, link)
+    assert page.status() == "1 of 8 tables, 1 of 4 figures shown"
+    assert page.methods(5) == ["SimCLR", "SDCLR"]
+    page.choose("method", "nothing is called this")
+    assert page.status() == "0 of 8 tables, 1 of 4 figures shown"
+    page.all("[name=reset]")[0].click()
+    assert page.status() == "8 of 8 tables, 4 of 4 figures shown"
+
+    page.show(file, "#dataset=gone&preset=paper")  # a link to what the page no longer has
+    assert page.status() == "4 of 8 tables, 2 of 4 figures shown"
+    page.show(file, "#table-cifar100lt-cpu-knn")  # an address within the page is not a view
+    assert page.status() == "8 of 8 tables, 4 of 4 figures shown"
+    assert page.do("return scrollY") > 500
+
+
+def test_contents_lead_to_a_table_and_keep_the_view(page, file):
+    page.show(file, "#preset=paper")
+    page.do("document.querySelector('nav a[href=\"#table-cifar100lt-paper-knn\"]').click()")
+    table = "document.getElementById('table-cifar100lt-paper-knn').getBoundingClientRect()"
+    top = page.do(f"return {table}.top")
+    bar = page.do("return document.querySelector('.controls').getBoundingClientRect().bottom")
+    assert bar <= top < 200
+    assert page.do("return location.hash") == "#preset=paper&at=table-cifar100lt-paper-knn"
+    page.show(file, page.do("return location.hash"))
+    assert page.do(f"return {table}.top") == top
+
+
+def test_keys_open_and_close_the_runs_of_a_method(page, file):
+    page.show(file)
+    page.press(Keys.TAB)
+    assert page.driver.switch_to.active_element.text == "Skip to the results"
+    assert page.driver.switch_to.active_element.rect["y"] >= 0  # seen once it has the focus
+    page.press(Keys.ENTER)
+    for _ in range(9):  # the headers of seven columns, and two methods
+        page.press(Keys.TAB)
+    button = page.driver.switch_to.active_element
+    assert button.text == "BYOL"
+    assert page.do("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.press(Keys.ENTER)
+    assert page.all("#panel-title")[0].text.split("\n")[0].startswith("BYOL")
+    assert page.do("return document.activeElement.id") == "close"
+    assert [s.text.split("\n")[0] for s in page.all("#panel-body summary")] == ["split 1, seed 0", "split 1, seed 1"]
+    assert "All 56.1" in page.all("#panel-body summary")[0].text  # of the table's own protocol
+    page.press(Keys.TAB, Keys.ENTER)
+    assert page.do("return document.querySelector('#panel-body details').open")
+    shown = page.runs()[0]
+    told = ("cifar10lt-cpu-1-0", "5 min 12 s on cpu", "ridge", "62.0", "loss", "200 lines", '"epochs": 34', "class 9: 500")
+    for part in told:
+        assert part in shown
+    page.press(Keys.ESCAPE)
+    assert not page.all("#panel")[0].is_displayed()
+    assert page.driver.switch_to.active_element == button
+
+    page.all("button.method")[0].click()  # of a run that failed
+    assert "no space left on the disk" in page.runs()[0]
+    assert "unfinished" in page.all("#panel-body summary")[1].text
+    page.all("#close")[0].click()
+    assert not page.all("#panel")[0].is_displayed()
+
+
+def test_hostile_names_are_text_before_and_after_every_click(page, hostile):
+    page.show(hostile)
+    assert page.methods()[: len(HOSTILE)] == HOSTILE
+    for button in page.all("article.table button.method")[: len(HOSTILE) + 1]:
+        page.do("arguments[0].click()", button)
+        name = button.get_attribute("textContent")
+        assert page.do("return document.querySelector('#panel-title bdi').textContent") == name
+        page.runs()
+        page.do("document.getElementById('panel').close()")
+    page.choose("dataset", HOSTILE[1])
+    page.choose("method", HOSTILE[0])
+    page.do("for (const b of document.querySelectorAll('button.sort')) b.click()")
+    assert page.status() == "2 of 4 tables, 1 of 2 figures shown"
+    link = page.do("return location.hash")
+    page.show(hostile, link)
+    assert page.status() == "2 of 4 tables, 1 of 2 figures shown"
+    assert page.all("img, iframe, main b b, main script") == []
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_is_wider_than_the_window(page, file, hostile, width):
+    for one in (file, hostile):
+        page.show(one, width=width)
+        assert page.do(f"return [innerWidth, {ROOT}.scrollWidth - {ROOT}.clientWidth]") == [width, 0]
+        page.do("document.querySelector('button.method').click()")
+        page.runs()
+        assert page.do("const p = document.getElementById('panel'); return p.scrollWidth - p.clientWidth") == 0
+        page.do("document.getElementById('panel').close()")
+
+
+def test_the_methods_stay_in_sight_on_a_phone(page, file):
+    page.show(file, width=360)
+    box = "document.querySelector('.scroll')"
+    page.do(f"{box}.scrollLeft = 100")
+    assert page.do(f"return {box}.scrollLeft") == 100
+    left = "document.querySelector('tbody th').getBoundingClientRect().left"
+    assert page.do(f"return {left} - {box}.getBoundingClientRect().left") == 0
+
+
+def test_paper_gets_every_table_and_no_controls(page, file):
+    page.show(file, "#dataset=cifar10lt&preset=cpu&method=byol", scheme="dark")
+    assert sum(table.is_displayed() for table in page.all("article.table")) == 2
+    page.do(f"{ROOT}.dataset.theme = 'dark'")
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert sum(table.is_displayed() for table in page.all("article.table")) == 8
+    assert sum(figure.is_displayed() for figure in page.all("figure")) == 4
+    assert all(row.is_displayed() for row in page.all("tbody tr"))
+    assert not any(one.is_displayed() for one in page.all(".controls, nav, .skip, dialog, .narrowed"))
+    assert page.do(f"return getComputedStyle({ROOT}).colorScheme") == "light"
+    assert page.do("return getComputedStyle(document.querySelector('td')).color") == "rgb(29, 28, 26)"
+    assert page.do("return getComputedStyle(document.querySelector('article')).breakInside") == "avoid"
+    pdf = base64.b64decode(page.driver.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    assert pdf.startswith(b"%PDF")
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(page, file):
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    page.show(file, scheme="light")
+    light = page.do(ground)
+    page.show(file, scheme="dark")
+    dark = page.do(ground)
+    assert light != dark
+    toggle = page.all("#theme")[0]
+    assert toggle.get_attribute("aria-pressed") == "true"
+    toggle.click()
+    assert page.do(ground) == light
+    page.show(file, scheme="dark")
+    assert page.do(ground) == light  # remembered
+    assert page.all("#theme")[0].get_attribute("aria-pressed") == "false"
+
+
+def test_tables_and_figures_are_there_without_scripts(page, file):
+    page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.show(file)
+    assert sum(table.is_displayed() for table in page.all("article.table")) == 8
+    assert sum(figure.is_displayed() for figure in page.all("figure svg")) == 4
+    assert page.all("article.table tbody tr")[0].text.startswith("SimCLR")
+    assert not any(one.is_displayed() for one in page.all(".controls, button"))

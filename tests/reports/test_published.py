@@ -1,0 +1,113 @@
+"""Published numbers: none is lost, none is set beside what it is not of, and none of the CPU preset is called reproduced."""
+
+import dataclasses
+
+import pytest
+
+from reports.tables.accuracy import Cell
+from reports.tables.forms import markdown_text
+from reports.tables.published import POINTS, obstacles, published_sheets, read_published, status
+from tests.reports.made import made_record
+
+PAPER = {
+    "preset": "paper",
+    "backbone": "resnet18",
+    "epochs": 2000,
+    "batch_size": 512,
+    "recipe": {"backbone": "resnet18", "epochs": 2000, "batch_size": 512, "optimizer": "sgd", "lr": 0.5, "weight_decay": 1e-4}
+    | {"sizes": [32], "warmup_epochs": 10.0, "final_lr": 1e-6},
+}
+
+
+def runs(splits=(1, 2, 3, 4, 5), method="simclr", probe="sdclr", **changes):
+    return [made_record(method, probe=probe, split=split, **(PAPER | changes)) for split in splits]
+
+
+def column(sheet, name):
+    place = [column.key for column in sheet.columns].index(name)
+    return [row[place].value for row in sheet.rows]
+
+
+def row_of(method, protocol, split):
+    (row,) = [
+        p
+        for p in read_published()
+        if (p.method, p.our_dataset, p.split) == (method, "cifar10lt", split) and protocol in p.protocol
+    ]
+    return row
+
+
+TABLE4 = ("SimCLR", "A: full-shot", "mean of 5")
+
+
+def test_every_row_has_its_source_and_a_number():
+    rows = read_published()
+    assert len(rows) == 38
+    assert all(row.source and row.values for row in rows)
+    # numbers as they were published
+    assert row_of(*TABLE4).values == {"many": 78.18, "medium": 76.23, "few": 71.37}
+    assert [row.values["avg"] for row in rows if row.method == "BCL-D"] == [58.7, 52.6, 48.7]
+
+
+def test_rows_of_balanced_data_correspond_to_nothing():
+    balanced = [row for row in read_published() if "balanced" in row.dataset]
+    assert len(balanced) == 11
+    assert not any(row.our_dataset or row.our_probes for row in balanced)
+
+
+def test_a_number_of_ours_stands_beside_the_published_of_its_method_data_and_protocol():
+    (sheet,) = published_sheets(runs())
+    assert column(sheet, "published") == [78.18, 76.23, 71.37, 84.28]
+    assert column(sheet, "runs") == [5, 5, 5, 1]  # the last is of split 1 alone
+    assert set(column(sheet, "status")) <= {"reproduced", "below", "above"}
+    for changed in ({"profile": "cao"}, {"dataset": "cifar100lt"}, {"probe": "ridge"}, {"method": "byol"}):
+        assert published_sheets(runs(**changed)) == []
+
+
+def test_the_status_is_by_deviations_or_a_point():
+    row = row_of(*TABLE4)
+    many = row.values["many"]
+    assert status(row, "many", Cell(many + 3.9, 2.0), []) == "reproduced"
+    assert status(row, "many", Cell(many + 4.1, 2.0), []) == "above"
+    assert status(row, "many", Cell(many - POINTS + 0.01, None), []) == "reproduced"
+    assert status(row, "many", Cell(many - POINTS - 0.01, None), []) == "below"
+    assert status(row, "many", Cell(many - 0.9, 0.0), []) == "reproduced"
+
+
+OBSTACLES = {
+    "CPU-scale": {"preset": "cpu"},
+    "other epochs (200 vs 2000)": {"epochs": 200},
+    "backbone (slim-resnet8 vs resnet18)": {"backbone": "slim-resnet8"},
+    "temperature (0.5 vs 0.2)": {"hparams": {"temperature": 0.5}},
+    "data (surrogate-order)": {"mark": "surrogate-order"},
+    "split (of this suite vs 1, 2, 3, 4, 5)": {"official_split": False},
+    "pretrained on cifar100lt": {"recipe": PAPER["recipe"] | {"pretrained_on": "cifar100lt"}},
+}
+
+
+@pytest.mark.parametrize("reason", OBSTACLES)
+def test_what_differs_makes_a_number_not_comparable(reason):
+    of = runs(**OBSTACLES[reason])
+    assert obstacles(row_of(*TABLE4), of) == [reason]
+    (sheet,) = published_sheets(of)
+    assert set(column(sheet, "status")) == {"not comparable"}
+    assert reason in column(sheet, "why")[0]
+
+
+def test_missing_splits_are_an_obstacle_where_the_published_number_is_over_all():
+    assert obstacles(row_of(*TABLE4), runs(splits=(1, 2))) == ["split (1, 2 vs 1, 2, 3, 4, 5)"]
+    assert obstacles(row_of("SimCLR", "re-run", "split1"), runs(splits=(1, 2))) == []
+
+
+def test_cached_features_and_other_settings_are_told_of():
+    (sheet,) = published_sheets(runs(probe="sdclr-cached"))
+    assert column(sheet, "differs")[0] == "on cached features"
+    (sheet,) = published_sheets(runs(method="sdclr", hparams={"temperature": 0.2, "head_layers": 2}))
+    assert "head_layers (2 vs 3)" in column(sheet, "differs")[0]
+    assert "on cached features" in markdown_text(published_sheets(runs(probe="sdclr-cached"))[0])
+
+
+def test_a_number_that_nobody_could_check_is_shown_as_such():
+    unverified = dataclasses.replace(row_of(*TABLE4), source="UNVERIFIED: a secondary summary")
+    (sheet,) = published_sheets(runs(), published=[unverified])
+    assert set(column(sheet, "status")) == {"unverified"}

@@ -1,0 +1,34 @@
+"""A run's folder as training leaves it, without the training: its weights are noise, its batch norms have seen digits."""
+
+from pathlib import Path
+
+import torch
+
+from data.benchmark import BENCHMARKS
+from data.passport import passport_of
+from grid.store import RunFolder, TrainingFacts, folder_of
+from tests.runs import small_config
+from training.prepare import build_method
+
+
+def trained_run(out: Path, method: str = "simclr", **changes) -> RunFolder:
+    """A trained run on digitslt that has no record yet; `changes` as `small_config` takes them."""
+    config = small_config(method, **changes)
+    benchmark = BENCHMARKS[config.dataset]()
+    images = benchmark.load(None)
+    lists = benchmark.lists(images.train_labels, config.profile, config.split)
+    run = folder_of(out, config)
+    run.create()
+    run.begin(passport_of(benchmark, config.profile, config.split, images.train_labels, lists, images.source))
+    made = build_method(config, len(lists.pretrain)).train()
+    stream = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in made.parameters():
+            tensor += 0.05 * torch.randn(tensor.shape, generator=stream)
+        x = torch.from_numpy(images.train[lists.pretrain[:64]]) / 255.0
+        made.backbone(x)
+        if hasattr(made, "competitor"):
+            made.competitor.prune(made.backbone, 0.9)
+            made.competitor(made.backbone, x.flip(3))
+    run.save_trained(made, TrainingFacts(1.0, 2 * len(lists.pretrain), None, "cpu"))
+    return run
