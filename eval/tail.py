@@ -78,7 +78,7 @@ def describe_state(
                 group: float(values[np.isin(labels, classes)].mean()) if len(classes) else None
                 for group, classes in zip(GROUPS, groups, strict=True)
             }
-    if "sampled" in state and clusters is not None:
+    if clusters is not None and "clusters" in found and "sampled" in state:
         few = np.isin(labels, groups[2])
         of_each, first, images = np.unique(clusters, return_index=True, return_counts=True)
         found["sampling"] = {

@@ -121,11 +121,9 @@ class COLT(PlugIn):
         return Output(loss, -self.memory[batch.index])
 
     def sample_state(self) -> Mapping[str, Tensor]:
-        """The host's, and of the last sampling the clusters, how many OOD images an image's cluster got, and its tailness."""
-        own = {"cluster": self.cluster}
-        if self.sampled.any():
-            own |= {"sampled": self.sampled[self.cluster], "tailness": self.tailness[self.cluster]}
-        return {**self.host.sample_state(), **own}
+        """The host's, and of an image's cluster in the last sampling: its number, the images it got, its tailness."""
+        of_cluster = {"sampled": self.sampled[self.cluster], "tailness": self.tailness[self.cluster]}
+        return {**self.host.sample_state(), "cluster": self.cluster, **of_cluster}
 
 
 @register("sdclr+colt", title="SDCLR+COLT", paper=PAPER, recipes=RECIPES, suite=False)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from core.errors import UserError
-from data.benchmark import BENCHMARKS
 from data.pictures import Pictures
 from grid import eta, progress
 from grid.eta import clock

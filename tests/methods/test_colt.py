@@ -176,7 +176,19 @@ def test_sampling_takes_the_pools_nearest_images_once_each(photographs, pool):
         left[method.selected[: start + budget]] = False
         assert likeness[chosen, c].min() >= likeness[left, c].max() - 1e-5
         start += budget
-    assert torch.equal(method.sample_state()["cluster"], method.cluster)
+    state = method.sample_state()
+    assert torch.equal(state["cluster"], method.cluster)
+    assert torch.equal(state["sampled"], budgets[method.cluster])
+    confusion = method.memory.all()
+    means = torch.stack([confusion[method.cluster == c].mean() for c in range(5)])
+    assert torch.equal(method.tailness[:5].argsort(descending=True), means.argsort())  # low confusion is the tail
+    assert torch.equal(state["tailness"], method.tailness[method.cluster])
+
+
+def test_weights_without_what_analysis_keeps_still_load(photographs, pool):
+    method = _training("colt", photographs, pool, warmup="0").method
+    state = {name: values for name, values in method.state_dict().items() if name not in ("sampled", "tailness")}
+    method.load_state_dict(state, strict=True)
 
 
 def test_epochs_grow_after_the_warm_up_and_sampling_is_renewed(photographs, pool, tmp_path, monkeypatch):

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data.benchmark import BENCHMARKS
 from data.loader import Batch
-from eval.features import extract
 from methods import METHODS
 from tests.fake_cuda import WaitsForDevice, fake_cuda
 from tests.runs import small_config
@@ -111,18 +109,6 @@ def test_a_corpus_is_embedded_on_the_device(precision):
         for images in (training.corpus.images, training.corpus.pool):
             (rows,) = training.corpus.embed(training.method.project, images)
             assert (rows.device.type, rows.dtype, len(rows)) == ("cuda", torch.float32, len(images))
-
-
-def test_features_for_probes_are_fetched_to_the_cpu(tmp_path):
-    benchmark = BENCHMARKS["digitslt"]()
-    images = benchmark.load(tmp_path)
-    lists = benchmark.lists(images.train_labels, "own", 1)
-    with fake_cuda() as device, device.waits():
-        training = _training("simclr")
-        found = extract(training.method.backbone, images, lists, training.corpus, 10)
-    assert {x.device.type for x in (found.train, found.test, found.train_labels)} == {"cpu"}
-    assert found.rows(lists.train)[0].isfinite().all()
-    assert found.test.shape == (len(images.test), found.train.shape[1])
 
 
 def _on_the_cpu(method, index, losses, z1, z2) -> Tensor:

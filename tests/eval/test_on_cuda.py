@@ -1,0 +1,45 @@
+"""Probes on a GPU, as far as a machine without one can tell: features come to the CPU, and heads meet them on the device."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.benchmark import BENCHMARKS
+from data.views.executor import image_set
+from eval.features import Frozen
+from eval.probes import PROBES, bcl
+from tests.fake_cuda import fake_cuda
+from tests.runs import small_config
+from training.prepare import prepare
+
+GROUPS = [np.arange(4), np.arange(4, 7), np.arange(7, 10)]
+
+
+def _frozen(data_root, needs) -> Frozen:
+    """Digits-LT before a small network; made inside `fake_cuda`."""
+    benchmark = BENCHMARKS["digitslt"]()
+    images = benchmark.load(data_root)
+    lists = benchmark.lists(images.train_labels, "own", 1)
+    training = prepare(small_config("simclr"), image_set(images.train[lists.pretrain]), torch.device("cuda"))
+    return Frozen(training.method.backbone, images, lists, training.corpus, 10, GROUPS, needs)
+
+
+def test_features_are_fetched_to_the_cpu(tmp_path):
+    with fake_cuda() as device, device.waits():
+        frozen = _frozen(tmp_path, ("train", "val"))
+        train = frozen.lists.train
+        rows, augmented = frozen.rows(train), frozen.augmented(train, 0, "test")
+        streamed = list(frozen.stream(train, 0, 16))
+    assert frozen.device.type == "cuda"
+    for x, y in (rows[:], frozen.test[:], augmented[:], *streamed):
+        assert {x.device.type, y.device.type} == {"cpu"}
+    assert rows[:][0].isfinite().all()
+    assert frozen.test.bank.shape == (len(frozen.images.test), rows.bank.shape[1])
+
+
+@pytest.mark.parametrize("name", PROBES.names())
+def test_every_probe_meets_the_device(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(bcl, "EPOCHS", 3)
+    with fake_cuda() as device, device.waits():
+        frozen = _frozen(tmp_path, ("train", "val", "pretrain", "fewshot"))
+        PROBES[name]().run(frozen, 0)
