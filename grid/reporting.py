@@ -45,13 +45,15 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     by_id: dict[str, list[Finding]] = {}
     for finding in findings:
         by_id.setdefault(finding.run_id, []).append(finding)
-    by_folder = {folder: by_id[run_id] for folder in folders if (run_id := folder.name.rpartition("-")[2]) in by_id}
     states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
     if not findings and not states:
         return None
     sheets = write_tables(findings, out / "tables", method_title, list(states.values()))
-    drawn = write_figures(findings, read_histories(by_folder), out / "figures", method_title) if figures else []
-    runs = [adapt.run(folder, found, method_title) for folder, found in by_folder.items() if found and folder not in states]
+    histories = read_histories(folder for folder in folders if _id(folder) in by_id)
+    drawn = write_figures(findings, histories, out / "figures", method_title) if figures else []
+    named = {_id(folder): folder for folder in folders}
+    begun = {state.run_id for state in states.values()}
+    runs = [adapt.run(named.get(run_id), found, method_title) for run_id, found in by_id.items() if run_id not in begun]
     runs += [adapt.begun(folder, state) for folder, state in states.items()]
     behind = adapt.runs_of(findings, list(states.values()), method_title)
     write_page(
@@ -59,7 +61,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
         [adapt.section(sheet, behind) for sheet in sheets],
         [adapt.figure(one) for one in drawn],
         runs,
-        About("Self-supervised learning on long-tailed images", adapt.summary(runs), {"records": f"{len(findings):,}"}),
+        About("Self-supervised learning on long-tailed images", facts={"records": f"{len(findings):,}"}),
     )
     shown = findings if run_ids is None else [finding for finding in findings if finding.run_id in run_ids]
     text = tables_text(build_tables(shown, method_title, list(states.values()) if run_ids is None else ()))
@@ -80,8 +82,13 @@ def run_state(folder: Path) -> RunState | None:
     return RunState(
         status="failed" if lines else "unfinished",
         reason=lines[-1] if lines else "",
-        run_id=folder.name.rpartition("-")[2],
+        run_id=_id(folder),
         title=title_of(config["method"], config["hparams"], config["dataset"], config["preset"]),
         data=None,
         **settings,
     )
+
+
+def _id(folder: Path) -> str:
+    """The run's id, with which its folder's name ends."""
+    return folder.name.rpartition("-")[2]

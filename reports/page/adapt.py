@@ -1,7 +1,6 @@
 """From tables, figures and run folders to what the page shows."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -49,7 +48,7 @@ def section(sheet: Sheet, runs: RunsOf) -> Section:
         profile=of.profile if of else "",
         probe=sheet.probe,
         preset=of.preset if of else "",
-        title=sheet.title,
+        title=_short(sheet),
         caption=sheet.notes,
         scale=captions.scale(of).strip() if of else "",
         columns=[Column(sheet.columns[p].full_head, lower_is_better=sheet.columns[p].key in FALLING) for p in rest],
@@ -75,8 +74,8 @@ def figure(drawn: Drawn) -> Figure:
     )
 
 
-def run(folder: Path, findings: Sequence[Finding], title: Title) -> Run:
-    """A run that has records, with what lies in its folder."""
+def run(folder: Path | None, findings: Sequence[Finding], title: Title) -> Run:
+    """A run that has records, with what lies in its folder, where that has its name still."""
     first = findings[0]
     hours = "" if first.train_seconds is None else f"{first.train_seconds / 3600:.2f} h on {first.device}"
     facts = {"backbone": first.backbone, "training": hours, "pool": first.pool or "", "passport": first.passport}
@@ -91,7 +90,7 @@ def run(folder: Path, findings: Sequence[Finding], title: Title) -> Run:
         status="done",
         facts={name: fact for name, fact in facts.items() if fact},
         results={finding.probe: _results(finding) for finding in findings},
-        **_files(folder),
+        **(_files(folder) if folder else {}),
     )
 
 
@@ -111,10 +110,13 @@ def begun(folder: Path, state: RunState) -> Run:
     )
 
 
-def summary(runs: Sequence[Run]) -> str:
-    """How many runs there are, by status."""
-    counts = Counter(run.status for run in runs)
-    return ", ".join(f"{counts[status]} {status}" for status in ("done", "unfinished", "failed") if counts[status])
+def _short(sheet: Sheet) -> str:
+    """A title without what stands beside it on the page: data set, profile and probe."""
+    title = sheet.title
+    if sheet.of is not None:
+        title = title.removeprefix(f"{captions.subject(sheet.of)}, ").removeprefix(f"{sheet.of.dataset}, ")
+    title = title.removesuffix(f", probe {sheet.probe}")
+    return title[:1].upper() + title[1:]
 
 
 def _cell(entry: Entry, column: SheetColumn) -> Cell:

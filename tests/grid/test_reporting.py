@@ -1,0 +1,70 @@
+"""What is written about a folder of runs, whatever state they are in."""
+
+import json
+from dataclasses import replace
+
+from grid.reporting import report, run_state
+from tests.reports.made import made_grid
+
+CONFIG = {
+    "format": 1,
+    "method": "simclr",
+    "hparams": {"temperature": 0.2},
+    "dataset": "cifar10lt",
+    "profile": "sdclr",
+    "split": 1,
+    "seed": 0,
+    "preset": "cpu",
+    "recipe": {"backbone": "slim-resnet8"},
+    "precision": "bf16",
+    "executor": "torch",
+}
+
+
+def make_run(out, name, *records, done=True, error=None, config=CONFIG):
+    folder = out / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "results.jsonl").write_text("".join(record.to_line() + "\n" for record in records))
+    if done:
+        (folder / "done").write_text("")
+    if error:
+        (folder / "error.txt").write_text(error)
+    return folder
+
+
+def test_runs_are_done_unfinished_or_failed(tmp_path):
+    assert run_state(make_run(tmp_path, "a-1")) is None
+    unfinished = run_state(make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", done=False))
+    assert (unfinished.status, unfinished.reason, unfinished.run_id, unfinished.title) == ("unfinished", "", "abc", "SimCLR")
+    failed = run_state(make_run(tmp_path, "c-3", done=False, error="Traceback\n  line\nDiverged: the loss is not finite\n"))
+    assert (failed.status, failed.reason) == ("failed", "Diverged: the loss is not finite")
+    assert run_state(make_run(tmp_path, "d-4", done=False, config={"weights": "of a file"})) is None
+
+
+def test_everything_is_written_and_a_second_time_it_is_the_same(tmp_path):
+    for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",)):
+        record = replace(record, run_id=f"{record.method}10")
+        make_run(tmp_path, f"cifar10lt-{record.method}-split1-seed0-{record.run_id}", record)
+    make_run(tmp_path, "cifar10lt-simclr-split2-seed0-abc", done=False, error="Diverged: lost\n")
+    written = report(tmp_path)
+    assert "SimCLR" in written.text
+    assert [place.name for place in written.places] == ["tables", "figures", "report.html"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Diverged: lost" in page
+    assert "Diverged: lost" in (tmp_path / "tables" / "missing-runs.md").read_text()
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    report(tmp_path)
+    assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_a_folder_that_was_renamed_is_still_reported(tmp_path):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "my favourite run", record)
+    assert "SimCLR" in report(tmp_path).text
+
+
+def test_a_folder_without_runs_has_no_report(tmp_path):
+    (tmp_path / "other").mkdir()
+    assert report(tmp_path) is None
+    assert {file.name for file in tmp_path.iterdir()} == {"other"}

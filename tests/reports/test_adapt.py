@@ -1,0 +1,91 @@
+"""From tables and run folders to what the page shows."""
+
+import json
+
+import pytest
+
+from reports.history import LOG
+from reports.page import adapt
+from reports.tables import all_sheets
+from reports.tables.states import RunState
+from tests.reports.made import made_geometry, made_grid, made_record
+
+
+def title(record):
+    return record.method.upper()
+
+
+@pytest.fixture
+def findings():
+    return [*made_grid(["byol", "simclr"], splits=2, seeds=1), made_geometry()]
+
+
+def state(**changes):
+    record = made_record("byol", split=3)
+    shared = ("run_id", "method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
+    settings = {name: getattr(record, name) for name in shared}
+    return RunState(**{"status": "failed", "reason": "it broke", "title": "BYOL", **settings, **changes})
+
+
+def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(findings):
+    runs = adapt.runs_of(findings, [], title)
+    (sheet,) = [
+        sheet for sheet in all_sheets(findings, title) if sheet.name.startswith("cifar10lt-") and "-ridge-" in sheet.name
+    ]
+    section = adapt.section(sheet, runs)
+    assert (section.dataset, section.profile, section.probe, section.preset) == ("cifar10lt", "sdclr", "ridge", "cpu")
+    assert section.title == "Test accuracy in %"
+    assert section.scale.startswith("CPU-scale")
+    by_method = {row.method: row for row in section.rows}
+    assert list(by_method) == ["BYOL", "SIMCLR"]
+    assert by_method["BYOL"].runs == ["byol-1-0", "byol-2-0"]
+    heads = [column.title for column in section.columns]
+    assert heads == ["Many", "Medium", "Few", "All", "Std", "n"]  # what is in the CSV alone stays there
+    assert [column.title for column in section.columns if column.lower_is_better] == ["Std"]
+    cell = by_method["SIMCLR"].cells[heads.index("All")]
+    records = [f for f in findings if f.method == "simclr" and f.probe == "ridge"]
+    assert cell.value == pytest.approx(sum(record.mean for record in records) / 2)
+    assert cell.spread.startswith("± ")
+
+
+def test_every_sheet_becomes_a_section_with_a_cell_for_each_column(findings):
+    states = [state()]
+    runs = adapt.runs_of(findings, states, title)
+    for sheet in all_sheets(findings, title, states):
+        section = adapt.section(sheet, runs)
+        assert section.title
+        assert all(len(row.cells) == len(section.columns) for row in section.rows)
+
+
+def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(findings):
+    missing = state(method="sdclr", title="SDCLR", run_id="sdclr-1-0")
+    sheets = all_sheets(findings, title, [missing])
+    (sheet,) = [sheet for sheet in sheets if sheet.name.startswith("cifar10lt-") and "-ridge-" in sheet.name]
+    section = adapt.section(sheet, adapt.runs_of(findings, [missing], title))
+    (row,) = [row for row in section.rows if row.method == "SDCLR"]
+    assert {cell.state for cell in row.cells[:5]} == {"failed"}
+    assert row.runs == ["sdclr-1-0"]
+
+
+def test_a_run_shows_what_lies_in_its_folder(tmp_path, findings):
+    folder = tmp_path / "cifar10lt-simclr-split1-seed0-simclr-1-0"
+    folder.mkdir()
+    lines = [{"epoch": epoch, "loss": 5.0 - epoch, "lr": 0.1, "images_per_second": 100.0} for epoch in range(1, 9)]
+    (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "config.json").write_text('{"method": "simclr"}')
+    (folder / "passport.txt").write_text("PASSPORT abc")
+    run = adapt.run(folder, [f for f in findings if f.run_id == "simclr-1-0"], title)
+    assert (run.status, run.method, run.split, run.seed) == ("done", "SIMCLR", 1, 0)
+    assert run.log.series["loss"] == [5.0 - epoch for epoch in range(1, 9)]
+    assert (run.log.lines, len(run.log.last)) == (8, adapt.LAST_LINES)
+    assert run.config == '{\n "method": "simclr"\n}'
+    assert set(run.results) == {"sdclr-cached", "ridge", "knn", "geometry"}
+    assert run.passport == "PASSPORT abc"
+
+
+def test_a_run_that_is_not_done_shows_its_error(tmp_path):
+    (tmp_path / "error.txt").write_text("Traceback\nValueError: it broke\n")
+    run = adapt.begun(tmp_path, state())
+    assert (run.status, run.facts["reason"]) == ("failed", "it broke")
+    assert run.error.startswith("Traceback")
+    assert run.config == ""
