@@ -97,6 +97,7 @@ class Frozen:
         self.images, self.lists, self.corpus = images, lists, corpus
         self.classes, self.groups = classes, groups
         self.tally = tally or Tally(lambda done, total: None)
+        self._last: tuple[tuple[int, bytes], Rows] | None = None
         named = [getattr(lists, name) for name in dict.fromkeys(needs)]
         needed = np.unique(np.concatenate(named)) if named else np.zeros(0, dtype=np.int64)
         self._place = torch.full((len(images.train),), -1)
@@ -135,7 +136,9 @@ class Frozen:
         return Rows(self._bank, at, self._train_labels[index])
 
     def augmented(self, indices: Indices, seed: int, purpose: str, draw: int = 0) -> Rows:
-        """Features of one pass of weakly augmented training images (`data/views/weak.py`), extracted anew and kept together.
+        """Features of one pass of weakly augmented training images (`data/views/weak.py`), kept together.
+
+        The last pass over images in memory is remembered, for probes that share one.
 
         Args:
             indices: of the training images.
@@ -143,8 +146,16 @@ class Frozen:
             purpose: what for; another purpose is another draw.
             draw: number of the pass.
         """
-        bank = self._extract(self.images.train, indices, weak=seed_of(seed, purpose, draw))
-        return Rows(bank, torch.arange(len(indices)), self._train_labels[torch.from_numpy(indices)])
+        weak = seed_of(seed, purpose, draw)
+        key = (weak, indices.tobytes())
+        if self._last is None or self._last[0] != key:
+            bank = self._extract(self.images.train, indices, weak=weak)
+            rows = Rows(bank, torch.arange(len(indices)), self._train_labels[torch.from_numpy(indices)])
+            self._last = (key, rows)
+        rows = self._last[1]
+        if self.in_files:  # there a pass may be as large as memory
+            self._last = None
+        return rows
 
     def augmented_test(self, seed: int, purpose: str, draw: int = 0) -> Rows:
         """The same of all test images, in their order."""

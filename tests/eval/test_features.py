@@ -76,6 +76,17 @@ def test_augmented_passes_differ_by_purpose_and_number(make):
     assert not torch.equal(first, other)
 
 
+def test_a_pass_that_probes_share_is_extracted_once(make):
+    seen = []
+    frozen = make(nn.Sequential(Counting(seen), nn.Flatten()))
+    before = sum(seen)
+    first, again = (frozen.augmented(LISTS.train, 0, "ts") for _ in range(2))
+    assert first.bank is again.bank
+    assert sum(seen) == before + 60
+    frozen.augmented(LISTS.val, 0, "ts")
+    assert sum(seen) == before + 90
+
+
 def test_exact_features_are_in_float32_whatever_the_run_is_in(make):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8))
     rounded, plain = make(network, bf16=True), make(network)
