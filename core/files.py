@@ -36,8 +36,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, whole or not at all."""
-    write_atomic(path, lambda file: file.write(text.encode()))
+    """Writes `text` as UTF-8, whole or not at all; half a surrogate pair, as in a path that is no UTF-8, as a `?`."""
+    write_atomic(path, lambda file: file.write(text.encode(errors="replace")))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,13 +11,14 @@ from grid.store import RESULTS
 from reports.figures import write_figures
 from reports.history import read_histories
 from reports.page import About, adapt, write_page
-from reports.records import Finding, read_findings
+from reports.records import Finding, accuracies, read_findings
 from reports.tables import build_tables, tables_text, write_tables
 from reports.tables.states import RunState
 
 log = logging.getLogger(__name__)
 
 PAGE = "report.html"
+MISSING = "missing-runs"  # the table of runs that are not done
 FIELDS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
 
 
@@ -48,24 +49,26 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
     if not findings and not states:
         return None
-    sheets = write_tables(findings, out / "tables", method_title, list(states.values()))
-    histories = read_histories(folder for folder in folders if _id(folder) in by_id)
+    tables = build_tables(accuracies(findings), method_title, list(states.values()))
+    sheets = write_tables(findings, out / "tables", method_title, list(states.values()), tables)
+    histories = read_histories(folder for folder in folders if folder in states or _id(folder) in by_id)
     drawn = write_figures(findings, histories, out / "figures", method_title) if figures else []
     named = {_id(folder): folder for folder in folders}
+    logs = {history.folder: history for history in histories}
     begun = {state.run_id for state in states.values()}
-    runs = [adapt.run(named.get(run_id), found, method_title) for run_id, found in by_id.items() if run_id not in begun]
-    runs += [adapt.begun(folder, state) for folder, state in states.items()]
-    behind = adapt.runs_of(findings, list(states.values()), method_title)
+    done = [(named.get(run_id), found) for run_id, found in by_id.items() if run_id not in begun]
+    runs = [adapt.run(folder, found, method_title, logs.get(folder) if folder else None) for folder, found in done]
+    runs += [adapt.begun(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
     write_page(
         out / PAGE,
-        [adapt.section(sheet, behind) for sheet in sheets],
+        [adapt.section(sheet) for sheet in sheets if sheet.name != MISSING],  # the page lists these runs itself
         [adapt.figure(one) for one in drawn],
         runs,
         About("Self-supervised learning on long-tailed images", facts={"records": f"{len(findings):,}"}),
     )
-    shown = findings if run_ids is None else [finding for finding in findings if finding.run_id in run_ids]
-    text = tables_text(build_tables(shown, method_title, list(states.values()) if run_ids is None else ()))
-    return Report(text, [out / "tables", *([out / "figures"] if drawn else []), out / PAGE])
+    if run_ids is not None:
+        tables = build_tables([one for one in accuracies(findings) if one.run_id in run_ids], method_title)
+    return Report(tables_text(tables), [out / "tables", *([out / "figures"] if drawn else []), out / PAGE])
 
 
 def run_state(folder: Path) -> RunState | None:

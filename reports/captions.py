@@ -1,16 +1,19 @@
 """What stands below tables: which data, which runs, at what scale, by which protocol. All a reader needs to place a number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from reports.comparable import apart_by
 from reports.records import Finding, Record
 from reports.tables.states import RunState
 
 SCALES = {"cpu": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
+NAMED = 5  # missing runs of a row that are named; the CSV has all
 
 
-def subject(r: Finding) -> str:
-    """Benchmark and profile."""
-    return f"{r.dataset} (profile {r.profile})"
+def subject(r: Finding, key: str = "") -> str:
+    """Benchmark and profile; and the split, where the `key` of `comparable` has one making of it alone."""
+    apart = apart_by(key) if key else ""
+    return f"{r.dataset} (profile {r.profile})" + (f", split {r.split} made as [{apart}]" if apart else "")
 
 
 def scale(r: Finding) -> str:
@@ -70,11 +73,18 @@ def runs(findings: Sequence[Finding]) -> str:
 def missing(rows: Mapping[str, tuple[int, Sequence[RunState]]]) -> str:
     """Which runs are missing, by the title of their row; rows give their number of runs. Empty if none is."""
     lines = [
-        f"{title}: {present} of {_number(present + len(states), 'run')}: {', '.join(state.words for state in states)}."
+        f"{title}: {present} of {_number(present + len(states), 'run')}: {', '.join(state.words for state in states[:NAMED])}"
+        + (f" and {len(states) - NAMED} more." if len(states) > NAMED else ".")
         for title, (present, states) in rows.items()
         if states
     ]
     return f"† Not all runs are there. {' '.join(lines)}" if lines else ""
+
+
+def span(numbers: Collection[int], what: str) -> str:
+    """Between which numbers some lie."""
+    least, most = min(numbers), max(numbers)
+    return _number(most, what) if least == most else f"{least} to {most} {what}s"
 
 
 def _number(n: int, what: str) -> str:

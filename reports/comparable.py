@@ -5,13 +5,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from operator import attrgetter
+from typing import Protocol, TypeVar
 
-from reports.records import Finding
+from reports.records import Finding, settings_text
 
 SETTING = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor")
 COMPARABLE = (*SETTING, "probe", "protocol")
-_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` would make an encoder for every call
 F = TypeVar("F", bound=Finding)
 Title = Callable[[Finding], str]  # how the method of a record is printed; rows of other hyper-parameters should differ in it
 
@@ -21,22 +21,37 @@ def method_name(finding: Finding) -> str:
     return finding.method
 
 
-def comparable(findings: Iterable[F], fields: Sequence[str] = COMPARABLE) -> list[tuple[str, list[F]]]:
+def comparable(
+    findings: Iterable[F], fields: Sequence[str] = COMPARABLE, *, passports: bool = True
+) -> list[tuple[str, list[F]]]:
     """Findings that agree in `fields`, with a key of what they agree in; ordered by it, then by method, split and seed.
 
-    One split made in two ways, by other versions or lists of a probe, is two sets of data: its findings are kept apart.
+    One split made in two ways, by other versions or lists of a probe, is two sets of data: among findings that agree, those of
+    such a split are kept apart from each other and from all other splits, unless `passports` is false.
     """
     findings = list(findings)
-    passports: dict[tuple[str, int], set[str]] = {}
-    for finding in findings:
-        passports.setdefault((finding.data, finding.split), set()).add(finding.passport)
-
-    def key(finding: F) -> str:
-        other = [finding.passport] if len(passports[finding.data, finding.split]) > 1 else []
-        return _text([*(getattr(finding, field) for field in fields), *other])
-
-    keyed = sorted(((key(f), method_key(f), f.split, f.seed, f.run_id), n) for n, f in enumerate(findings))
+    agreed_of = attrgetter(*("recipe_text" if field == "recipe" else field for field in fields))
+    agreeing = [agreed_of(finding) for finding in findings]
+    ways: dict[tuple[tuple[object, ...], str, int], set[str]] = {}
+    for agreed, finding in zip(agreeing, findings, strict=True):
+        ways.setdefault((agreed, finding.data, finding.split), set()).add(finding.passport)
+    keys: dict[tuple[tuple[object, ...], str], str] = {}
+    keyed = []
+    for n, (agreed, f) in enumerate(zip(agreeing, findings, strict=True)):
+        passport = f.passport if passports and len(ways[agreed, f.data, f.split]) > 1 else ""
+        key = keys.get((agreed, passport))
+        if key is None:
+            apart = [{"passport": passport}] if passport else []
+            key = keys[agreed, passport] = settings_text([*(getattr(f, field) for field in fields), *apart])
+        keyed.append(((key, method_key(f), f.split, f.seed, f.run_id), n))
+    keyed.sort()
     return [(name, [findings[n] for _, n in group]) for name, group in groupby(keyed, lambda item: item[0][0])]
+
+
+def apart_by(key: str) -> str:
+    """The passport by which findings of a key of `comparable` are kept apart from their like; empty where they are not."""
+    last = json.loads(key)[-1]
+    return last["passport"] if isinstance(last, dict) and set(last) == {"passport"} else ""
 
 
 class OfMethod(Protocol):
@@ -46,12 +61,12 @@ class OfMethod(Protocol):
     def method(self) -> str: ...
 
     @property
-    def hparams(self) -> dict[str, Any]: ...
+    def hparams_text(self) -> str: ...
 
 
 def method_key(of: OfMethod) -> tuple[str, str]:
     """What a row of a table is of: the method and its hyper-parameters."""
-    return of.method, _text(of.hparams)
+    return of.method, of.hparams_text
 
 
 def by_method(findings: Iterable[F]) -> dict[tuple[str, str], list[F]]:
@@ -65,6 +80,11 @@ def by_method(findings: Iterable[F]) -> dict[tuple[str, str], list[F]]:
 def one_a_run(findings: Iterable[F]) -> list[F]:
     """One finding of each run: enough for what all of a run's records say alike."""
     return list({finding.run_id: finding for finding in findings}.values())
+
+
+def run_ids(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """The runs that findings are of, each once, in their order."""
+    return tuple(dict.fromkeys(finding.run_id for finding in findings))
 
 
 def digest(key: str) -> str:

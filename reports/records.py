@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 FORMAT = 4
 RESULTS = "results.jsonl"
+settings_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` would make an encoder for every call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,16 @@ class Finding:
         return (
             0 if self.images_seen is None or self.epochs is None else max(0, self.images_seen - self.epochs * self.n_pretrain)
         )
+
+    @cached_property
+    def hparams_text(self) -> str:
+        """The method's settings as JSON that is equal where they are."""
+        return settings_text(self.hparams)
+
+    @cached_property
+    def recipe_text(self) -> str:
+        """The recipe as JSON that is equal where it is."""
+        return settings_text(self.recipe)
 
     def to_line(self) -> str:
         """One line of JSON."""

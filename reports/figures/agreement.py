@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.comparable import SETTING, Title, comparable
+from reports.comparable import SETTING, Title, apart_by, comparable
 from reports.figures.setting import Setting, Sketch
 from reports.figures.style import DOUBLE, SINGLE, plain, sized, small_print
 from reports.records import Record
 from reports.tables.forms import Sheet
-from reports.tables.questions import agreement_sheets
+from reports.tables.questions import agreement_of
 
 DARK = 0.55  # from this size of tau on, numbers are white
 METRICS = {"all": "all classes", "few": "few classes"}  # by what the sheets' names begin with
@@ -19,17 +19,20 @@ METRICS = {"all": "all classes", "few": "few classes"}  # by what the sheets' na
 
 def rank_agreements(setting: Setting[Record], records: Sequence[Record], title: Title) -> Iterator[Sketch]:
     """A figure a metric that the tables have a matrix of; `records` are those of all probes, of any setting."""
-    own = next(members for key, members in comparable(records, SETTING) if key == setting.key)
-    for sheet in agreement_sheets(own, title):
-        metric = sheet.name.split("-")[1]
-        of = METRICS.get(metric, metric)
-        figure = heat_map(_matrix(sheet))
-        small_print(figure, f"{setting.line} · {of}")
-        about = (
-            f"Kendall's tau-b between the orders in which two probes put the methods by accuracy of {of}, on the runs that "
-            f"both have: 1 is the same order, -1 the reverse; a dash: not defined. Of at most {len(setting.series)} methods."
-        )
-        yield Sketch(f"agreement-{metric}", f"Do probes agree on {of}?", figure, about)
+    runs = {found.run_id for one in setting.series for found in one.found}
+    for key, members in comparable((record for record in records if record.run_id in runs), SETTING):
+        for sheet in agreement_of(key, members, title):
+            metric = sheet.name.split("-")[1]
+            of = METRICS.get(metric, metric)
+            figure = heat_map(_matrix(sheet))
+            small_print(figure, f"{setting.line} · {of}")
+            about = (
+                f"Kendall's tau-b between the orders in which two probes put the methods by accuracy of {of}, on the runs that "
+                "both have of all methods compared: 1 is the same order, -1 the reverse; a dash: not defined. Of at most "
+                f"{len(setting.series)} methods."
+            )
+            kind = "-".join(part for part in ("agreement", metric, apart_by(key) if key != setting.key else "") if part)
+            yield Sketch(kind, f"Do probes agree on {of}?", figure, about)
 
 
 def heat_map(matrix: pd.DataFrame) -> Figure:

@@ -8,14 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import captions
-from reports.comparable import comparable
 from reports.figures.setting import Order, Series, Setting, Sketch, mean_and_sd
 from reports.figures.style import count_ticks, legend_below, line_look, sized, small_print
 from reports.records import Record
-from reports.tables.imbalance import SAME, SIZES, nominal_ratio
+from reports.tables.imbalance import SIZES, nominal_ratio, of_equal_size, pretraining_sets
 
 PANELS = {"mean": "all classes", "few": "few classes"}
-Points = dict[float, list[float]]  # accuracies of runs by what is varied
+Points = dict[tuple[float, str], list[float]]  # accuracies of runs by what is varied, and what else tells them apart
 
 
 def fewshot_curve(setting: Setting[Record]) -> Iterator[Sketch]:
@@ -26,7 +25,7 @@ def fewshot_curve(setting: Setting[Record]) -> Iterator[Sketch]:
         for record in one.found:
             for point in record.curve or []:
                 if metric in point:
-                    found.setdefault(point["shots"], []).append(point[metric])
+                    found.setdefault((point["shots"], ""), []).append(point[metric])
         return found
 
     figure = _figure(setting, points, "labelled images of each class")
@@ -40,20 +39,22 @@ def fewshot_curve(setting: Setting[Record]) -> Iterator[Sketch]:
 
 def imbalance_curve(setting: Setting[Record]) -> Iterator[Sketch]:
     """Accuracy by imbalance ratio; for settings of `imbalance_settings`."""
+    sets = pretraining_sets(record for one in setting.series for record in one.found)
+    name_of = {id(record): name for name, records in sets for record in records}
 
     def points(one: Series[Record], metric: str) -> Points:
         found: Points = {}
         for record in one.found:
             value = getattr(record, metric)
             if value is not None:
-                found.setdefault(nominal_ratio(record), []).append(value)
+                found.setdefault((nominal_ratio(record), name_of[id(record)]), []).append(value)
         return found
 
     figure = _figure(setting, points, "imbalance ratio of the pretraining set")
     about = (
         "Test accuracy by imbalance ratio (largest class over smallest, as the profile is named) of pretraining sets of one "
-        f"size, within {SIZES:.0%}; whiskers: the deviation over the runs of a ratio. Groups are of each profile's own counts, "
-        "at ratio 1 of the long-tailed set's."
+        f"size, within {SIZES:.0%}; points and whiskers: of the runs of one such set. Groups are of each profile's own "
+        "counts, at ratio 1 of the long-tailed set's."
     )
     if figure is not None:
         yield Sketch("imbalance", "Accuracy by imbalance", figure, about)
@@ -61,23 +62,9 @@ def imbalance_curve(setting: Setting[Record]) -> Iterator[Sketch]:
 
 def imbalance_settings(records: Iterable[Record], order: Order) -> list[Setting[Record]]:
     """Records of pretraining sets of one size and at least two ratios, all else equal: the groups of `ratio_sheets`."""
-    found = []
-    for key, members in comparable(records, SAME):
-        for same in _by_size(members):
-            if len({nominal_ratio(record) for record in same}) > 1:
-                found.append(Setting(order.series(same), same[0].probe, "", f"{key} n={same[0].n_pretrain}"))
-    return found
-
-
-def _by_size(records: Iterable[Record]) -> list[list[Record]]:
-    """Records whose pretraining sets are at most `SIZES` larger than the smallest among them."""
-    groups: list[list[Record]] = []
-    for record in sorted(records, key=lambda r: r.n_pretrain):
-        if groups and record.n_pretrain <= (1 + SIZES) * groups[-1][0].n_pretrain:
-            groups[-1].append(record)
-        else:
-            groups.append([record])
-    return groups
+    return [
+        Setting(order.series(same), same[0].probe, "", f"{key} n={same[0].n_pretrain}") for key, same in of_equal_size(records)
+    ]
 
 
 def _figure(setting: Setting[Record], points: Callable[[Series[Record], str], Points], label: str) -> Figure | None:
@@ -94,7 +81,7 @@ def _figure(setting: Setting[Record], points: Callable[[Series[Record], str], Po
             handle = _line(axes, by_metric[metric], one.place, number - (len(drawn) - 1) / 2)
             handles += [handle] if metric == "mean" else []
         axes.set_xscale("log")
-        count_ticks(axes.xaxis, [x for _, by_metric in drawn for x in by_metric[metric]])
+        count_ticks(axes.xaxis, [x for _, by_metric in drawn for x, _ in by_metric[metric]])
         axes.set(xlabel=label, ylabel=f"test accuracy, {PANELS[metric]}, %")
     legend_below(figure, handles, [one.label for one, _ in drawn])
     small_print(figure, setting.line)
@@ -102,10 +89,10 @@ def _figure(setting: Setting[Record], points: Callable[[Series[Record], str], Po
 
 
 def _line(axes: Axes, points: Points, place: int, offset: float) -> Artist:
-    xs = sorted(points)
-    means, sds = zip(*(mean_and_sd(points[x]) for x in xs), strict=True) if xs else ((), ())
+    places = sorted(points)
+    means, sds = zip(*(mean_and_sd(points[place]) for place in places), strict=True) if places else ((), ())
     whiskers = [np.nan if sd is None else float(sd) for sd in sds]
     # a little beside each other, so that whiskers of many methods can be told apart
-    moved = [x * 1.012**offset for x in xs]
+    moved = [x * 1.012**offset for x, _ in places]
     container = axes.errorbar(moved, [float(m) for m in means], whiskers, **line_look(place), elinewidth=0.7, capsize=1.5)
     return container.lines[0]

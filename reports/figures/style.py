@@ -146,9 +146,11 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     paths = folder / f"{name}.svg", folder / f"{name}.png"
     figure.set_dpi(DPI)
     # finding the place of everything takes most of the time: `savefig` would do it twice a file
-    figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
     figure.set_layout_engine("none")
-    write_atomic(paths[1], partial(FigureCanvasAgg(figure).print_png, metadata={"Software": None}))
+    png: dict[str, Any] = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}}  # smaller files take far longer
+    write_atomic(paths[1], partial(FigureCanvasAgg(figure).print_png, **png))
     write_atomic(paths[0], partial(FigureCanvasSVG(figure).print_svg, metadata={"Date": None, "Creator": None}))
     return paths
 

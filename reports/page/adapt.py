@@ -1,7 +1,8 @@
 """From tables, figures and run folders to what the page shows."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ from core.errors import UserError
 from reports import captions
 from reports.comparable import Title
 from reports.figures import Drawn
-from reports.history import read_history
+from reports.history import History
 from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
 from reports.records import Finding, Geometry, Record
 from reports.tables.forms import Column as SheetColumn
@@ -19,29 +20,19 @@ from reports.tables.states import RunState
 STATES: tuple[Literal["unfinished"], Literal["failed"]] = ("unfinished", "failed")
 LAST_LINES = 5  # of a log
 SERIES = ("loss", "images_per_second", "auroc")
-FALLING = frozenset({"group_std", "class_std", "head_tail_gap", "train_hours", "peak_memory_gb", "probe_seconds"})
-RunsOf = Mapping[tuple[str, str, str], Sequence[str]]  # ids of the runs of a dataset, a preset and a method as printed
+COSTS = r"train_hours|peak_memory_mb|probe_seconds|relative_images|relative_time"
+# keys of the columns in which less is better; those of a combined table begin with their probe, those of a shape end in a part
+FALLING = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
 
 
-def runs_of(findings: Sequence[Finding], states: Sequence[RunState], title: Title) -> RunsOf:
-    """Which runs a row of a table is about."""
-    found: dict[tuple[str, str, str], dict[str, None]] = {}
-    for finding in findings:
-        found.setdefault((finding.dataset, finding.preset, title(finding)), {})[finding.run_id] = None
-    for state in states:
-        found.setdefault((state.dataset, state.preset, state.title), {})[state.run_id] = None
-    return {key: list(ids) for key, ids in found.items()}
-
-
-def section(sheet: Sheet, runs: RunsOf) -> Section:
+def section(sheet: Sheet) -> Section:
     """A table of the page. Columns that are in the CSV alone stay there."""
     places = [place for place, column in enumerate(sheet.columns) if column.reach != "csv"]
     of, first, rest = sheet.of, places[0], places[1:]
     rows = []
-    for row in sheet.rows:
-        method = row[first].parts(sheet.columns[first])[0]
-        behind = runs.get((of.dataset, of.preset, method), ()) if of else ()
-        rows.append(Row(method, [_cell(row[place], sheet.columns[place]) for place in rest], behind))
+    for row, behind in zip(sheet.rows, sheet.runs or [()] * len(sheet.rows), strict=True):
+        name = row[first].parts(sheet.columns[first])[0]
+        rows.append(Row(name, [_cell(row[place], sheet.columns[place]) for place in rest], behind))
     return Section(
         name=sheet.name,
         dataset=of.dataset if of else "",
@@ -51,7 +42,8 @@ def section(sheet: Sheet, runs: RunsOf) -> Section:
         title=_short(sheet),
         caption=sheet.notes,
         scale=captions.scale(of).strip() if of else "",
-        columns=[Column(sheet.columns[p].full_head, lower_is_better=sheet.columns[p].key in FALLING) for p in rest],
+        head=sheet.columns[first].head,
+        columns=[_column(sheet, place) for place in rest],
         rows=rows,
     )
 
@@ -70,15 +62,16 @@ def figure(drawn: Drawn) -> Figure:
         preset=drawn.preset,
         title=drawn.title,
         caption=drawn.caption,
+        scale=f"{captions.SCALES[drawn.preset]} numbers, not comparable with published ones."
+        if drawn.preset in captions.SCALES
+        else "",
         svg=svg,
     )
 
 
-def run(folder: Path | None, findings: Sequence[Finding], title: Title) -> Run:
-    """A run that has records, with what lies in its folder, where that has its name still."""
+def run(folder: Path | None, findings: Sequence[Finding], title: Title, history: History | None = None) -> Run:
+    """A run that is done, with what lies in its folder, where that has its name still, and what its log says."""
     first = findings[0]
-    hours = "" if first.train_seconds is None else f"{first.train_seconds / 3600:.2f} h on {first.device}"
-    facts = {"backbone": first.backbone, "training": hours, "pool": first.pool or "", "passport": first.passport}
     return Run(
         id=first.run_id,
         method=title(first),
@@ -88,14 +81,14 @@ def run(folder: Path | None, findings: Sequence[Finding], title: Title) -> Run:
         split=first.split,
         seed=first.seed,
         status="done",
-        facts={name: fact for name, fact in facts.items() if fact},
+        facts=_facts(first),
         results={finding.probe: _results(finding) for finding in findings},
-        **(_files(folder) if folder else {}),
+        **(_files(folder, history) if folder else {}),
     )
 
 
-def begun(folder: Path, state: RunState) -> Run:
-    """A run that is not done."""
+def begun(folder: Path, state: RunState, findings: Sequence[Finding] = (), history: History | None = None) -> Run:
+    """A run that is not done, with what it has found so far."""
     return Run(
         id=state.run_id,
         method=state.title,
@@ -105,8 +98,9 @@ def begun(folder: Path, state: RunState) -> Run:
         split=state.split,
         seed=state.seed,
         status=state.status,
-        facts={"reason": state.reason} if state.reason else {},
-        **_files(folder),
+        facts=({"reason": state.reason} if state.reason else {}) | (_facts(findings[0]) if findings else {}),
+        results={finding.probe: _results(finding) for finding in findings},
+        **_files(folder, history),
     )
 
 
@@ -117,6 +111,19 @@ def _short(sheet: Sheet) -> str:
         title = title.removeprefix(f"{captions.subject(sheet.of)}, ").removeprefix(f"{sheet.of.dataset}, ")
     title = title.removesuffix(f", probe {sheet.probe}")
     return title[:1].upper() + title[1:]
+
+
+def _column(sheet: Sheet, place: int) -> Column:
+    column = sheet.columns[place]
+    words = any(isinstance(row[place].value, str) for row in sheet.rows)
+    return Column(column.head, column.group, FALLING.fullmatch(column.key) is not None, words)
+
+
+def _facts(first: Finding) -> dict[str, str]:
+    device = re.sub(r"\b1 threads\b", "1 thread", first.device)
+    hours = "" if first.train_seconds is None else f"{first.train_seconds / 3600:.2f} h on {device}"
+    facts = {"backbone": first.backbone, "training": hours, "pool": first.pool or "", "passport": first.passport}
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _cell(entry: Entry, column: SheetColumn) -> Cell:
@@ -130,12 +137,13 @@ def _cell(entry: Entry, column: SheetColumn) -> Cell:
 
 
 def _results(finding: Finding) -> dict[str, str]:
+    """By name, the one that stands for all of them first."""
     if isinstance(finding, Record):
         numbers = {
+            "All": finding.mean,
             "Many": finding.many,
             "Medium": finding.medium,
             "Few": finding.few,
-            "All": finding.mean,
             "Std": finding.group_std,
         }
         return {name: "empty" if value is None else f"{value:.1f}" for name, value in numbers.items()}
@@ -144,11 +152,10 @@ def _results(finding: Finding) -> dict[str, str]:
     return {name: "empty" if (value := by["all"]) is None else f"{value:.3f}" for name, by in shapes.items()}
 
 
-def _files(folder: Path) -> dict:
+def _files(folder: Path, history: History | None) -> dict:
     """What is said of a run by the files in its folder; those that are not there are empty."""
-    history = read_history(folder) if (folder / "log.jsonl").exists() else None
     lines = _text(folder / "log.jsonl").splitlines()
-    series = {name: [float(value) for value in getattr(history, name)] for name in SERIES} if history else {}
+    series = {name: getattr(history, name).tolist() for name in SERIES} if history else {}
     return {
         "log": Log(len(lines), lines[-LAST_LINES:], series),
         "config": _indented(_text(folder / "config.json")),

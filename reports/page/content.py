@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+METHOD = "Method"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -13,7 +15,7 @@ class Cell:
     value: float | None = None  # to sort by; None or not finite sorts last, whichever way
     spread: str = ""  # uncertainty as printed, such as "± 1.2"
     bold: bool = False
-    note: str = ""  # becomes a footnote of the table
+    note: str = ""  # becomes a footnote of the table; equal notes share a mark
     state: Literal["", "unfinished", "failed"] = ""  # of the runs that should have given a number; said in the cell
 
 
@@ -22,18 +24,18 @@ class Column:
     """What stands above a column, and which way its numbers are good."""
 
     title: str
-    note: str = ""  # becomes a footnote of the table
+    group: str = ""  # head above those of neighbouring columns of the same group
     lower_is_better: bool = False  # the first click brings the best to the top
+    words: bool = False  # left-aligned and wrapped, where numbers are right-aligned in one line
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method, with a cell for each column."""
+    """One method, or what else the section's head says, with a cell for each column."""
 
     method: str  # as printed
     cells: Sequence[Cell]
     runs: Sequence[str] = ()  # ids of the runs behind it, which a click shows
-    note: str = ""  # becomes a footnote of the table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,8 @@ class Section:
     title: str
     caption: str = ""
     scale: str = ""  # a warning beside the title, such as "CPU-scale: not comparable with published numbers"
-    columns: Sequence[Column]  # those after the method
+    head: str = METHOD  # of the first column; rows of anything else than methods stay, whichever method is looked for
+    columns: Sequence[Column]  # those after the first
     rows: Sequence[Row]
 
 
@@ -64,7 +67,6 @@ class Figure:
     title: str
     caption: str = ""
     scale: str = ""
-    alt: str = ""  # what there is to see, in words; empty: the title
     svg: str  # the text of an SVG file
 
 
@@ -102,5 +104,4 @@ class About:
     """The head of the page."""
 
     title: str
-    summary: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)  # such as {"made": "2026-05-04", "records": "120"}

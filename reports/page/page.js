@@ -28,7 +28,7 @@ const opposite = { ascending: "descending", descending: "ascending" };
 const sortRows = (rows, place, direction) => {
   const cells = rows.map((row) => row.cells[place]);
   const numeric = cells.some((cell) => "value" in cell.dataset);
-  const key = (cell) => (numeric ? Number(cell.dataset.value ?? NaN) : cell.className === "empty" ? NaN : cell.textContent.trim());
+  const key = (cell) => (numeric ? Number(cell.dataset.value ?? NaN) : cell.classList.contains("empty") ? NaN : cell.textContent.trim());
   const keyed = rows.map((row, order) => ({ row, order, key: key(cells[order]) }));
   const sign = direction === "ascending" ? 1 : -1;
   const compare = numeric ? (a, b) => a - b : collator.compare;
@@ -42,7 +42,7 @@ const sortRows = (rows, place, direction) => {
 for (const table of all("main table")) {
   const body = table.tBodies[0];
   const rows = [...body.rows];
-  const headers = [...table.tHead.rows[0].cells];
+  const headers = [...[...table.tHead.rows].at(-1).cells]; // above them may be heads of groups
   headers.forEach((header, place) => {
     header.prepend(make("button", { type: "button", className: "sort" }, header.firstChild));
     header.firstChild.addEventListener("click", () => {
@@ -64,7 +64,8 @@ const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link.close
 const items = all("article.table, figure").map((item) => ({
   item,
   figure: item.tagName === "FIGURE",
-  rows: all("tbody tr", item).map((row) => ({ row, name: row.querySelector(".method").textContent.toLowerCase() })),
+  // rows of anything else than methods stay
+  rows: all(item.dataset.of === "methods" ? "tbody tr" : ":not(*)", item).map((row) => ({ row, name: row.querySelector(".method").textContent.toLowerCase() })),
 }));
 let place = ""; // what a link of the contents went to
 
@@ -80,7 +81,7 @@ const narrow = () => {
     });
     // what belongs to no single benchmark, protocol or preset stays
     const fits = wanted.every(({ name, value }) => !item.dataset[name] || item.dataset[name] === value);
-    const visible = fits && (figure || !text || kept.length > 0);
+    const visible = fits && (!rows.length || !text || kept.length > 0);
     item.classList.toggle("away", !visible);
     links.get(item.id)?.classList.toggle("away", !visible);
     shown[figure ? "figure" : "table"] += visible;

@@ -17,18 +17,24 @@ const sparkline = (name, values) => {
   const y = (value) => 27 - (24 * (value - low)) / (high - low || 1);
   const points = values.flatMap((value, index) => (value === null ? [] : [`${x(index).toFixed(1)},${y(value).toFixed(1)}`]));
   const ends = [values[0], values[values.length - 1]].map((value) => value ?? "not finite");
-  return make("p", { className: "course" }, make("span", {}, name),
+  return make("p", { className: "course" }, make("span", {}, name.replaceAll("_", " ")),
     drawn("svg", { viewBox: "0 0 160 30", "aria-hidden": "true" }, drawn("polyline", { points: points.join(" ") })),
     make("span", {}, `${ends[0]} → ${ends[1]}`));
 };
 
+// a table for each kind of result: accuracies, the shape of the features
+const resultsTables = (results) => {
+  const kinds = Object.groupBy(Object.entries(results), ([, values]) => JSON.stringify(Object.keys(values)));
+  return Object.values(kinds).map(resultsTable);
+};
+
 const resultsTable = (results) => {
-  const columns = [...new Set(Object.values(results).flatMap(Object.keys))];
+  const columns = Object.keys(results[0][1]);
   const line = (first, cells, tag) => make("tr", {}, first, ...cells.map((cell) => make(tag, {}, cell)));
   return make("div", { className: "scroll" }, make("table", {},
     make("thead", {}, line(make("th", { scope: "col" }, "Protocol"), columns, "th")),
-    make("tbody", {}, ...Object.entries(results).map(([probe, values]) =>
-      line(make("th", { scope: "row" }, make("bdi", {}, probe)), columns.map((column) => values[column] ?? "–"), "td")))));
+    make("tbody", {}, ...results.map(([probe, values]) =>
+      line(make("th", { scope: "row" }, make("bdi", {}, probe)), columns.map((column) => values[column]), "td")))));
 };
 
 const details = (run) => {
@@ -39,7 +45,7 @@ const details = (run) => {
   const add = (title, ...content) => box.append(make("h4", {}, title), ...content);
   const block = (number) => make("pre", { tabIndex: 0 }, textOf(number));
   if (run.error !== undefined) add("Error", block(run.error));
-  add("Results", Object.keys(run.results).length ? resultsTable(run.results) : make("p", { className: "none" }, "None yet."));
+  add("Results", ...(Object.keys(run.results).length ? resultsTables(run.results) : [make("p", { className: "none" }, "None yet.")]));
   const series = Object.entries(run.series).map(([name, values]) => sparkline(name, values));
   const kept = run.last === undefined ? 0 : data.texts[run.last].length;
   add("Log", ...series, make("p", { className: "none" }, run.log ? `The last of ${plural(run.log, "line")}:` : "No lines."));

@@ -5,17 +5,20 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from core.files import write_text
-from reports.page.content import About, Figure, Row, Run, Section
+from reports.page.content import METHOD, About, Figure, Row, Run, Section
 from reports.page.run_data import runs_json
 from reports.page.svg import inline_svg
 
 HERE = Path(__file__).parent
+SHORT = 16  # letters of words that stay in one line
+MANY = 7  # columns, beyond which they stand closer
 FILTERS = {"dataset": "Benchmark", "profile": "Profile", "probe": "Protocol", "preset": "Preset"}
 
 
@@ -101,9 +104,13 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished", "failed")},
         run_places=run_places,
         spread_widths=_spread_widths,
+        column_groups=_column_groups,
+        METHOD=METHOD,
+        MANY=MANY,
+        SHORT=SHORT,
         distinct=lambda item: [getattr(item, key) for key in choices if key != "dataset" and getattr(item, key)],
         last_line=lambda text: (text.strip().splitlines() or [""])[-1],
-        drawing=lambda id_, figure: Markup(inline_svg(figure.svg, f"{id_}-svg", figure.alt or figure.title)),
+        drawing=lambda id_, figure: Markup(inline_svg(figure.svg, f"{id_}-svg", figure.title)),
         notes=Notes,
         finite=lambda value: value is not None and value - value == 0,
         css=Markup((HERE / "style.css").read_text()),
@@ -138,6 +145,12 @@ def _spread_widths(section: Section) -> list[int]:
     """Characters of the longest spread of each column, the first of which is the method's: numbers stay below each other."""
     columns = range(len(section.columns))
     return [0, *(max((len(row.cells[place].spread) for row in section.rows), default=0) for place in columns)]
+
+
+def _column_groups(section: Section) -> list[tuple[str, int]]:
+    """The upper heads with how many columns they span, empty ones between them; none at all where there is no group."""
+    runs = groupby(column.group for column in section.columns)
+    return [(group, len(list(members))) for group, members in runs] if any(c.group for c in section.columns) else []
 
 
 def _letters(number: int) -> str:

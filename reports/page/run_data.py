@@ -45,6 +45,7 @@ def thinned(series: Sequence[float | None]) -> list[float | None]:
 
 
 def _run(run: Run, texts: Texts) -> dict[str, Any]:
+    courses = {name: thinned(values) for name, values in run.log.series.items()}
     content = {
         "id": run.id,
         "method": run.method,
@@ -57,7 +58,7 @@ def _run(run: Run, texts: Texts) -> dict[str, Any]:
         "facts": dict(run.facts),
         "results": {probe: dict(values) for probe, values in run.results.items()},
         "log": run.log.lines,
-        "series": {name: thinned(values) for name, values in run.log.series.items() if len(values)},
+        "series": {name: kept for name, kept in courses.items() if any(value is not None for value in kept)},
     }
     last = "\n".join(line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " …" for line in run.log.last)
     for key, text in (("last", last), ("config", run.config), ("passport", run.passport), ("error", run.error)):

@@ -11,6 +11,7 @@ XLINK = "http://www.w3.org/1999/xlink"
 SHAPES = {"svg", "g", "defs", "use", "symbol", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "image"}
 WORDS = {"text", "tspan", "textPath"}
 PAINT = {"style", "clipPath", "mask", "marker", "pattern", "linearGradient", "radialGradient", "stop"}
+WIDE = 360  # points: beyond it a figure takes the width of two columns
 DRAWN = SHAPES | WORDS | PAINT  # all else is left out
 REFERENCE = re.compile(r"""url\(\s*(['"]?)#(.*?)\1\s*\)""")
 RULE = re.compile(r"([^{}@]+)\{([^{}]*)\}")
@@ -82,6 +83,8 @@ def _loads(value: str) -> bool:
 def _size(root: Element) -> None:
     """Lets the height follow the width, which the page may narrow."""
     width, height = (_number(root.get(side, "")) for side in ("width", "height"))
+    if width and float(width) > WIDE:
+        root.set("class", "wide")
     if "viewBox" not in root.attrib and width and height:
         root.set("viewBox", f"0 0 {width} {height}")
     root.attrib.pop("height", None)

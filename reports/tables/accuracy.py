@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reports import captions
-from reports.comparable import Title, by_method, comparable, method_key, method_name, table_name
+from reports.comparable import Title, apart_by, by_method, comparable, method_key, method_name, run_ids, table_name
 from reports.records import Finding, Record, accuracies
 from reports.tables.forms import Column, Entry, Sheet
 from reports.tables.significance import RULE, Best, best_rows
@@ -39,6 +39,7 @@ class Row:
     splits: int
     seeds: int
     runs: int
+    run_ids: tuple[str, ...]  # those that are missing last
     bold: frozenset[str] = frozenset()  # keys of METRICS
     missing: tuple[RunState, ...] = ()
 
@@ -72,6 +73,7 @@ class Table:
     rows: list[Row]
     first: Record = field(repr=False)  # any of the records
     grouping: str  # of OTHER
+    apart: str  # passport of the one split that it is of, where that is made in several ways; else empty
 
     @property
     def notes(self) -> str:
@@ -103,7 +105,8 @@ class Table:
             ]
             for row in self.rows
         ]
-        return Sheet(self.name, self.title, f"{self.setting} {self.notes}", columns, rows, self.first, self.probe)
+        behind = [row.run_ids for row in self.rows]
+        return Sheet(self.name, self.title, f"{self.setting} {self.notes}", columns, rows, self.first, self.probe, behind)
 
 
 def metric_columns(group: str = "", prefix: str = "") -> list[Column]:
@@ -155,7 +158,7 @@ def _table(key: str, members: list[Record], title: Title, states: Sequence[RunSt
     rows += [_row(row, of[0].title, [], frozenset(), _ordered(of)) for row, of in absent.items() if row not in by_row]
     return Table(
         name=table_name(first, key, first.probe),
-        title=f"{captions.subject(first)}, test accuracy in %, probe {first.probe}",
+        title=f"{captions.subject(first, key)}, test accuracy in %, probe {first.probe}",
         setting=captions.setting(first),
         probe=first.probe,
         protocol=captions.probe(members),
@@ -165,6 +168,7 @@ def _table(key: str, members: list[Record], title: Title, states: Sequence[RunSt
         rows=sorted(rows, key=lambda row: row.key),
         first=first,
         grouping=first.other_groups["grouping"],
+        apart=apart_by(key),
     )
 
 
@@ -172,7 +176,8 @@ def _row(key: tuple[str, str], name: str, runs: Sequence[Record], bold: frozense
     cells = {metric: cell(getattr(run, metric) for run in runs) for metric in (*METRICS, *FURTHER)}
     cells |= {f"other_{metric}": cell(run.other_groups[metric] for run in runs) for metric in OTHER}
     splits, seeds = {run.split for run in runs}, {run.seed for run in runs}
-    return Row(key, name, cells, len(splits), len(seeds), len(runs), bold, missing)
+    behind = (*run_ids(runs), *(state.run_id for state in missing))
+    return Row(key, name, cells, len(splits), len(seeds), len(runs), behind, bold, missing)
 
 
 def _ordered(states: Sequence[RunState]) -> tuple[RunState, ...]:

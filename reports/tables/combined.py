@@ -23,16 +23,17 @@ def combined_sheets(tables: Iterable[Table]) -> list[Sheet]:
     tables = list(tables)
     of = {id(table.first): table for table in tables}
     sheets = []
-    for key, firsts in comparable((table.first for table in tables), SETTING):
-        families: dict[str, list[Table]] = {}
+    for key, firsts in comparable((table.first for table in tables), SETTING, passports=False):
+        families: dict[tuple[str, str], list[Table]] = {}
         for first in firsts:
-            families.setdefault(family(first.probe)[0], []).append(of[id(first)])
-        for name, members in families.items():
+            table = of[id(first)]
+            families.setdefault((family(table.probe)[0], table.apart), []).append(table)
+        for (name, apart), members in families.items():
             probes = [table.probe for table in members]
-            # two tables of one probe are of two protocols or two makings of a split: there is no telling which belong together
+            # two tables of one probe are of two protocols: there is no telling which belong together
             if name in probes and len(set(probes)) == len(probes) > 1:
                 members.sort(key=lambda table: (table.probe != name, -table.labels))
-                sheets.append(_sheet(table_name(members[0].first, key, name), members))
+                sheets.append(_sheet(table_name(members[0].first, key + apart, name), members))
     return sheets
 
 
@@ -60,6 +61,7 @@ def _sheet(name: str, tables: Sequence[Table]) -> Sheet:
         columns,
         rows,
         tables[0].first,
+        runs=[tuple(dict.fromkeys(id for of in by_table if key in of for id in of[key].run_ids)) for key in keys],
     )
 
 

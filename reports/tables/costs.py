@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from reports import captions
-from reports.comparable import SETTING, Title, by_method, comparable, method_name, one_a_run, table_name
+from reports.comparable import SETTING, Title, by_method, comparable, method_name, one_a_run, run_ids, table_name
 from reports.records import Finding, Record
 from reports.tables.accuracy import Cell, cell, entry
 from reports.tables.forms import Column, Entry, Sheet
@@ -23,17 +23,19 @@ def cost_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
     """Speed, hours, memory, images and probe seconds of each method; one table for each setting.
 
     Args:
-        findings: of any runs; the seconds of a run's probes are summed.
+        findings: of any runs; the seconds of those probes are summed that all runs of a table have.
         title: how the method of a record is printed.
     """
     sheets = []
     for key, members in comparable(findings, SETTING):
-        seconds: dict[str, float] = {}
+        seconds: dict[str, dict[str, float]] = {}
         for finding in members:
-            seconds[finding.run_id] = seconds.get(finding.run_id, 0.0) + finding.probe_seconds
+            seconds.setdefault(finding.run_id, {})[finding.probe] = finding.probe_seconds
+        probes = sorted(set.intersection(*(set(by_probe) for by_probe in seconds.values())))
         runs = one_a_run(members)
         rows = []
-        for of in by_method(runs).values():
+        methods = by_method(runs).values()
+        for of in methods:
             cells = [
                 cell(run.images_per_second for run in of),
                 cell(None if run.train_seconds is None else run.train_seconds / 3600 for run in of),
@@ -48,24 +50,25 @@ def cost_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
                     Entry(title(of[0])),
                     *map(entry, cells),
                     *(Entry(None if count is None else count.mean) for count in counts),
-                    entry(cell(seconds[run.run_id] for run in of)),
+                    entry(cell(sum(seconds[run.run_id][probe] for probe in probes) for run in of)) if probes else Entry(None),
                     Entry(", ".join(sorted({run.device for run in of}))),
                     Entry(len(of)),
                 ]
             )
         first = runs[0]
-        probes = ", ".join(sorted({finding.probe for finding in members}))
         devices = "; ".join(sorted({run.device for run in runs}))
         sheets.append(
             Sheet(
                 f"costs-{table_name(first, key)}",
-                f"{captions.subject(first)}, cost of a run",
+                f"{captions.subject(first, key)}, cost of a run",
                 f"{captions.setting(first)} {captions.runs(runs)} Images are source images: the pretraining set once an epoch, "
-                "and the extra ones from a pool. Peak memory: on the GPU, or of the process. Probe s: all probes of a run "
-                f"({probes}) with the extraction of their features. Times compare on one device alone; here: {devices}.",
+                "and the extra ones from a pool. Peak memory: on the GPU, or of the process. Probe s: the probes that all runs "
+                f"here have ({', '.join(probes) or 'none'}), with the extraction of their features. Times compare on one "
+                f"device alone; here: {devices}.",
                 [Column("Method", "method"), *COSTS, Column("Device", "device", reach="text"), Column("n", "runs")],
                 rows,
                 first,
+                runs=[run_ids(of) for of in methods],
             )
         )
     return sheets
@@ -85,7 +88,8 @@ def budget_sheets(records: Sequence[Record], title: Title = method_name) -> list
         baseline = min(by_row, key=lambda of: (of[0].method != BASELINE, _mean(cell(r.images_seen for r in of))))
         images, seconds = (_mean(cell(getattr(r, name) for r in baseline)) for name in ("images_seen", "train_seconds"))
         rows, more = [], []
-        for of in sorted(by_row, key=lambda of: _mean(cell(r.images_seen for r in of))):
+        by_row.sort(key=lambda of: _mean(cell(r.images_seen for r in of)))
+        for of in by_row:
             seen, time = (_mean(cell(getattr(r, name) for r in of)) for name in ("images_seen", "train_seconds"))
             if seen > images:
                 more.append(f"{title(of[0])} (by {seen - images:,.0f})")
@@ -111,13 +115,14 @@ def budget_sheets(records: Sequence[Record], title: Title = method_name) -> list
         sheets.append(
             Sheet(
                 f"budget-{table_name(first, key, first.probe)}",
-                f"{captions.subject(first)}, accuracy in % and what it cost, probe {first.probe}",
+                f"{captions.subject(first, key)}, accuracy in % and what it cost, probe {first.probe}",
                 f"{captions.setting(first)} {captions.probe(members)} {captions.runs(members)} {told} "
                 "Time is that of training; it compares on one device alone.",
                 columns,
                 rows,
                 first,
                 first.probe,
+                [run_ids(of) for of in by_row],
             )
         )
     return sheets

@@ -9,40 +9,12 @@ from itertools import groupby
 from typing import Literal
 
 from reports.records import Finding
+from reports.tables.escapes import latex_escaped, markdown_escaped, plain
 
 Reach = Literal["everywhere", "text", "csv"]  # `text` is all but LaTeX, which has to stay narrow; `csv` is CSV alone
 
 MARK = "†"  # beside a mean of fewer runs than there should be
-NARROW, WIDE = 60, 110  # letters of a line, 3 between columns, beyond which LaTeX sets smaller type, deviations as indices
-TEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "_": r"\_",
-    "%": r"\%",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    MARK: r"$^\dagger$",
-    "τ": r"$\tau$",
-    "α": r"$\alpha$",
-    "→": r"$\to$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "−": "$-$",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
-}
-LAST_LETTER = "\N{LATIN SMALL LETTER Y WITH DIAERESIS}"  # beyond it LaTeX's default fonts are not sure to have a letter
-SIGNS = frozenset(map(chr, range(0x80, 0xC0))) | {"÷", "Ð", "ð", "Þ", "þ"}  # below it, but not among them either
-MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|*_`~$"}
+NARROW, WIDE = 44, 110  # letters of a line, 3 between columns, beyond which LaTeX spans both columns, and sets tiny type
 
 
 @dataclass(frozen=True)
@@ -95,6 +67,7 @@ class Sheet:
     rows: Sequence[Sequence[Entry]]  # an entry a column
     of: Finding | None = field(default=None, repr=False)  # any finding of its data and preset; None: of several
     probe: str = ""  # where it is of a single one
+    runs: Sequence[Sequence[str]] = ()  # ids of the runs behind each row; empty where rows are no methods
 
     @property
     def caption(self) -> str:
@@ -108,11 +81,6 @@ class Sheet:
             for place, column in enumerate(self.columns)
             if column.reach == "everywhere" or (form == "text" and column.reach == "text")
         ]
-
-
-def plain(text: str) -> str:
-    """`text` in one line, without what steers a terminal."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def csv_text(sheet: Sheet) -> str:
@@ -166,35 +134,26 @@ def latex_text(sheet: Sheet) -> str:
     places = sheet.reaching("latex")
     columns = [sheet.columns[place] for place in places]
     body = [[_joined(row[place], sheet.columns[place], plain) for place in places] for row in sheet.rows]
-    letters = sum(3 + max(map(len, cells)) for cells in zip((column.head for column in columns), *body, strict=True))
+    stacks = [_stacked(column.head, max(map(len, cells), default=0)) for column, *cells in zip(columns, *body, strict=True)]
+    letters = sum(3 + max(map(len, cells)) for cells in zip((max(of, key=len) for of in stacks), *body, strict=True))
     wide = letters > NARROW
     around = "table*" if wide else "table"
     lines = [rf"\begin{{{around}}}[t]", r"\centering"]
-    lines += [r"\tiny" if letters > WIDE else r"\scriptsize", r"\setlength{\tabcolsep}{3pt}"] if wide else []
-    lines += [rf"\caption{{{latex_escaped(sheet.caption)}}}", rf"\label{{tab:{sheet.name}}}"]
+    lines += (
+        [r"\tiny\setlength{\tabcolsep}{2pt}" if letters > WIDE else r"\scriptsize\setlength{\tabcolsep}{3pt}"] if wide else []
+    )
+    lines += [rf"\caption{{{latex_escaped(sheet.title)}.}}", rf"\label{{tab:{sheet.name}}}"]
     sides = "".join(_sides(sheet, places)).replace("<", "l").replace(">", "r")
     lines += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *_latex_groups(columns)]
-    lines += [" & ".join(latex_escaped(column.head) for column in columns) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(_latex_head, stacks)) + r" \\", r"\midrule"]
     for row in sheet.rows:
         lines.append(" & ".join(_latex_entry(row[place], sheet.columns[place], wide) for place in places) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", rf"\end{{{around}}}"]) + "\n"
+    # below, not in \caption: LaTeX sets a caption in one line first, which must not be longer than its largest length
+    notes = [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {latex_escaped(sheet.notes)}}}"]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, rf"\end{{{around}}}"]) + "\n"
 
 
 FORMS = {"csv": csv_text, "md": markdown_text, "tex": latex_text}
-
-
-def latex_escaped(text: str) -> str:
-    """`text` for LaTeX. What its default fonts lack becomes a question mark."""
-    # two hyphens would become a dash, and a bracket or a star at the start of a row an option of the line before
-    signs = [TEX.get(sign, "?" if sign > LAST_LETTER or sign in SIGNS else sign) for sign in plain(text)]
-    escaped = re.sub("-(?=-)", "-{}", "".join(signs))
-    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped
-
-
-def markdown_escaped(text: str) -> str:
-    """`text` for Markdown, also within a table."""
-    escaped = "".join(MARKDOWN.get(letter, letter) for letter in plain(text))
-    return escaped.replace("](", "]\\(")  # no link
 
 
 def _names(column: Column) -> list[str]:
@@ -229,6 +188,16 @@ def _latex_entry(entry: Entry, column: Column, wide: bool) -> str:
     text = latex_escaped(text)
     index = (rf"$_{{\pm{sd}}}$" if wide else rf" $\pm$ {sd}") if sd else ""
     return (rf"\textbf{{{text}}}" if entry.bold else text) + index + (r"$^\dagger$" if entry.marked else "")
+
+
+def _stacked(head: str, width: int) -> list[str]:
+    """The lines of a head: several where it is longer than its cells and has hyphens, as names of probes have."""
+    return re.findall("[^-]+-?|-", head) if len(head) > max(width, 8) else [head]
+
+
+def _latex_head(lines: Sequence[str]) -> str:
+    escaped = [latex_escaped(line) for line in lines]
+    return escaped[0] if len(lines) == 1 else r"\shortstack{" + r" \\ ".join(escaped) + "}"
 
 
 def _latex_groups(columns: Sequence[Column]) -> list[str]:

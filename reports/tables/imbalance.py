@@ -1,16 +1,20 @@
 """What imbalance costs: runs on the balanced twin beside those on the long-tailed set, and accuracy by imbalance ratio."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import mean, stdev
 
 from reports import captions
-from reports.comparable import Title, by_method, comparable, method_key, method_name, table_name
+from reports.comparable import Title, apart_by, by_method, comparable, method_key, method_name, run_ids, table_name
 from reports.records import Record
 from reports.tables.accuracy import METRICS, cell, entry
 from reports.tables.costs import BASELINE
 from reports.tables.forms import Column, Entry, Sheet
 
 SAME = ("dataset", "mark", "preset", "recipe", "precision", "executor", "probe", "protocol")  # all but the pretraining set
+SET = ("profile", "data")  # what a pretraining set is
 ACCURACIES = ("mean", "many", "medium", "few")
 NAMED = {"sdclr": 100.0, "cao": 100.0, "gh": 100.0}  # nominal ratios of CIFAR profiles that do not spell theirs
 RATIO = re.compile(r"ir=([0-9.e+]+)(?:,n=\d+)?")
@@ -23,53 +27,48 @@ def cost_of_imbalance_sheets(records: Sequence[Record], title: Title = method_na
     """Accuracy on the balanced twin minus that on the long-tailed set, by method and group, and what is won back of SimCLR's.
 
     The balanced twin of a set is a profile of its size whose classes are equal but whose groups are decided by the set's own
-    counts. Runs are paired by split and seed; all else is equal.
+    counts. Runs are paired by split and seed; all else is equal. Each making of a split has a table with each of its twins.
     """
     columns = [Column("Method", "method")]
     columns += [Column(METRICS[name], f"gap_{name}", "balanced − long-tailed", spread=True, absent="-") for name in ACCURACIES]
+    columns += [Column("n", "runs", "balanced − long-tailed")]
     columns += [Column(METRICS[name], f"won_{name}", "won back, %", absent="-") for name in ("mean", "few")]
-    columns += [Column("n", "runs")]
+    columns += [Column("n", "won_runs", "won back, %", absent="-")]
     sheets = []
-    for key, members in comparable(records, SAME):
-        twins: dict[tuple[int, tuple[int, ...]], list[Record]] = {}
-        for r in members:
-            if _is_flat(r) and r.class_counts != r.group_counts:
-                twins.setdefault((r.split, tuple(r.group_counts)), []).append(r)
-        by_profile: dict[str, list[Record]] = {}
-        for r in members:
-            if any(_of_one_size(r, twin) for twin in twins.get((r.split, tuple(r.class_counts)), ())):
-                by_profile.setdefault(r.profile, []).append(r)
-        for lists in by_profile.values():
-            places = {(r.split, tuple(r.class_counts)) for r in lists}
-            flat = [twin for place in sorted(places) for twin in twins[place] if _of_one_size(lists[0], twin)]
-            balanced = {method: _runs(of) for method, of in by_method(flat).items()}
-            tailed = {method: _runs(of) for method, of in by_method(lists).items()}
+    for key, members in comparable(records, SAME, passports=False):
+        for own_key, subject, tailed_runs, flat_runs in _twins(key, members):
+            balanced = {method: _runs(of) for method, of in by_method(flat_runs).items()}
+            tailed = {method: _runs(of) for method, of in by_method(tailed_runs).items()}
             baseline = next((method for method in tailed if method[0] == BASELINE and method in balanced), None)
-            names = {method_key(r): title(r) for r in [*flat, *lists]}
-            rows = []
+            names = {method_key(r): title(r) for r in [*flat_runs, *tailed_runs]}
+            rows, behind = [], []
             for method, runs in tailed.items():
                 gaps = [entry(cell(_gaps(balanced.get(method, {}), runs, name))) for name in ACCURACIES]
-                won = [
-                    Entry(None if baseline is None else _won(runs, tailed[baseline], balanced[baseline], name))
-                    for name in ("mean", "few")
-                ]
                 n = len(runs.keys() & balanced.get(method, {}).keys())
-                rows.append([Entry(names[method]), *gaps, *won, Entry(n)])
-            first = lists[0]
+                won = [Entry(None)] * 3
+                if baseline is not None:
+                    of_baseline = tailed[baseline], balanced[baseline]
+                    won = [Entry(_won(runs, *of_baseline, name)) for name in ("mean", "few")]
+                    won += [Entry(len(_common(runs, *of_baseline)))]
+                rows.append([Entry(names[method]), *gaps, Entry(n), *won])
+                behind.append(run_ids([*runs.values(), *balanced.get(method, {}).values()]))
+            first, flat = tailed_runs[0], flat_runs[0]
             measure = f"that of {names[baseline]}" if baseline else "SimCLR's, which is not on both sets here"
             sheets.append(
                 Sheet(
-                    f"imbalance-{table_name(first, key, first.probe)}",
-                    f"{captions.subject(first)}, what imbalance costs in points of test accuracy, probe {first.probe}",
-                    f"Data: {first.data}; its balanced twin: {flat[0].data}. "
-                    f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat[0].n_pretrain} balanced images')} "
-                    f"{captions.probe(lists)} {captions.groups(first)} {captions.runs([*lists, *flat])} Differences of runs of "
-                    "one split and seed; n: such pairs. Won back: how far a method on the long-tailed set is above the "
-                    f"baseline there, in % of the baseline's gap, on common runs; the gap is {measure}.",
+                    f"imbalance-{table_name(first, own_key, first.probe)}",
+                    f"{subject}, what imbalance costs in points of test accuracy, probe {first.probe}",
+                    f"Data: {first.data}; its balanced twin: {flat.data}. "
+                    f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
+                    f"{captions.probe(tailed_runs)} {captions.groups(first)} {captions.runs([*tailed_runs, *flat_runs])} "
+                    "Differences of runs of one split and seed; n: such pairs. Won back: how far a method on the long-tailed "
+                    "set is above the baseline there, in % of the baseline's gap, on n common runs; the gap is "
+                    f"{measure}. None for n = 1, nor where the gap is within its sample standard deviation over those runs.",
                     columns,
                     rows,
                     first,
                     first.probe,
+                    behind,
                 )
             )
     return sheets
@@ -82,36 +81,57 @@ def ratio_sheets(records: Sequence[Record], title: Title = method_name) -> list[
     columns += [Column(head, name, spread=True) for name, head in METRICS.items()]
     columns += [Column("n", "runs")]
     sheets = []
-    for key, members in comparable(records, SAME):
-        for group in _by_size(members):
-            if len({nominal_ratio(r) for r in group}) < 2:
-                continue
-            rows = []
-            for of in by_method(group).values():
-                settings = sorted({(nominal_ratio(r), r.profile, r.data) for r in of})
-                for ratio, profile, data in settings:
-                    runs = [r for r in of if (r.profile, r.data) == (profile, data)]
-                    accuracies = [entry(cell(getattr(r, name) for r in runs)) for name in METRICS]
-                    size = Entry(runs[0].n_pretrain)
-                    rows.append([Entry(title(of[0])), Entry(ratio), size, Entry(profile), *accuracies, Entry(len(runs))])
-            sizes = sorted({r.n_pretrain for r in group})
-            first = group[0]
-            images = f"{sizes[0]} to {sizes[-1]} images" if len(sizes) > 1 else f"{sizes[0]} images"
-            sheets.append(
-                Sheet(
-                    f"ratio-{first.dataset}-{sizes[0]}-{table_name(first, key, first.probe).removeprefix(first.dataset + '-')}",
-                    f"{first.dataset}, test accuracy in % by imbalance ratio at equal size, probe {first.probe}",
-                    f"Data: {'; '.join(sorted({r.data for r in group}))}. {captions.training(first, images)} "
-                    f"{captions.probe(group)} {captions.groups(first)} {captions.runs(group)} Ratio: of the largest class to "
-                    f"the smallest, as the profile is named. Sizes within {SIZES:.0%} count as equal. Groups are of each "
-                    "profile's own counts, at ratio 1 of the long-tailed set's.",
-                    columns,
-                    rows,
-                    first,
-                    first.probe,
-                )
+    for key, group in of_equal_size(records):
+        by_set = [(name, by_method(of)) for name, of in pretraining_sets(group)]
+        rows, behind = [], []
+        for method, of in by_method(group).items():
+            for name, methods in by_set:
+                if runs := methods.get(method, []):
+                    apart = apart_by(name)
+                    profile = runs[0].profile + (f" [{apart}]" if apart else "")
+                    accuracies = [entry(cell(getattr(r, metric) for r in runs)) for metric in METRICS]
+                    ratio, size = Entry(nominal_ratio(runs[0])), Entry(runs[0].n_pretrain)
+                    rows.append([Entry(title(of[0])), ratio, size, Entry(profile), *accuracies, Entry(len(runs))])
+                    behind.append(run_ids(runs))
+        sizes = sorted({r.n_pretrain for r in group})
+        first = replace(group[0], profile="")  # the table is of several
+        images = f"{sizes[0]} to {sizes[-1]} images" if len(sizes) > 1 else f"{sizes[0]} images"
+        sheets.append(
+            Sheet(
+                f"ratio-{first.dataset}-{sizes[0]}-{table_name(first, key, first.probe).removeprefix(first.dataset + '-')}",
+                f"{first.dataset}, test accuracy in % by imbalance ratio at equal size, probe {first.probe}",
+                f"Data: {'; '.join(sorted({r.data for r in group}))}. {captions.training(first, images)} "
+                f"{captions.probe(group)} {captions.groups(first)} {captions.runs(group)} Ratio: of the largest class to "
+                f"the smallest, as the profile is named. Sizes within {SIZES:.0%} count as equal. Groups are of each "
+                "profile's own counts, at ratio 1 of the long-tailed set's.",
+                columns,
+                rows,
+                first,
+                first.probe,
+                behind,
             )
+        )
     return sheets
+
+
+def of_equal_size(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
+    """Records of pretraining sets of one size and at least two ratios, all else equal, with a key of what that is."""
+    found = []
+    for key, members in comparable(records, SAME, passports=False):
+        groups: list[list[Record]] = []
+        for record in sorted(members, key=lambda r: r.n_pretrain):  # a stable sort: the order within a size stays
+            if groups and _of_one_size(groups[-1][0], record):
+                groups[-1].append(record)
+            else:
+                groups.append([record])
+        found += [(key, group) for group in groups if len({nominal_ratio(r) for r in group}) > 1]
+    return found
+
+
+def pretraining_sets(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
+    """Records of one profile and data, each making of a split apart, with a key of `comparable`; by ratio and profile."""
+    sets = comparable(records, (*SAME, *SET))
+    return sorted(sets, key=lambda found: (nominal_ratio(found[1][0]), found[1][0].profile, found[0]))
 
 
 def nominal_ratio(r: Record) -> float:
@@ -124,22 +144,30 @@ def nominal_ratio(r: Record) -> float:
     return max(r.class_counts) / max(1, min(r.class_counts))
 
 
-def _by_size(records: Sequence[Record]) -> list[list[Record]]:
-    groups: list[list[Record]] = []
-    for record in sorted(records, key=lambda r: r.n_pretrain):  # a stable sort: the order within a size stays
-        if groups and _of_one_size(groups[-1][0], record):
-            groups[-1].append(record)
-        else:
-            groups.append([record])
-    return groups
+def _twins(key: str, members: Sequence[Record]) -> list[tuple[str, str, list[Record], list[Record]]]:
+    """Long-tailed records and those of their balanced twin, by splits that both have; with a key and what tables are of."""
+    balanced = comparable([r for r in members if _is_twin(r)], (*SAME, *SET))
+    found = []
+    for name, records in comparable([r for r in members if not _is_twin(r)], (*SAME, *SET)):
+        for twin_name, twins in balanced:
+            twins = [twin for twin in twins if _of_one_size(records[0], twin)]
+            places = {(r.split, tuple(r.class_counts)) for r in records} & {(r.split, tuple(r.group_counts)) for r in twins}
+            tailed = [r for r in records if (r.split, tuple(r.class_counts)) in places]
+            flat = [r for r in twins if (r.split, tuple(r.group_counts)) in places]
+            if places:
+                apart = apart_by(twin_name)
+                subject = captions.subject(tailed[0], name) + (f", twin [{apart}]" if apart else "")
+                found.append((name + twin_name, subject, tailed, flat))
+    once = Counter(tailed[0].profile for _, _, tailed, _ in found)
+    return [(key if once[tailed[0].profile] == 1 else own, subject, tailed, flat) for own, subject, tailed, flat in found]
 
 
 def _of_one_size(one: Record, other: Record) -> bool:
     return abs(one.n_pretrain - other.n_pretrain) <= SIZES * min(one.n_pretrain, other.n_pretrain)
 
 
-def _is_flat(r: Record) -> bool:
-    return len(set(r.class_counts)) == 1
+def _is_twin(r: Record) -> bool:
+    return len(set(r.class_counts)) == 1 and r.class_counts != r.group_counts
 
 
 def _runs(records: Sequence[Record]) -> Runs:
@@ -152,10 +180,18 @@ def _gaps(balanced: Runs, tailed: Runs, name: str) -> list[float]:
 
 
 def _won(method: Runs, baseline: Runs, balanced: Runs, name: str) -> float | None:
-    """How far a method is above the baseline on the long-tailed set, in per cent of the baseline's gap; None without a gap."""
-    common = sorted(method.keys() & baseline.keys() & balanced.keys())
+    """How far a method is above the baseline on the long-tailed set, in per cent of the baseline's gap.
+
+    None for a single run, and where the gap does not exceed its own deviation over the runs: a share of chance is no share.
+    """
+    common = _common(method, baseline, balanced)
     values = [[getattr(runs[run], name) for run in common] for runs in (method, baseline, balanced)]
-    if not common or any(value is None for of in values for value in of):
+    if len(common) < 2 or any(value is None for of in values for value in of):
         return None
-    mine, low, high = (sum(of) / len(common) for of in values)
-    return 100 * (mine - low) / (high - low) if high > low else None
+    gaps = [high - low for _, low, high in zip(*values, strict=True)]
+    gap = mean(gaps)
+    return 100 * (mean(values[0]) - mean(values[1])) / gap if gap > stdev(gaps) else None
+
+
+def _common(*of: Runs) -> list[tuple[int, int]]:
+    return sorted(set.intersection(*(set(runs) for runs in of)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports import captions
-from reports.comparable import Title, by_method, comparable, method_name, table_name
+from reports.comparable import Title, by_method, comparable, method_name, run_ids, table_name
 from reports.records import Record
 from reports.tables.accuracy import Cell, cell, entry
 from reports.tables.forms import Column, Entry, Sheet
@@ -83,8 +83,8 @@ def published_sheets(
         Column("Of", "quantity"),
         Column("Published", "published", decimals=2),
         Column("Ours", "ours", spread=True),
-        Column("n", "runs"),
         Column("Status", "status"),
+        Column("n", "runs"),
         Column("Why", "why", reach="text"),
         Column("Ours differs in", "differs", reach="text"),
         Column("Source", "source", reach="text"),
@@ -92,15 +92,17 @@ def published_sheets(
     sheets = []
     for key, members in comparable(records):
         first = members[0]
-        rows = []
+        rows: list[list[Entry]] = []
+        behind: list[tuple[str, ...]] = []
         for runs in by_method(members).values():
             for row in (row for row in published if row.corresponds(runs[0])):
                 rows += _beside(row, runs, title(runs[0]))
+            behind += [run_ids(runs)] * (len(rows) - len(behind))
         if rows:
             notes = f"{captions.setting(first)} {captions.probe(members)} {captions.runs(members)} {RULE}"
             name = f"published-{table_name(first, key, first.probe)}"
-            what = f"{captions.subject(first)}, published test accuracy in % beside ours, probe {first.probe}"
-            sheets.append(Sheet(name, what, notes, columns, rows, first, first.probe))
+            what = f"{captions.subject(first, key)}, published test accuracy in % beside ours, probe {first.probe}"
+            sheets.append(Sheet(name, what, notes, columns, rows, first, first.probe, behind))
     return sheets
 
 
@@ -119,7 +121,7 @@ def obstacles(row: Published, runs: Sequence[Record]) -> list[str]:
     splits = {run.split for run in runs if run.official_split}
     if not splits.issuperset(row.our_splits):
         found.append(f"split ({_listed(splits) or 'of this suite'} vs {_listed(row.our_splits)})")
-    found += [f"{name} ({first.hparams.get(name)} vs {value})" for name, value in _differing(row.agree, first)]
+    found += [f"{name} ({_ours(first, name)} vs {value})" for name, value in _differing(row.agree, first)]
     return found
 
 
@@ -154,11 +156,10 @@ def _beside(row: Published, runs: Sequence[Record], name: str) -> list[list[Entr
         if ours is None:
             continue
         said = status(row, quantity, ours, reasons)
-        texts = [said, ", ".join(reasons), "; ".join(differs), row.source]
+        texts = [", ".join(reasons), "; ".join(differs), row.source]
         published_as = f"{row.method}, {row.protocol}, {row.split}"
-        lines.append(
-            [Entry(name), Entry(published_as), Entry(head), Entry(value), entry(ours), Entry(len(same)), *map(Entry, texts)]
-        )
+        numbers = [Entry(value), entry(ours), Entry(said), Entry(len(same))]
+        lines.append([Entry(name), Entry(published_as), Entry(head), *numbers, *map(Entry, texts)])
     return lines
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from reports import captions
-from reports.comparable import SETTING, Title, by_method, comparable, method_key, method_name, one_a_run, table_name
+from reports.comparable import SETTING, Title, by_method, comparable, method_key, method_name, one_a_run, run_ids, table_name
 from reports.records import Finding, Geometry, Record
 from reports.tables.accuracy import METRICS, cell, entry
 from reports.tables.forms import Column, Entry, Sheet
@@ -25,14 +25,18 @@ Ranking = dict[tuple[str, str], dict[tuple[int, int], float]]  # a probe's accur
 
 def agreement_sheets(records: Sequence[Record], title: Title = method_name) -> list[Sheet]:
     """Kendall's tau between the rankings of methods by two probes, by All and by Few; a matrix for each setting and metric."""
+    return [sheet for key, members in comparable(records, SETTING) for sheet in agreement_of(key, members, title)]
+
+
+def agreement_of(key: str, members: Sequence[Record], title: Title = method_name) -> list[Sheet]:
+    """The matrices of one setting, whose records and key are those of `comparable`."""
     sheets = []
-    for key, members in comparable(records, SETTING):
-        for metric in ("mean", "few"):
-            rankings = _rankings(members, metric)
-            taus = {pair: _tau(rankings[pair[0]], rankings[pair[1]]) for pair in combinations(sorted(rankings), 2)}
-            found = {pair: result for pair, result in taus.items() if result is not None}
-            if found:
-                sheets.append(_matrix(key, members, metric, found, rankings, title))
+    for metric in ("mean", "few"):
+        rankings = _rankings(members, metric)
+        taus = {pair: _tau(rankings[pair[0]], rankings[pair[1]]) for pair in combinations(sorted(rankings), 2)}
+        found = {pair: result for pair, result in taus.items() if result is not None}
+        if found:
+            sheets.append(_matrix(key, members, metric, found, rankings, title))
     return sheets
 
 
@@ -49,6 +53,7 @@ def tail_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
         runs = [run for run in one_a_run(members) if run.tail_auroc is not None or run.tail_spearman is not None]
         if not runs:
             continue
+        methods = by_method(runs).values()
         rows = [
             [
                 Entry(title(of[0])),
@@ -56,7 +61,7 @@ def tail_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
                 entry(cell(r.tail_spearman for r in of)),
                 Entry(len(of)),
             ]
-            for of in by_method(runs).values()
+            for of in methods
         ]
         first = runs[0]
         notes = (
@@ -66,11 +71,12 @@ def tail_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
         sheets.append(
             Sheet(
                 f"tail-{table_name(first, key)}",
-                f"{captions.subject(first)}, does a method find the tail",
+                f"{captions.subject(first, key)}, does a method find the tail",
                 f"{captions.setting(first)} {captions.groups(first)} {captions.runs(runs)} {notes}",
                 columns,
                 rows,
                 first,
+                runs=[run_ids(of) for of in methods],
             )
         )
     return sheets
@@ -85,25 +91,27 @@ def geometry_sheets(geometries: Sequence[Geometry], title: Title = method_name) 
     columns.append(Column("n", "runs"))
     sheets = []
     for key, members in comparable(geometries):
+        methods = by_method(members).values()
         rows = [
             [
                 Entry(title(of[0])),
                 *(entry(cell(getattr(g, shape)[part] for g in of)) for shape in SHAPES for part in PARTS),
                 Entry(len(of)),
             ]
-            for of in by_method(members).values()
+            for of in methods
         ]
         first = members[0]
         sheets.append(
             Sheet(
                 f"geometry-{table_name(first, key)}",
-                f"{captions.subject(first)}, geometry of the test images' features",
+                f"{captions.subject(first, key)}, geometry of the test images' features",
                 f"{captions.setting(first)} {first.protocol}; {first.n_test} test images. {captions.groups(first)} "
                 f"{captions.runs(members)} Lower alignment is tighter, lower uniformity more evenly spread.",
                 columns,
                 rows,
                 first,
                 first.probe,
+                [run_ids(of) for of in methods],
             )
         )
     return sheets
@@ -116,7 +124,7 @@ def curve_sheets(records: Sequence[Record], title: Title = method_name) -> list[
     columns += [Column("Over draws", "draws_sd"), Column("n", "runs")]
     sheets = []
     for key, members in comparable(record for record in records if record.curve):
-        rows = []
+        rows, behind = [], []
         for of in by_method(members).values():
             points = [point for record in of for point in record.curve or ()]
             for shots in sorted({int(point["shots"]) for point in points}):
@@ -125,17 +133,19 @@ def curve_sheets(records: Sequence[Record], title: Title = method_name) -> list[
                 draws = cell(point.get("sd") for point in here)
                 over_draws = Entry(None if draws is None else draws.mean)
                 rows.append([Entry(title(of[0])), Entry(shots), *entries, over_draws, Entry(len(here))])
+                behind.append(run_ids(of))
         first = members[0]
         sheets.append(
             Sheet(
                 f"curve-{table_name(first, key, first.probe)}",
-                f"{captions.subject(first)}, test accuracy in % by labelled images of each class, probe {first.probe}",
+                f"{captions.subject(first, key)}, test accuracy in % by labelled images of each class, probe {first.probe}",
                 f"{captions.setting(first)} {first.protocol}; {first.n_test} test images. {captions.groups(first)} "
                 f"{captions.runs(members)} Over draws: the deviation of All over draws of the labelled images, mean over runs.",
                 columns,
                 rows,
                 first,
                 first.probe,
+                behind,
             )
         )
     return sheets
@@ -154,25 +164,31 @@ def _rankings(records: Sequence[Record], metric: str) -> dict[str, Ranking]:
     return rankings
 
 
-def _tau(one: Ranking, other: Ranking) -> tuple[float | None, int] | None:
-    """Kendall's tau-b of the means over the runs that both probes have, and the number of methods; None for too few of them."""
-    pairs = []
-    for method in one.keys() & other.keys():
-        common = one[method].keys() & other[method].keys()
-        if common:
-            pairs.append([np.mean([ranking[method][run] for run in sorted(common)]) for ranking in (one, other)])
-    if len(pairs) < FEWEST:
+def _tau(one: Ranking, other: Ranking) -> tuple[float | None, int, int] | None:
+    """Kendall's tau-b of the means over common runs, and the numbers of methods and of runs; None for too few methods.
+
+    Common are the runs that both probes have of every method compared: methods on splits of their own cannot be ranked. Of the
+    methods those are compared that share a run with the one of the most runs, which leaves out as few as may be.
+    """
+    runs = {method: one[method].keys() & other[method].keys() for method in sorted(one.keys() & other.keys())}
+    common: set[tuple[int, int]] = set()
+    compared: list[tuple[str, str]] = []
+    for method, own in sorted(runs.items(), key=lambda item: -len(item[1])):
+        if own and (not compared or common & own):
+            common = common & own if compared else set(own)
+            compared.append(method)
+    if len(compared) < FEWEST:
         return None
-    first, second = zip(*pairs, strict=True)
+    first, second = ([np.mean([of[method][run] for run in sorted(common)]) for method in compared] for of in (one, other))
     tau = float(kendalltau(first, second).statistic)
-    return None if isnan(tau) else tau, len(pairs)
+    return None if isnan(tau) else tau, len(compared), len(common)
 
 
 def _matrix(
     key: str,
     members: Sequence[Record],
     metric: str,
-    taus: dict[tuple[str, str], tuple[float | None, int]],
+    taus: dict[tuple[str, str], tuple[float | None, int, int]],
     rankings: dict[str, Ranking],
     title: Title,
 ) -> Sheet:
@@ -187,19 +203,16 @@ def _matrix(
             for other in probes
         ]
         rows.append([Entry(probe), *places, Entry(names[max(sorted(means), key=lambda method: means[method])])])
-    counts = {n for _, n in taus.values()}
-    of = (
-        f"n = {counts.pop()} methods"
-        if len(counts) == 1
-        else ", ".join(f"{a} and {b} n = {n}" for (a, b), (_, n) in taus.items())
-    )
+    methods = captions.span({n for _, n, _ in taus.values()}, "method")
+    runs = captions.span({n for _, _, n in taus.values()}, "run")
     first = members[0]
     return Sheet(
         f"agreement-{'all' if metric == 'mean' else metric}-{table_name(first, key)}",
-        f"{captions.subject(first)}, do probes rank methods alike by {METRICS[metric]}",
+        f"{captions.subject(first, key)}, do probes rank methods alike by {METRICS[metric]}",
         f"{captions.setting(first)} {captions.runs(members)} Kendall's tau-b between the probes' rankings of the methods "
-        f"that both have, on common runs, of two probes that share at least {FEWEST} methods: 1 is the same order, -1 the "
-        f"reverse, 0 none; {of}. Best: the method of the largest mean, whether significantly so or not.",
+        f"that both have, at least {FEWEST}, on the runs that both have of all these methods: 1 is the same order, -1 the "
+        f"reverse, 0 none; n = {methods} on {runs}. Best: the method of the largest mean over its own runs, whether "
+        "significantly so or not.",
         [Column("Probe", "probe"), *(Column(probe, probe, decimals=2, absent="-") for probe in probes), Column("Best", "best")],
         rows,
         first,

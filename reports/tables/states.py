@@ -1,12 +1,13 @@
 """Runs that have no records yet, or never will: tables show them, they never drop them."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
-from reports.records import Finding
-from reports.tables.forms import Column, Entry, Sheet, plain
+from reports.records import Finding, settings_text
+from reports.tables.escapes import plain
+from reports.tables.forms import Column, Entry, Sheet
 
 MATCHED = ("dataset", "profile", "preset", "precision", "executor")  # what places a run in a table, beside its recipe
 SHOWN = 80  # letters of a reason in a footer
@@ -39,8 +40,18 @@ class RunState:
             all(getattr(self, name) == getattr(finding, name) for name in MATCHED)
             and self.data in (None, finding.data)
             and (self.probes is None or finding.probe in self.probes)
-            and json.dumps(self.recipe, sort_keys=True) == json.dumps(finding.recipe, sort_keys=True)
+            and self.recipe_text == finding.recipe_text
         )
+
+    @cached_property
+    def hparams_text(self) -> str:
+        """As of records."""
+        return settings_text(self.hparams)
+
+    @cached_property
+    def recipe_text(self) -> str:
+        """As of records."""
+        return settings_text(self.recipe)
 
     @property
     def words(self) -> str:
@@ -62,7 +73,8 @@ def missing_sheet(states: Iterable[RunState]) -> Sheet:
     return Sheet(
         "missing-runs",
         "Runs without all their records",
-        "Such a run is in the tables of those probes alone that it has a record of.",
+        "A run counts in tables of the probes that it has a record of; those of accuracies mark it as missing elsewhere.",
         columns,
         rows,
+        runs=[(s.run_id,) for s in ordered],
     )

@@ -21,16 +21,22 @@ from reports.tables.states import RunState, missing_sheet
 __all__ = ["RunState", "Table", "all_sheets", "build_tables", "findings_csv", "tables_text", "write_tables"]
 
 
-def all_sheets(findings: Sequence[Finding], title: Title = method_name, states: Sequence[RunState] = ()) -> list[Sheet]:
+def all_sheets(
+    findings: Sequence[Finding],
+    title: Title = method_name,
+    states: Sequence[RunState] = (),
+    tables: Sequence[Table] | None = None,
+) -> list[Sheet]:
     """Every table that the records give rise to, those of accuracies first.
 
     Args:
         findings: of any runs.
         title: how the method of a record is printed; rows of other hyper-parameters should differ in it.
         states: runs that are not done.
+        tables: what `build_tables` made of these arguments, where that is there already.
     """
     records = accuracies(findings)
-    tables = build_tables(records, title, states)
+    tables = build_tables(records, title, states) if tables is None else tables
     return [
         *(table.sheet() for table in tables),
         *combined_sheets(tables),
@@ -48,14 +54,18 @@ def all_sheets(findings: Sequence[Finding], title: Title = method_name, states: 
 
 
 def write_tables(
-    findings: Sequence[Finding], folder: Path, title: Title = method_name, states: Sequence[RunState] = ()
+    findings: Sequence[Finding],
+    folder: Path,
+    title: Title = method_name,
+    states: Sequence[RunState] = (),
+    tables: Sequence[Table] | None = None,
 ) -> list[Sheet]:
     """Writes every table as CSV, LaTeX and Markdown, and all records as tidy CSV: accuracies and geometry apart.
 
     Arguments and result are those of `all_sheets`; a form of a table stands in `folder` under its name.
     """
     folder = writable_folder(folder, "--out")
-    sheets = all_sheets(findings, title, states)
+    sheets = all_sheets(findings, title, states, tables)
     for sheet in sheets:
         for suffix, form in FORMS.items():
             write_text(folder / f"{sheet.name}.{suffix}", form(sheet))

@@ -1,6 +1,7 @@
 """What is written about a folder of runs, whatever state they are in."""
 
 import json
+import re
 from dataclasses import replace
 
 from grid.reporting import report, run_state
@@ -52,6 +53,7 @@ def test_everything_is_written_and_a_second_time_it_is_the_same(tmp_path):
     assert [place.name for place in written.places] == ["tables", "figures", "report.html"]
     page = (tmp_path / "report.html").read_text()
     assert "Diverged: lost" in page
+    assert 'id="table-missing-runs"' not in page  # the page lists those runs by itself
     assert "Diverged: lost" in (tmp_path / "tables" / "missing-runs.md").read_text()
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     report(tmp_path)
@@ -68,3 +70,19 @@ def test_a_folder_without_runs_has_no_report(tmp_path):
     (tmp_path / "other").mkdir()
     assert report(tmp_path) is None
     assert {file.name for file in tmp_path.iterdir()} == {"other"}
+
+
+def test_what_an_unfinished_run_has_found_is_in_its_panel(tmp_path):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", replace(record, run_id="abc"), done=False)
+    report(tmp_path, figures=False)
+    data = re.search(r'id="runs-data">(.*?)</script>', (tmp_path / "report.html").read_text(), re.DOTALL)[1]
+    (run,) = json.loads(data)["runs"]
+    assert (run["status"], run["results"]["ridge"]["All"]) == ("unfinished", f"{record.mean:.1f}")
+
+
+def test_a_name_that_is_no_utf8_does_not_end_the_report(tmp_path):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "a-1", replace(record, protocol="of x\udcff.pth"))
+    report(tmp_path, figures=False)
+    assert "of x?.pth" in (tmp_path / "report.html").read_text()

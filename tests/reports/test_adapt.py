@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reports.history import LOG
+from reports.history import LOG, read_history
 from reports.page import adapt
 from reports.tables import all_sheets
 from reports.tables.states import RunState
@@ -28,17 +28,16 @@ def state(**changes):
 
 
 def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(findings):
-    runs = adapt.runs_of(findings, [], title)
     (sheet,) = [
         sheet for sheet in all_sheets(findings, title) if sheet.name.startswith("cifar10lt-") and "-ridge-" in sheet.name
     ]
-    section = adapt.section(sheet, runs)
+    section = adapt.section(sheet)
     assert (section.dataset, section.profile, section.probe, section.preset) == ("cifar10lt", "sdclr", "ridge", "cpu")
     assert section.title == "Test accuracy in %"
     assert section.scale.startswith("CPU-scale")
     by_method = {row.method: row for row in section.rows}
     assert list(by_method) == ["BYOL", "SIMCLR"]
-    assert by_method["BYOL"].runs == ["byol-1-0", "byol-2-0"]
+    assert list(by_method["BYOL"].runs) == ["byol-1-0", "byol-2-0"]
     heads = [column.title for column in section.columns]
     assert heads == ["Many", "Medium", "Few", "All", "Std", "n"]  # what is in the CSV alone stays there
     assert [column.title for column in section.columns if column.lower_is_better] == ["Std"]
@@ -50,9 +49,8 @@ def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(findings):
 
 def test_every_sheet_becomes_a_section_with_a_cell_for_each_column(findings):
     states = [state()]
-    runs = adapt.runs_of(findings, states, title)
     for sheet in all_sheets(findings, title, states):
-        section = adapt.section(sheet, runs)
+        section = adapt.section(sheet)
         assert section.title
         assert all(len(row.cells) == len(section.columns) for row in section.rows)
 
@@ -61,10 +59,10 @@ def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(findings):
     missing = state(method="sdclr", title="SDCLR", run_id="sdclr-1-0")
     sheets = all_sheets(findings, title, [missing])
     (sheet,) = [sheet for sheet in sheets if sheet.name.startswith("cifar10lt-") and "-ridge-" in sheet.name]
-    section = adapt.section(sheet, adapt.runs_of(findings, [missing], title))
+    section = adapt.section(sheet)
     (row,) = [row for row in section.rows if row.method == "SDCLR"]
     assert {cell.state for cell in row.cells[:5]} == {"failed"}
-    assert row.runs == ["sdclr-1-0"]
+    assert list(row.runs) == ["sdclr-1-0"]
 
 
 def test_a_run_shows_what_lies_in_its_folder(tmp_path, findings):
@@ -74,12 +72,13 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, findings):
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text('{"method": "simclr"}')
     (folder / "passport.txt").write_text("PASSPORT abc")
-    run = adapt.run(folder, [f for f in findings if f.run_id == "simclr-1-0"], title)
+    run = adapt.run(folder, [f for f in findings if f.run_id == "simclr-1-0"], title, read_history(folder))
     assert (run.status, run.method, run.split, run.seed) == ("done", "SIMCLR", 1, 0)
     assert run.log.series["loss"] == [5.0 - epoch for epoch in range(1, 9)]
     assert (run.log.lines, len(run.log.last)) == (8, adapt.LAST_LINES)
     assert run.config == '{\n "method": "simclr"\n}'
     assert set(run.results) == {"sdclr-cached", "ridge", "knn", "geometry"}
+    assert next(iter(run.results["ridge"])) == "All"  # what the panel says of a run that is not opened
     assert run.passport == "PASSPORT abc"
 
 
@@ -89,3 +88,23 @@ def test_a_run_that_is_not_done_shows_its_error(tmp_path):
     assert (run.status, run.facts["reason"]) == ("failed", "it broke")
     assert run.error.startswith("Traceback")
     assert run.config == ""
+
+
+def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, findings):
+    found = [f for f in findings if f.run_id == "byol-1-0"]
+    run = adapt.begun(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
+    assert run.status == "unfinished"
+    assert set(run.results) == {"sdclr-cached", "ridge", "knn"}
+    assert run.facts["backbone"] == found[0].backbone
+
+
+@pytest.mark.parametrize(
+    "key", ["ridge_group_std", "head_tail_gap", "gap_few", "peak_memory_mb", "relative_time", "alignment_all"]
+)
+def test_columns_in_which_less_is_better(key):
+    assert adapt.FALLING.fullmatch(key)
+
+
+@pytest.mark.parametrize("key", ["mean", "ridge_mean", "won_few", "images_per_second", "effective_rank_all", "runs"])
+def test_columns_in_which_more_is_better(key):
+    assert not adapt.FALLING.fullmatch(key)

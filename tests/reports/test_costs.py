@@ -21,6 +21,11 @@ def test_a_run_with_many_probes_counts_once_and_its_probes_seconds_add_up():
     assert row["probe_seconds"].value == 3 + 3 + 5
     assert row["train_hours"].value == pytest.approx(300 / 3600)
     assert "(geometry, knn, ridge)" in sheet.caption
+    # the seconds of a probe that one run lacks would make it look cheap
+    (sheet,) = cost_sheets([*findings, made_record("byol", probe="knn")])
+    assert [row["probe_seconds"].value for row in rows(sheet).values()] == [3, 3]
+    assert "(knn)" in sheet.caption
+    assert sheet.runs == [("byol-1-0",), ("simclr-1-0", "simclr-2-0")]
 
 
 def test_images_from_a_pool_are_told_apart():

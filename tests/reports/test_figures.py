@@ -206,6 +206,25 @@ def test_imbalance_is_drawn_at_equal_size_alone():
     assert imbalance_settings([long_tailed, smaller], Order(records, method_name)) == []
 
 
+def test_sets_of_one_ratio_are_points_of_their_own():
+    like = _ratio("ir=100", [4000] * 2 + [446] * 7 + [40], 40)
+    records = [made_record(level=70), like, _ratio("balanced", [1116] * 10, 70)]
+    (setting,) = imbalance_settings(records, Order(records, method_name))
+    (sketch,) = imbalance_curve(setting)
+    drawn = sketch.figure.axes[0].containers[0].lines[0].get_xydata()
+    assert drawn[:, 0].round().tolist() == [1, 100, 100]
+    assert set(drawn[1:, 1]) == {records[0].mean, like.mean}
+
+
+def test_each_making_of_a_split_has_a_figure_of_agreement(tmp_path):
+    grid = list(made_grid(["bcl", "byol", "simclr", "ts"], 2, 1, ["knn", "ridge"]))
+    grid[0] = replace(grid[0], passport="0" * 12)  # of one probe of a run alone: split 1 is apart, of the other three methods
+    drawn = write_figures(grid, [], tmp_path / "figures")
+    names = sorted(one.name for one in drawn if "agreement-all" in one.name)
+    assert len(names) == len(set(names)) == 2
+    assert "agreement-all-000000000001" in names[0]
+
+
 def test_probes_agreement_is_drawn_from_the_tables_matrix(tmp_path):
     drawn = write_figures(made_grid(["bcl", "byol", "simclr"], 1, 1, ["knn", "ridge"]), [], tmp_path / "figures")
     assert {"agreement-all", "agreement-few"} <= _kinds(drawn)

@@ -7,15 +7,14 @@ import subprocess
 
 import pytest
 
+from reports.tables.escapes import latex_escaped, markdown_escaped
 from reports.tables.forms import (
     FORMS,
     Column,
     Entry,
     Sheet,
     csv_text,
-    latex_escaped,
     latex_text,
-    markdown_escaped,
     markdown_text,
     terminal_text,
 )
@@ -96,6 +95,29 @@ def test_heads_of_groups_stand_above_their_columns():
 @pytest.mark.parametrize("form", FORMS)
 def test_a_table_without_rows_is_no_error(form):
     assert FORMS[form](sheet())
+
+
+def test_the_notes_are_no_part_of_a_latex_caption_and_long_heads_are_stacked():
+    columns = [Column("Probe", "probe"), Column("sdclr-cached-1pct", "a", decimals=2), Column("Hours", "b")]
+    text = latex_text(sheet([Entry("x"), Entry(1.0), Entry(2.0)], columns=columns))
+    assert r"\caption{Title.}" in text
+    assert text.index(r"\end{tabular}") < text.index("Notes.")
+    assert r"Probe & \shortstack{sdclr- \\ cached- \\ 1pct} & Hours" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_long_notes_compile_and_an_accuracy_table_fits_a_page_of_two_columns(tmp_path):
+    numbers = [Column(head, head, spread=True) for head in ("Many", "Medium", "Few", "All", "Std")]
+    rows = [[Entry(name), *[Entry(66.2, 1.4, bold=True)] * 5, Entry(5)] for name in ("SimCLR", "SDCLR")]
+    notes = "split 3 seed 0 failed (no memory). " * 200
+    table = Sheet("a", "Title", notes, [Column("Method", "m"), *numbers, Column("n", "n")], rows)
+    start = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(start + latex_text(table) + "\\end{document}\n")
+    finished = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stdout[-2000:]
+    assert "Overfull \\hbox" not in finished.stdout
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -20,18 +20,43 @@ def test_the_cost_of_imbalance_is_paired_by_split_and_seed():
         made_record(mean=50.0, few=40.0),
         made_record(split=2, mean=52.0, few=41.0),
         made_record("byol", mean=53.0, few=45.0),
+        made_record("byol", split=2, mean=54.7, few=45.0),
+        made_record("ts", mean=53.0, few=45.0),
     ]
     records += [balanced(mean=60.0, few=55.0), balanced(split=2, mean=61.0, few=57.0), balanced(split=3, mean=99.0)]
     (sheet,) = cost_of_imbalance_sheets(records)
-    byol, simclr = rows(sheet)
+    byol, simclr, ts = rows(sheet)
     assert simclr["runs"].value == 2
     assert simclr["gap_mean"].value == pytest.approx((10 + 9) / 2)
     assert simclr["gap_few"].value == pytest.approx((15 + 16) / 2)
-    # byol has no balanced run, but wins back 3 of 10 points on split 1, the run in common
-    assert byol["gap_mean"].value is None
+    # byol has no balanced run, but wins back 5.7 of 19 points on the two runs in common
+    assert (byol["gap_mean"].value, byol["runs"].value, byol["won_runs"].value) == (None, 0, 2)
     assert byol["won_mean"].value == pytest.approx(30)
-    assert byol["won_few"].value == pytest.approx(100 * 5 / 15)
+    assert byol["won_few"].value == pytest.approx(100 * 9 / 31)
     assert simclr["won_mean"].value == 0
+    assert (ts["won_mean"].value, ts["won_runs"].value) == (None, 1)
+    assert sheet.runs[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
+
+
+def test_nothing_is_won_back_of_a_gap_within_its_own_spread():
+    records = [made_record(mean=59.6), made_record(split=2, mean=59.0)]
+    records += [made_record("byol", mean=61.6), made_record("byol", split=2, mean=61.0)]
+    records += [balanced(mean=60.0), balanced(split=2, mean=59.1)]
+    for changed, won in ((records, 800), ([*records[:-1], balanced(split=2, mean=58.9)], None)):
+        byol, _ = rows(cost_of_imbalance_sheets(changed)[0])
+        assert byol["won_mean"].value == (None if won is None else pytest.approx(won))
+
+
+def test_each_making_of_a_split_has_a_table_with_its_twin_and_rows_of_its_own():
+    other = made_record("byol", passport="0" * 12)
+    records = [made_record(), other, made_record(split=2), balanced(), balanced("byol"), balanced(split=2)]
+    sheets = cost_of_imbalance_sheets(records)
+    assert len({sheet.name for sheet in sheets}) == len(sheets) == 3
+    assert sum(sheet.title.startswith(f"cifar10lt (profile sdclr), split 1 made as [{'0' * 12}]") for sheet in sheets) == 1
+    assert sum(len(sheet.rows) for sheet in sheets) == 3
+    (ratios,) = ratio_sheets(records)
+    profiles = [row["profile"].value for row in rows(ratios) if row["method"].value == "simclr"]
+    assert profiles == ["balanced", f"sdclr [{1:012x}]", "sdclr"]
 
 
 @pytest.mark.parametrize("change", [{"n_pretrain": 45000}, {"preset": "paper"}, {"probe": "knn"}, {"group_counts": [9] * 10}])
@@ -44,6 +69,7 @@ def test_ratios_ascend_at_equal_size():
     larger = made_record(profile="ir=20", n_pretrain=15_318, data="ir 20", run_id="larger")
     (sheet,) = ratio_sheets([made_record(), ten, balanced(), larger])
     assert [row["ratio"].value for row in rows(sheet)] == [1, 10, 100]
+    assert (sheet.of.profile, "balanced" in sheet.name) == ("", False)  # it is of several
     assert ratio_sheets([made_record(), larger]) == []
 
 

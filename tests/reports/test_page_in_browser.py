@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from reports.page import write_page
+from reports.page import About, Row, Section, write_page
 from tests.reports.made_page import HOSTILE, made_page
 
 pytest.importorskip("selenium", reason="selenium drives the browser: requirements-dev.txt")
@@ -97,7 +97,8 @@ def test_filters_narrow_what_is_shown_say_so_and_can_be_linked(page, file):
     (note,) = (note for note in page.all(".narrowed") if note.is_displayed())
     assert note.text == "2 of 4 rows shown: those with “clr”"
     assert [h.text for h in page.all("main h2") if h.is_displayed()] == ["cifar100lt", "Unfinished and failed runs"]
-    assert [a.text for a in page.all("nav ul ul a") if a.is_displayed()] == ["knn · cpu", "Accuracy by class · cpu"]
+    links = [a.text for a in page.all("nav ul ul a") if a.is_displayed()]
+    assert links == ["Test accuracy in %, probe knn · knn · cpu", "Accuracy by class · cpu"]
 
     link = page.do("return location.hash")
     assert link == "#dataset=cifar100lt&probe=knn&preset=cpu&method=clr"
@@ -114,6 +115,13 @@ def test_filters_narrow_what_is_shown_say_so_and_can_be_linked(page, file):
     page.show(file, "#table-cifar100lt-cpu-knn")  # an address within the page is not a view
     assert page.status() == "8 of 8 tables, 4 of 4 figures shown"
     assert page.do("return scrollY") > 500
+
+
+def test_rows_of_probes_stay_whichever_method_is_looked_for(page, tmp_path):
+    section = Section(name="n", dataset="d", title="t", head="Probe", columns=[], rows=[Row("ridge", [])])
+    write_page(tmp_path / "report.html", [section], [], [], About("a"))
+    page.show(tmp_path / "report.html", "#method=simclr")
+    assert page.methods() == ["ridge"]
 
 
 def test_contents_lead_to_a_table_and_keep_the_view(page, file):

@@ -94,6 +94,13 @@ def test_what_differs_makes_a_number_not_comparable(reason):
     assert reason in column(sheet, "why")[0]
 
 
+def test_a_setting_of_the_recipe_is_an_obstacle_with_its_value():
+    row = dataclasses.replace(row_of(*TABLE4), agree={"optimizer": "lars"})
+    assert obstacles(row, runs()) == ["optimizer (sgd vs lars)"]
+    keys = [column.key for column in published_sheets(runs())[0].columns]
+    assert keys.index("status") == keys.index("ours") + 1
+
+
 def test_missing_splits_are_an_obstacle_where_the_published_number_is_over_all():
     assert obstacles(row_of(*TABLE4), runs(splits=(1, 2))) == ["split (1, 2 vs 1, 2, 3, 4, 5)"]
     assert obstacles(row_of("SimCLR", "re-run", "split1"), runs(splits=(1, 2))) == []

@@ -56,6 +56,24 @@ def test_probes_are_ranked_on_the_runs_that_both_have():
     assert rows(by_all)[0]["ridge"].value == 1
 
 
+def test_methods_are_ranked_on_the_runs_that_all_have():
+    """A hard split 2 that the best method alone was run on, besides split 1, must not make it the worst of one probe."""
+    further = [made_record("ts", probe=p, split=2, mean=m, few=m) for p, m in (("ridge", 0.0), ("knn", 3.0))]
+    by_all, _ = agreement_sheets([*ranked("ridge", (1.0, 2.0, 3.0)), *ranked("knn", (1.0, 2.0, 3.0)), *further])
+    assert rows(by_all)[0]["ridge"].value == 1
+    assert "n = 3 methods on 1 run." in by_all.caption
+    elsewhere = [r for probe in ("ridge", "knn") for r in [*ranked(probe, (1.0, 2.0)), made_record("ts", probe=probe, split=2)]]
+    assert agreement_sheets(elsewhere) == []
+
+
+def test_a_caption_does_not_list_every_two_probes():
+    probes = [f"probe{n}" for n in range(12)]
+    found = [r for n, probe in enumerate(probes) for r in ranked(probe, (1.0, 2.0, 3.0, 4.0)[: 3 + n % 2])]
+    by_all, _ = agreement_sheets(found)
+    assert "n = 3 to 4 methods on 1 run." in by_all.caption
+    assert "probe1 and" not in by_all.caption
+
+
 def test_tails_are_of_runs_and_methods_without_scores_are_left_out():
     findings = [made_record(probe=p, split=s, tail_auroc=0.5 + s / 10) for p in ("knn", "ridge") for s in (1, 2)]
     findings += [made_record("byol", tail_auroc=None, tail_spearman=None)]

@@ -76,6 +76,15 @@ def test_pairing_finds_what_the_spread_over_runs_hides():
     assert best_rows([base, shuffled])["mean"].equal == {0, 1}
 
 
+def test_a_method_that_ran_on_the_easy_splits_alone_is_not_the_best():
+    """Splits 1 and 2 are easy; the second method is better on both, but its mean over all five is lower."""
+    levels = (80, 80, 60, 60, 60)
+    first = [made_record("simclr", split=s, level=level) for s, level in enumerate(levels[:2], start=1)]
+    second = [made_record("byol", split=s, level=level + 6) for s, level in enumerate(levels, start=1)]
+    assert np.mean([r.mean for r in first]) > np.mean([r.mean for r in second])
+    assert best_rows([first, second])["mean"].best == 1
+
+
 def test_methods_without_two_common_runs_are_not_compared():
     first = [made_record("simclr", split=s, level=70) for s in (1, 2, 3)]
     second = [made_record("byol", split=s, level=60) for s in (3, 4, 5)]

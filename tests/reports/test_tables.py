@@ -1,14 +1,12 @@
 """All printed forms against the exact text that was checked by hand, and what a table must never mix or drop."""
 
 import dataclasses
-import json
-import logging
 import shutil
 import subprocess
 
 import pytest
 
-from reports.records import RESULTS, Geometry, Record, accuracies, geometries, read_findings, read_records
+from reports.records import RESULTS, Geometry, Record, accuracies, geometries, read_findings
 from reports.tables import all_sheets, build_tables, findings_csv, tables_text, write_tables
 from reports.tables.forms import FORMS, latex_text, markdown_text
 from reports.tables.states import RunState
@@ -110,6 +108,33 @@ def test_one_split_made_in_two_ways_is_never_averaged(records):
     assert sum(row.runs for table in tables for row in table.rows if row.key == ("simclr", '{"temperature": 0.2}')) == 4
 
 
+def test_one_probe_of_another_passport_splits_no_other_probe(records):
+    """Only the probe that has both passports is split, and its tables say by which."""
+    changed = [dataclasses.replace(r, passport="0" * 12) if r is records[0] else r for r in records]
+    (probe, preset) = records[0].probe, records[0].preset
+    before, after = ([(t.probe, t.first.preset) for t in build_tables(of, bold=False)] for of in (records, changed))
+    assert [place for place in after if place != (probe, preset)] == [place for place in before if place != (probe, preset)]
+    titles = [t.title for t in build_tables(changed, bold=False) if (t.probe, t.first.preset) == (probe, preset)]
+    assert len(set(titles)) == len(titles) == 3
+    assert sum(f"split 1 made as [{'0' * 12}]" in title for title in titles) == 1
+
+
+def test_ids_of_the_runs_stand_beside_each_row(findings):
+    sheets = all_sheets(findings, title, STATES)
+    known = {finding.run_id for finding in findings} | {state.run_id for state in STATES}
+    for sheet in sheets:
+        assert len(sheet.runs) == (0 if sheet.name.startswith("agreement") else len(sheet.rows))
+        assert all(ids and len(set(ids)) == len(ids) and known.issuperset(ids) for ids in sheet.runs)
+    counted = [(sheet, [c.key for c in sheet.columns].index("runs")) for sheet in sheets if sheet.name.startswith("costs-")]
+    assert all(len(ids) == row[n].value for sheet, n in counted for row, ids in zip(sheet.rows, sheet.runs, strict=True))
+
+
+def test_tables_that_are_there_are_not_built_again(findings, monkeypatch):
+    tables = build_tables(findings, title, STATES)
+    monkeypatch.setattr("reports.tables.write.build_tables", lambda *_: pytest.fail("built again"))
+    assert all_sheets(findings, title, STATES, tables)[0].name == tables[0].name
+
+
 def test_other_hyper_parameters_are_never_averaged(records):
     table = table_of(build_tables(records, title), "sdclr-cached")
     assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 3), ("SimCLR (temperature=0.5)", 2)]
@@ -147,6 +172,13 @@ def test_a_row_with_some_runs_missing_is_marked_and_the_footer_says_which(record
     expected = "BYOL: 2 of 4 runs: split 3 seed 0 failed (CUDA ran out of memory), split 4 seed 0 unfinished."
     assert expected in table.caption
     assert r"$^\dagger$" in latex_text(table.sheet())
+
+
+def test_a_footer_names_the_first_missing_runs_and_counts_the_rest(records):
+    lost = [state("byol", split, title="BYOL", status="unfinished", reason="") for split in range(3, 43)]
+    (row,) = [row for row in table_of(build_tables(records, title, lost), "knn").sheet().rows if row[0].value == "BYOL"]
+    assert "split 42 seed 0 unfinished" in row[-1].value  # the CSV has all
+    assert "split 7 seed 0 unfinished and 35 more." in table_of(build_tables(records, title, lost), "knn").caption
 
 
 def test_a_method_without_any_run_is_shown_as_failed_or_unfinished(records):
@@ -188,23 +220,6 @@ def test_probes_of_a_family_stand_side_by_side(findings):
     assert sheet.caption.count("In brackets") == 1
 
 
-def test_damaged_and_foreign_lines_are_skipped_and_counted(records, tmp_path, caplog):
-    good = records[0].to_line()
-    older = json.dumps({**json.loads(good), "format": 3})
-    (tmp_path / RESULTS).write_text("\n".join([good, good[: len(good) // 2], "[]", older, "", good]) + "\n")
-    with caplog.at_level(logging.WARNING):
-        found = read_records([tmp_path / RESULTS])
-    assert found == [records[0]]
-    assert "skipped 3 damaged or foreign lines" in caplog.text
-    assert "skipped 1 records of another version" in caplog.text
-
-
-def test_the_last_record_of_a_run_and_probe_counts(records, tmp_path):
-    newer = dataclasses.replace(records[0], mean=1.0)
-    (tmp_path / RESULTS).write_text(records[0].to_line() + "\n" + newer.to_line() + "\n")
-    assert read_records([tmp_path / RESULTS]) == [newer]
-
-
 def test_every_form_of_every_table_is_written_under_its_name(findings, tmp_path):
     sheets = write_tables(findings, tmp_path, title, STATES)
     names = [sheet.name for sheet in sheets]
@@ -231,8 +246,3 @@ def test_latex_compiles(findings, tmp_path):
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stdout[-2000:]
-
-
-def test_records_round_trip(records):
-    content = {name: value for name, value in json.loads(records[0].to_line()).items() if name not in ("format", "kind")}
-    assert Record(**content) == records[0]
