@@ -35,6 +35,8 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     from grid.execute import execute
     from grid.plan import make_plan, plan_lines
 
+    if not checkpoint_seconds >= 0:
+        raise UserError(f"--checkpoint-seconds {checkpoint_seconds}: give a number of seconds")
     _use_threads(request.workers)
     plan = make_plan(request)
     writable_folder(request.out, "--out")

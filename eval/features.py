@@ -97,6 +97,7 @@ class Frozen:
         self.images, self.lists, self.corpus = images, lists, corpus
         self.classes, self.groups = classes, groups
         self.tally = tally or Tally(lambda done, total: None)
+        self._exact: dict[tuple[str, ...], Frozen] = {}
         self._last: tuple[tuple[int, bytes], Rows] | None = None
         named = [getattr(lists, name) for name in dict.fromkeys(needs)]
         needed = np.unique(np.concatenate(named)) if named else np.zeros(0, dtype=np.int64)
@@ -124,8 +125,13 @@ class Frozen:
         """The same in float32, whatever the precision of the run; itself where the run has that."""
         if not self.corpus.bf16:
             return self
-        corpus = replace(self.corpus, bf16=False)
-        return Frozen(self.backbone, self.images, self.lists, corpus, self.classes, self.groups, needs, self.tally)
+        key = tuple(needs)
+        if key not in self._exact:
+            corpus = replace(self.corpus, bf16=False)
+            self._exact[key] = Frozen(
+                self.backbone, self.images, self.lists, corpus, self.classes, self.groups, key, self.tally
+            )
+        return self._exact[key]
 
     def rows(self, indices: Indices) -> Rows:
         """Unaugmented training images by their indices. Raises ValueError for one that is in no list that was named."""

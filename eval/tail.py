@@ -16,7 +16,11 @@ OF_CLUSTERS = frozenset({"cluster", "sampled", "tailness"})  # states that say s
 
 
 def tail_detection(
-    scores: NDArray[np.floating], labels: Indices, counts: NDArray[np.int64], grouping: Grouping = "thirds"
+    scores: NDArray[np.floating],
+    labels: Indices,
+    counts: NDArray[np.int64],
+    grouping: Grouping = "thirds",
+    group_counts: NDArray[np.int64] | None = None,
 ) -> dict[str, float | None]:
     """How well tail scores single out the images of rare classes.
 
@@ -25,6 +29,7 @@ def tail_detection(
         labels: (N,) true classes.
         counts: (C,) images per class.
         grouping: which classes are many, medium and few.
+        group_counts: (C,) by which they are that: of a balanced twin, those of the long-tailed set. Default: `counts`.
 
     Returns:
         `auroc` of the score against "the class is in the few group", and `spearman`, the rank correlation of the score with
@@ -33,7 +38,7 @@ def tail_detection(
     """
     if np.ptp(scores) == 0:
         return {"auroc": None, "spearman": None}
-    few = np.isin(labels, grouped(counts, grouping)[2])
+    few = np.isin(labels, grouped(counts if group_counts is None else group_counts, grouping)[2])
     return {
         "auroc": float(roc_auc_score(few, scores)) if few.any() and not few.all() else None,
         "spearman": float(spearmanr(scores, -counts[labels]).statistic) if np.ptp(counts) else None,
@@ -41,7 +46,11 @@ def tail_detection(
 
 
 def describe_state(
-    state: Mapping[str, NDArray], labels: Indices, counts: NDArray[np.int64], grouping: Grouping = "thirds"
+    state: Mapping[str, NDArray],
+    labels: Indices,
+    counts: NDArray[np.int64],
+    grouping: Grouping = "thirds",
+    group_counts: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """What per-image values of a method have to do with the true classes.
 
@@ -51,6 +60,7 @@ def describe_state(
         labels: (N,) true classes.
         counts: (C,) images per class.
         grouping: which classes are many, medium and few.
+        group_counts: (C,) by which they are that: of a balanced twin, those of the long-tailed set. Default: `counts`.
 
     Returns:
         For `cluster`: number, smallest and largest size and coefficient of variation of the clusters, normalised mutual
@@ -69,9 +79,9 @@ def describe_state(
             "largest": int(sizes.max()),
             "variation": float(sizes.std() / sizes.mean()),
             "nmi": float(normalized_mutual_info_score(labels, clusters)),
-            "spearman": float(spearmanr(own, counts[labels]).statistic) if np.ptp(own) else None,
+            "spearman": float(spearmanr(own, counts[labels]).statistic) if np.ptp(own) and np.ptp(counts) else None,
         }
-    groups = grouped(counts, grouping)
+    groups = grouped(counts if group_counts is None else group_counts, grouping)
     for name, values in state.items():
         if name not in OF_CLUSTERS:
             found[name] = {

@@ -25,7 +25,7 @@ from grid.probing import probe_run
 from grid.progress import training_bar
 from grid.same_data import warn_of_other_data
 from grid.stop import stop_requests
-from grid.store import RunFolder, TrainingFacts
+from grid.store import Busy, RunFolder, TrainingFacts
 from reports.by_class import save_by_class
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory
@@ -63,6 +63,8 @@ def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
             reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
             failed[run.path.name] = reason
             log.error("%s failed: %s", run.config.label, reason)
+            if isinstance(error, Busy):  # the folder is another process's
+                continue
             with suppress(UserError):  # where even this cannot be written, the reason has been told
                 write_text(run.error, traceback.format_exc())
     return failed
@@ -103,9 +105,10 @@ def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_secon
         if run.trained():
             run.load_weights(training.method)
         else:
-            counts = benchmark.group_counts(images.train_labels, config.profile, config.split)
+            counts = np.array(passport.counts)
+            group_counts = benchmark.group_counts(images.train_labels, config.profile, config.split)
             monitor = KnnMonitor(images, lists, len(counts), plan.monitor_every) if plan.monitored else None
-            _train(run, training, labels, counts, monitor, checkpoint_seconds)
+            _train(run, training, labels, counts, group_counts, monitor, checkpoint_seconds)
         missing = run.missing(plan.probes[config.dataset])
         probe_run(run, training, benchmark, images, lists, passport, missing)
         run.finish()
@@ -116,11 +119,12 @@ def _train(
     training: Training,
     labels: Indices,
     counts: NDArray[np.int64],
+    group_counts: NDArray[np.int64],
     monitor: KnnMonitor | None,
     checkpoint_seconds: float,
 ) -> None:
     reset_peak_memory(training.device)
-    tail = _analysis(run, labels, counts)
+    tail = _analysis(run, labels, counts, group_counts)
 
     def analyse(training: Training, epoch: int) -> dict[str, Any]:
         return tail(training) | (monitor(training, epoch) if monitor else {})
@@ -135,15 +139,17 @@ def _train(
     run.save_trained(training.method, facts)
 
 
-def _analysis(run: RunFolder, labels: Indices, counts: NDArray[np.int64]) -> Callable[[Training], dict[str, Any]]:
+def _analysis(
+    run: RunFolder, labels: Indices, counts: NDArray[np.int64], group_counts: NDArray[np.int64]
+) -> Callable[[Training], dict[str, Any]]:
     """What is written into the log at the end of each epoch: whether the method finds the tail. The method never sees it."""
 
     def analyse(training: Training) -> dict[str, Any]:
         scores = training.tail_scores.all().cpu().numpy()
         run.keep_tail_scores(scores)
         grouping = BENCHMARKS[training.config.dataset].groups
-        found = describe_state(_state(training), labels, counts, grouping)
-        return {"tail": tail_detection(scores, labels, counts, grouping), **found}
+        found = describe_state(_state(training), labels, counts, grouping, group_counts)
+        return {"tail": tail_detection(scores, labels, counts, grouping, group_counts), **found}
 
     return analyse
 

@@ -109,9 +109,8 @@ def of_run(run: RunFolder) -> Callable[[Benchmark], Subject]:
     def on(benchmark: Benchmark) -> Subject:
         split = f" split {config.split}" if benchmark.name == config.dataset else ""  # else it matters less than the benchmark
         recipe = {**told["recipe"], "pretrained_on": f"{config.dataset} (profile {config.profile}){split}"}
-        return Subject(
-            trained_backbone(run), benchmark.shown_to(config.recipe), weights, config.label, told | {"recipe": recipe}
-        )
+        backbone, shown = trained_backbone(run), benchmark.shown_to(config.recipe)
+        return _checked(Subject(backbone, shown, weights, config.label, told | {"recipe": recipe}), benchmark)
 
     return on
 

@@ -75,6 +75,9 @@ class Plan:
 
 def make_plan(request: Request) -> Plan:
     """Resolves a request. Raises UserError for the first thing in it that cannot be run."""
+    for option in ("methods", "datasets", "splits", "seeds"):
+        if not getattr(request, option):
+            raise UserError(f"--{option} names nothing; give at least one, or leave the option out")
     device = choose_device(request.device)
     preset, why_preset = choose_preset(request.preset, device)
     precision = choose_precision(request.precision, preset, device)
@@ -129,6 +132,8 @@ def _monitored(request: Request, datasets: Sequence[str], data_root: Path) -> bo
     if request.monitor_every is not None and request.monitor_every < 1:
         raise UserError(f"--monitor-every {request.monitor_every}: give at least 1 epoch")
     if request.monitor == "none":
+        if request.monitor_every is not None:
+            raise UserError("--monitor-every says how often; say what with --monitor knn")
         return False
     for dataset in datasets:
         if lacking := " and ".join(need for need in MONITORED if need in BENCHMARKS[dataset]().absent(data_root)):

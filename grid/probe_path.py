@@ -133,7 +133,7 @@ def _targets(run: RunFolder | None, datasets: Sequence[str], profiles: Sequence[
         home = own if own and own.dataset == name else None
         asked: Sequence[str | None] = profiles or [home.profile if home else None]
         for profile in map(benchmark.profile, asked):
-            for split in splits or [home.split if home and home.profile == profile else 1]:
+            for split in splits or [home.split if home else 1]:
                 benchmark.check_split(profile, split)
                 targets[Target(name, profile, split)] = None
     return list(targets)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core.errors import UserError
+from core.seeds import seed_of
 from data.benchmark import Benchmark, Grouping, Images
 from data.corpus import Corpus
 from data.lists.longtail import IndexLists
@@ -130,7 +131,7 @@ def keep_sample(folder: Path, frozen: Frozen, seed: int) -> None:
     for place, classes in enumerate(frozen.groups):
         group_of[classes] = place
     labels = frozen.test.labels.numpy()
-    save_sample(folder, draw_sample(frozen.test.bank.numpy(), labels, group_of[labels], seed))
+    save_sample(folder, draw_sample(frozen.test.bank.numpy(), labels, group_of[labels], seed_of(seed, "sample")))
 
 
 def of_data(

@@ -27,7 +27,12 @@ def warn_of_other_data(done: Iterable[RunFolder], there: DataThere) -> None:
             return None
 
     for run in done:
-        passport, kept = now(run.config.dataset, run.config.profile, run.config.split), run.identity()
+        passport = now(run.config.dataset, run.config.profile, run.config.split)
+        try:
+            kept = run.identity()
+        except UserError as error:
+            log.warning("%s", error)
+            continue
         if passport is None or kept is None:
             continue
         if not kept.trained_on(passport):

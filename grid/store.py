@@ -42,6 +42,10 @@ TAIL_SCORES = "tail_scores.npy"
 State = Literal["DONE", "RESUMABLE", "NEW"]
 
 
+class Busy(UserError):
+    """Another process works on the run."""
+
+
 @dataclass(frozen=True)
 class TrainingFacts:
     """What training a run cost."""
@@ -141,7 +145,7 @@ class RunFolder:
         try:
             return FileLock(self.path / ".lock").acquire(timeout=0)
         except Timeout as error:
-            raise UserError(f"another process works on {self.path}; wait for it, or give another --out") from error
+            raise Busy(f"another process works on {self.path}; wait for it, or give another --out") from error
 
     def trained(self) -> bool:
         """Whether nothing is left but probing."""
@@ -156,17 +160,26 @@ class RunFolder:
 
     def training_facts(self) -> TrainingFacts:
         """What training cost."""
-        return TrainingFacts(**json.loads(self.facts.read_text()))
+        try:
+            return TrainingFacts(**json.loads(self.facts.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise self._damaged(self.facts) from error
 
     def last_epoch(self) -> dict[str, Any]:
         """The log's last line; empty where nothing was trained."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return json.loads(lines[-1]) if lines else {}
+        try:
+            lines = self.log.read_text().splitlines() if self.log.exists() else []
+            return json.loads(lines[-1]) if lines else {}
+        except (OSError, ValueError) as error:
+            raise self._damaged(self.log) from error
 
     def identity(self) -> Identity | None:
         """What the passport says of the data that the run was begun with, or probed on since."""
         file = self.path / PASSPORT
-        return Identity.read(file.read_text()) if file.exists() else None
+        found = Identity.read(file.read_text(errors="replace")) if file.exists() else None
+        if found is not None and not found.short:
+            raise self._damaged(file)
+        return found
 
     def pool(self) -> str | None:
         """The images from elsewhere that the run was trained with."""
@@ -184,6 +197,9 @@ class RunFolder:
         except Exception as error:  # safetensors and torch have no common error for a foreign file
             raise UserError(f"{self.weights} is damaged or foreign; delete {self.path} to train this run again") from error
 
+    def _damaged(self, file: Path) -> UserError:
+        return UserError(f"{file} is damaged; restore it, or delete {self.path} to train this run again")
+
     def add(self, record: Finding) -> None:
         """Appends one record, forced to disk."""
         append_line(self.results, record.to_line())
@@ -199,8 +215,3 @@ def folder_of(out: Path, config: RunConfig) -> RunFolder:
     """The folder of a run under `out`, whether it exists or not."""
     name = f"{config.dataset}-{config.method}-split{config.split}-seed{config.seed}-{config.run_id}"
     return RunFolder(out / name, config)
-
-
-def all_records(out: Path) -> list[Finding]:
-    """Every record under `out`."""
-    return read_findings(sorted(out.glob(f"*/{RESULTS}")))

@@ -67,8 +67,8 @@ class CifarProfiles(Mapping[str, Profile]):
         """
         ratio, size = ratio_and_size(name)
         plain = f"{RATIO}{ratio:.12g}"
-        spelled = plain if size is None else f"{plain},{SIZE}{size}"
-        counts = self[spelled].counts
+        counts = self[plain if size is None else f"{plain},{SIZE}{size}"].counts
+        spelled = plain if size is None else f"{plain},{SIZE}{sum(counts)}"  # sizes in between give the same images
         return next((other for other in ("sdclr", BALANCED, plain) if self[other].counts == counts), spelled)
 
     def _counts(self, ratio: float, size: int | None = None) -> list[int]:

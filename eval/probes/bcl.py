@@ -32,7 +32,6 @@ class BCL(Probe):
 
     protocol = f"BCL linear probe, full-shot, {TRAINING}"
     needs = ("train",)
-    shots: ClassVar[int | None] = None
 
     def draws(self, frozen: Frozen, seed: int) -> tuple[list[Indices], str]:
         """The labelled images of each draw, and where they are from, in a few words."""

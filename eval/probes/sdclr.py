@@ -1,8 +1,8 @@
 """The linear probe of SDCLR, COLT and MAK: SGD at a rate of 30, the best epoch on validation.
 
 VITA-Group/SDCLR, `train_cifar.py` and `train_imagenet.py`. `sdclr` follows them to the letter: every epoch passes newly
-augmented images through the frozen network. `sdclr-cached` trains the same head on the features of a fixed number of such
-passes, the epochs taking turns; that is the only difference, and the two are close (docs/protocols.md) but not the same.
+augmented images through the frozen network, in float32. `sdclr-cached` trains the same head on the features of a fixed number
+of such passes, the epochs taking turns, at the run's own precision. How close the two are stands in docs/cpu_preset.md.
 """
 
 from abc import abstractmethod

@@ -25,7 +25,7 @@ from eval.probes.neighbours import nearest
 SEED = 42  # of the subset and of the SVM in the notebooks, whatever the run's
 ONE_DRAW = "on unit features of one weakly augmented pass (shifted by up to 4 of 32 px, mirrored)"
 PLAIN = "on unit features of unaugmented images"
-KNN = "TS kNN, Euclidean, k = {}{}, against the long-tailed pretraining images and their labels, {}"
+KNN = "TS kNN, Euclidean, k = {}{}, against the pretraining images and their labels, {}"
 SVM = "TS linear SVM (scikit-learn's LinearSVC, C = 1) on {}, {}"
 MAJORITY = ", majority vote, ties to the lower class"
 
@@ -34,6 +34,7 @@ class Neighbours(Probe):
     """Majority vote of the nearest long-tailed images; ties go to the lower class."""
 
     needs = ("pretrain",)
+    passes = 0.2
     k: ClassVar[int]
 
     def run(self, frozen: Frozen, seed: int) -> ProbeResult:
@@ -62,8 +63,8 @@ class TenNearest(Neighbours):
 class LongTailed(Probe):
     """A linear SVM on the long-tailed images and their labels ("LT" in the notebooks)."""
 
-    protocol = SVM.format("the long-tailed pretraining images", ONE_DRAW)
-    protocol_in_files = SVM.format("the long-tailed pretraining images", PLAIN)
+    protocol = SVM.format("the pretraining images", ONE_DRAW)
+    protocol_in_files = SVM.format("the pretraining images", PLAIN)
     needs = ("pretrain",)
 
     def run(self, frozen: Frozen, seed: int) -> ProbeResult:
@@ -74,7 +75,7 @@ class LongTailed(Probe):
 class FewShot(Probe):
     """A linear SVM on a small balanced set ("FS" in the notebooks)."""
 
-    protocol = SVM.format("as many of the long-tailed images of each class as the smallest has (numpy seed 42)", ONE_DRAW)
+    protocol = SVM.format("as many of the pretraining images of each class as the smallest has (numpy seed 42)", ONE_DRAW)
     protocol_in_files = SVM.format("the 1 % list", PLAIN)
     needs = ("pretrain", "fewshot")
 

@@ -58,3 +58,13 @@ def test_an_empty_group_has_no_number():
 def test_a_balanced_set_has_no_rarity():
     found = tail_detection(np.arange(30.0), np.arange(30) % 3, np.array([10, 10, 10]))
     assert found["spearman"] is None
+
+
+def test_a_balanced_twin_is_judged_by_the_classes_of_the_long_tail_and_has_no_rarity():
+    labels, counts, long_tailed = np.arange(30) % 3, np.array([10, 10, 10]), np.array([3, 30, 300])
+    found = tail_detection((labels == 0).astype(float), labels, counts, "thirds", long_tailed)
+    assert found == {"auroc": 1.0, "spearman": None}
+    state = {"cluster": np.r_[np.zeros(20), np.ones(10)].astype(int), "weight": (labels == 0).astype(float)}
+    found = describe_state(state, labels, counts, "thirds", long_tailed)
+    assert found["clusters"]["spearman"] is None
+    assert found["weight"] == {"many": 0.0, "medium": 0.0, "few": 1.0}

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from core.errors import UserError
 from grid.external import UNKNOWN
 from grid.probe_path import probe_path
-from grid.store import all_records
 from grid.trained import open_trained, trained_backbone
+from reports.records import RESULTS, read_findings
 from tests.trained_run import trained_run
 from training.prepare import build_method
 
@@ -64,7 +64,7 @@ def test_weights_of_a_file_are_probed_as_the_run_that_they_came_from(run, file, 
     assert "elsewhere.safetensors fits tiny-resnet8; left out: fc.bias" in caplog.text
     assert folder.name == f"digitslt-external-split1-seed0-{run_id}"
     assert {"config.json", "passport.txt", "results.jsonl"} <= {entry.name for entry in folder.iterdir()}
-    (record,), (own,) = all_records(tmp_path / "runs"), run.records()
+    (record,), (own,) = _all(tmp_path / "runs"), run.records()
     assert (record.class_accuracy, record.correct) == (own.class_accuracy, own.correct)
     assert (record.run_id, record.method, record.preset) == (run_id, "external", "external")
     assert record.hparams["file"] == "elsewhere.safetensors"
@@ -88,12 +88,12 @@ def test_the_same_weights_are_probed_once_and_others_beside_them(run, file, tmp_
     weights = trained_backbone(run).state_dict()
     save_file({name: 2 * tensor if name.endswith("bias") else tensor for name, tensor in weights.items()}, renamed)
     assert not set(probe_path(renamed, **options)) & set(first)
-    assert len(all_records(tmp_path / "runs")) == 4
+    assert len(_all(tmp_path / "runs")) == 4
 
 
 def test_a_run_is_probed_on_another_split_and_its_record_says_so(run, tmp_path):
     ((folder, run_id),) = probe_path(run.path, splits=[2], probes=["knn"], device="cpu", out=tmp_path)
-    (record,), (own,) = all_records(tmp_path), run.records()
+    (record,), (own,) = _all(tmp_path), run.records()
     assert folder.name == f"digitslt-simclr-split2-seed0-{run_id}"
     assert run_id != run.config.run_id
     assert (record.split, own.split) == (2, 1)
@@ -152,3 +152,7 @@ def test_a_run_has_to_be_trained_and_unchanged(tmp_path):
     (run.path / "config.json").write_text(text)
     run.facts.unlink()
     assert "is not trained to its end" in _said(run.path)
+
+
+def _all(out):
+    return read_findings(sorted(out.glob(f"*/{RESULTS}")))

@@ -80,7 +80,7 @@ def test_a_balanced_twin_is_trained_on_and_judged_by_the_classes_of_the_long_tai
     found = {}
     for file in out.glob("folderlt-*/results.jsonl"):
         record = json.loads(file.read_text())
-        found[record["profile"]] = record["class_counts"], record["group_counts"], record["tail_spearman"] is not None
+        found[record["profile"]] = record["class_counts"], record["group_counts"], record["tail_auroc"] is not None
     assert found == {"own": ([12, 7, 4], [12, 7, 4], True), "balanced": ([4, 4, 4], [12, 7, 4], True)}
 
 

@@ -92,3 +92,18 @@ def test_the_lock_is_held_and_given_back(folder):
         folder.lock()
     with folder.lock():
         pass
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "read"),
+    [
+        ("training.json", b'{"seconds": 1.0, "ima', lambda run: run.training_facts()),
+        ("log.jsonl", b'{"epoch": 1}\n\0\0\0\0', lambda run: run.last_epoch()),
+        ("passport.txt", b"\xff\xfe", lambda run: run.identity()),
+        ("passport.txt", b"", lambda run: run.identity()),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(folder, file, content, read):
+    (folder.path / file).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{file} is damaged"):
+        read(folder)
