@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UserError, nearest
-from grid.request import Request, Several
+from grid.request import Number, Numbers, Request, Several
 
 app = App(
     name="bench.py",
@@ -18,6 +18,9 @@ app = App(
     help_on_error=False,
     suppress_keyboard_interrupt=False,
 )
+
+
+TELLING = ("list", "plan", "doctor", "--help", "-h")  # commands that do nothing but print
 
 
 @app.default
@@ -89,14 +92,14 @@ def probe(
     *,
     datasets: Annotated[list[str] | None, Several] = None,
     profiles: Annotated[list[str] | None, Several] = None,
-    splits: Annotated[list[int] | None, Several] = None,
+    splits: Annotated[list[int] | None, Numbers] = None,
     probes: Annotated[list[str] | None, Several] = None,
     backbone: str | None = None,
     key: str | None = None,
     prefix: str | None = None,
     device: str = "auto",
     views: str = "auto",
-    workers: int | None = None,
+    workers: Annotated[int | None, Number] = None,
     data_root: Path | None = None,
     out: Path | None = None,
 ) -> int:
@@ -176,7 +179,7 @@ def list_(
     datasets: Annotated[list[str] | None, Several] = None,
     passport: Annotated[bool, Parameter(negative=())] = False,
     profile: str | None = None,
-    splits: Annotated[list[int] | None, Several] = None,
+    splits: Annotated[list[int] | None, Numbers] = None,
     data_root: Path | None = None,
 ) -> int:
     """List methods with their hyper-parameters, backbones, datasets, probes and presets; or datasets alone, more closely.
@@ -210,8 +213,8 @@ def views_(
     *,
     methods: Annotated[list[str] | None, Several] = None,
     datasets: Annotated[list[str] | None, Several] = None,
-    images: int = 8,
-    seed: int = 0,
+    images: Annotated[int, Number] = 8,
+    seed: Annotated[int, Number] = 0,
     data_root: Path | None = None,
     out: Path = Path("runs/views"),
 ) -> int:
@@ -314,9 +317,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, CycloptsError) as error:
         print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `bench.py list | head`: the reader has seen enough
+    except BrokenPipeError:  # `bench.py list | head`: the reader has seen enough; a grid that is not trained is another matter
         sys.stdout = None
-        return 0
+        told = (sys.argv[1:] if arguments is None else arguments)[:1]
+        return 0 if told and told[0] in TELLING else 1
     except OSError as error:
         print(
             f"bench.py: {error.filename or 'a file'}: {error.strerror or error}; check the disk and the path", file=sys.stderr

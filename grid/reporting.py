@@ -9,7 +9,7 @@ from pathlib import Path
 from grid.catalogue import method_title, title_of
 from grid.store import RESULTS
 from reports.figures import write_figures
-from reports.history import read_histories
+from reports.history import read_histories, run_id_of
 from reports.page import About, adapt, write_page
 from reports.records import Finding, accuracies, read_findings
 from reports.tables import build_tables, tables_text, write_tables
@@ -51,9 +51,9 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
         return None
     tables = build_tables(accuracies(findings), method_title, list(states.values()))
     sheets = write_tables(findings, out / "tables", method_title, list(states.values()), tables)
-    histories = read_histories(folder for folder in folders if folder in states or _id(folder) in by_id)
+    histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
     drawn = write_figures(findings, histories, out / "figures", method_title) if figures else []
-    named = {_id(folder): folder for folder in folders}
+    named = {run_id_of(folder): folder for folder in folders}
     logs = {history.folder: history for history in histories}
     begun = {state.run_id for state in states.values()}
     done = [(named.get(run_id), found) for run_id, found in by_id.items() if run_id not in begun]
@@ -85,13 +85,8 @@ def run_state(folder: Path) -> RunState | None:
     return RunState(
         status="failed" if lines else "unfinished",
         reason=lines[-1] if lines else "",
-        run_id=_id(folder),
+        run_id=run_id_of(folder),
         title=title_of(config["method"], config["hparams"], config["dataset"], config["preset"]),
         data=None,
         **settings,
     )
-
-
-def _id(folder: Path) -> str:
-    """The run's id, with which its folder's name ends."""
-    return folder.name.rpartition("-")[2]

@@ -1,12 +1,25 @@
 """What a user can ask for: the options of `run` and `plan`. Imports no torch, so that `--help` answers at once."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+
+
+def _numbers(_: object, tokens: Sequence[Token]) -> list[int]:
+    """Whole numbers: Python's own conversion would take 1.7 for 1. Raises ValueError for others."""
+    for token in tokens:
+        if not re.fullmatch(r"[+-]?\d+", token.value.strip(), re.ASCII):
+            raise ValueError(f"{token.value!r} is no whole number")
+    return [int(token.value) for token in tokens]
+
 
 Several = Parameter(consume_multiple=True, negative=())
+Numbers = Parameter(consume_multiple=True, negative=(), converter=_numbers)
+Number = Parameter(converter=lambda kind, tokens: _numbers(kind, tokens)[0])
 
 
 @Parameter(name="*")
@@ -23,10 +36,10 @@ class Request:
     backbone: str | None = None
     "Network, by its name here or in timm; default: the preset's."
 
-    splits: Annotated[list[int], Several] = field(default_factory=lambda: [1])
+    splits: Annotated[list[int], Numbers] = field(default_factory=lambda: [1])
     "Splits of the profile, from 1; `list` tells how many are official."
 
-    seeds: Annotated[list[int], Several] = field(default_factory=lambda: [0])
+    seeds: Annotated[list[int], Numbers] = field(default_factory=lambda: [0])
     "Seeds of the training runs."
 
     profiles: Annotated[list[str], Several] = field(default_factory=list)
@@ -35,10 +48,10 @@ class Request:
     preset: Literal["auto", "paper", "cpu", "smoke"] = "auto"
     "Scale: paper (the field's protocol), cpu (about 5 minutes a run), smoke (a first look); auto: paper on a GPU, else cpu."
 
-    epochs: int | None = None
+    epochs: Annotated[int | None, Number] = None
     "Passes over the long-tailed set, in place of the preset's; 0 probes the untrained network."
 
-    batch_size: int | None = None
+    batch_size: Annotated[int | None, Number] = None
     "Images a step, in place of the preset's; the learning rate is scaled with it."
 
     device: str = "auto"
@@ -50,7 +63,7 @@ class Request:
     views: str = "auto"
     "What makes the views: torch, dali, kornia or torchvision; auto: the fastest that this machine has for these images."
 
-    workers: int | None = None
+    workers: Annotated[int | None, Number] = None
     "Processor threads for views and, without a GPU, for training; default: all cores."
 
     probes: Annotated[list[str], Several] = field(default_factory=list)
@@ -59,7 +72,7 @@ class Request:
     monitor: Literal["none", "knn"] = "none"
     "knn: a quick look at the features on validation images during training, in the progress bar and the log."
 
-    monitor_every: int | None = None
+    monitor_every: Annotated[int | None, Number] = None
     "Epochs between such looks; default: a twentieth of the run."
 
     set: Annotated[list[str], Parameter(consume_multiple=True, negative=())] = field(default_factory=list)

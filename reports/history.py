@@ -58,8 +58,14 @@ def read_histories(folders: Iterable[Path]) -> list[History]:
     return histories
 
 
+def run_id_of(folder: Path) -> str:
+    """The id of the run in a folder: what it was marked as done with, however it is called since, else its name's end."""
+    done = folder / "done"
+    return (done.read_text(errors="replace").strip() if done.is_file() else "") or folder.name.rpartition("-")[2]
+
+
 def read_history(folder: Path) -> History:
-    """Reads the log of one run folder, whose name ends with the run's id; without a log there are no epochs.
+    """Reads the log of one run folder; without a log there are no epochs.
 
     Where an epoch has several lines, the last counts.
 
@@ -82,7 +88,7 @@ def read_history(folder: Path) -> History:
     empty = (math.nan,) * len(GROUPS)
     return History(
         folder=folder,
-        run_id=folder.name.rpartition("-")[2],
+        run_id=run_id_of(folder),
         damaged=damaged,
         epoch=np.array([line["epoch"] for line in ordered], dtype=np.int64),
         **{name: _column([line[name] for line in ordered]) for name in ("loss", "lr", "images_per_second", "auroc")},

@@ -28,7 +28,7 @@ def make_run(out, name, *records, done=True, error=None, config=CONFIG):
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "results.jsonl").write_text("".join(record.to_line() + "\n" for record in records))
     if done:
-        (folder / "done").write_text("")
+        (folder / "done").write_text(records[0].run_id if records else "")
     if error:
         (folder / "error.txt").write_text(error)
     return folder
@@ -62,8 +62,11 @@ def test_everything_is_written_and_a_second_time_it_is_the_same(tmp_path):
 
 def test_a_folder_that_was_renamed_is_still_reported(tmp_path):
     (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
-    make_run(tmp_path, "my favourite run", record)
+    folder = make_run(tmp_path, "my favourite run", record)
+    epochs = [{"epoch": epoch, "loss": 1.0, "lr": 0.1, "images_per_second": 9.0} for epoch in (1, 2)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     assert "SimCLR" in report(tmp_path).text
+    assert list((tmp_path / "figures").glob("*training*.svg"))  # its log is found, too
 
 
 def test_a_folder_without_runs_has_no_report(tmp_path):
