@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Command line of the suite: parse, plan, run, print tables. Knows no loss and no network."""
+"""Command line of the suite: parse, plan, run, report. Knows no loss and no network. (Long: its docstrings are the help.)"""
 
 import logging
 import sys

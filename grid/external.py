@@ -21,7 +21,7 @@ from core.errors import UserError, first_line
 from data.benchmark import Benchmark
 from data.recipe import Recipe
 from data.views.spec import Evaluation
-from grid.probing import facts_of_run
+from grid.recording import facts_of_run
 from grid.store import PASSPORT, RunFolder
 from grid.trained import trained_backbone
 

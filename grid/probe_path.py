@@ -18,7 +18,8 @@ from eval.probes import PROBES
 from grid.external import Subject, of_file, of_run
 from grid.plan import allowed_probes
 from grid.probed_folder import ProbedFolder, Target
-from grid.probing import of_data, probe_backbone, probe_run, versions
+from grid.probing import probe_backbone, probe_run
+from grid.recording import of_data, versions
 from grid.store import RunFolder
 from grid.there import DataThere
 from grid.trained import CONFIG, check_done, open_trained

@@ -1,13 +1,10 @@
 """Probes what is trained: frozen features once, then a record of every probe that is missing."""
 
-import importlib.metadata
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +13,19 @@ from torch import nn
 
 from core.errors import UserError
 from core.seeds import seed_of
-from data.benchmark import Benchmark, Grouping, Images
+from data.benchmark import Benchmark, Images
 from data.corpus import Corpus
 from data.lists.longtail import IndexLists
 from data.passport import Passport
 from eval.features import Frozen, Tally
-from eval.groups import RULES, GroupMeans, break_down, class_accuracies, grouped
-from eval.probes import PROBES, ProbeResult, Shape
+from eval.groups import grouped
+from eval.probes import PROBES, Shape
 from grid.progress import probing_bar
-from grid.store import RunFolder, TrainingFacts
-from reports.records import Finding, Geometry, Record, pack
+from grid.recording import accuracies_of, facts_of_run, of_data
+from grid.store import RunFolder
+from reports.records import Finding, Geometry, Record
 from reports.samples import draw_sample, save_sample
 from training.prepare import Training, build_method
-
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
 
 
 def probe_run(
@@ -122,7 +118,7 @@ def probe_backbone(
                 keep(Geometry(**facts, **asdict(found)))
             else:
                 val_labels = images.train_labels[lists.val]
-                keep(Record(**facts, **_accuracies(found, images.test_labels, val_labels, counts, benchmark)))
+                keep(Record(**facts, **accuracies_of(found, images.test_labels, val_labels, counts, benchmark)))
 
 
 def keep_sample(folder: Path, frozen: Frozen, seed: int) -> None:
@@ -132,107 +128,6 @@ def keep_sample(folder: Path, frozen: Frozen, seed: int) -> None:
         group_of[classes] = place
     labels = frozen.test.labels.numpy()
     save_sample(folder, draw_sample(frozen.test.bank.numpy(), labels, group_of[labels], seed_of(seed, "sample")))
-
-
-def of_data(
-    images: Images, lists: IndexLists, passport: Passport, counts: NDArray[np.int64], grouping: Grouping
-) -> dict[str, Any]:
-    """What a record says of the data; `counts` (C,) decide the groups."""
-    return {
-        "dataset": passport.benchmark,
-        "profile": passport.profile,
-        "split": passport.split,
-        "official_split": passport.official,
-        "data": passport.line,
-        "mark": passport.source.mark,
-        "passport": passport.short,
-        "class_counts": list(passport.counts),
-        "group_counts": counts.tolist(),
-        "grouping": RULES[grouping],
-        "group_sizes": [len(group) for group in grouped(counts, grouping)],
-        "n_pretrain": len(lists.pretrain),
-        "pretrain_sha256": passport.lists["pretrain"][1],
-    }
-
-
-def facts_of_run(run: RunFolder) -> dict[str, Any]:
-    """What a record says of the run that trained the backbone: its configuration, its cost, how it found the tail."""
-    config, recipe = run.config, run.config.recipe
-    tail = run.last_epoch().get("tail", {})
-    return {
-        "run_id": config.run_id,
-        "method": config.method,
-        "hparams": dict(config.hparams),
-        "seed": config.seed,
-        "backbone": recipe.backbone,
-        "preset": config.preset,
-        "recipe": config.to_json()["recipe"],
-        "epochs": recipe.epochs,
-        "batch_size": recipe.batch_size,
-        "precision": config.precision,
-        "executor": config.executor,
-        "pool": run.pool(),
-        "tail_auroc": tail.get("auroc"),
-        "tail_spearman": tail.get("spearman"),
-        **_cost(run.training_facts()),
-        "versions": versions(),
-    }
-
-
-def _cost(facts: TrainingFacts) -> dict[str, Any]:
-    return {
-        "unreadable": facts.unreadable,
-        "train_seconds": round(facts.seconds, 2),
-        "images_seen": facts.images,
-        "images_per_second": round(facts.images / facts.seconds, 1) if facts.images else None,
-        "peak_memory_mb": facts.peak_memory_mb and round(facts.peak_memory_mb, 1),
-        "device": facts.device,
-    }
-
-
-def _accuracies(
-    found: ProbeResult,
-    labels: NDArray[np.int64],
-    val_labels: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    benchmark: Benchmark,
-) -> dict[str, Any]:
-    """What a record says of accuracies, but for the run and the probe."""
-    classes = len(benchmark.class_names)
-    by_draw = np.array([class_accuracies(predicted, labels, classes) for predicted in found.predicted])
-    summary = break_down(by_draw, counts)
-    by_class = np.argsort(labels, kind="stable")
-    (other,) = (rule for rule in get_args(Grouping) if rule != benchmark.groups)
-    return {
-        "chosen": found.chosen,
-        "val_accuracy": found.val_accuracy,
-        "val_class_accuracy": (
-            class_accuracies(found.val_predicted, val_labels, classes)
-            if found.val_predicted is not None and len(np.unique(val_labels)) == classes
-            else None
-        ),
-        "n_train": found.n_train,
-        "n_val": 0 if found.val_predicted is None else len(found.val_predicted),
-        "class_accuracy": by_draw.mean(axis=0).tolist(),
-        "draw_means": by_draw.mean(axis=1).tolist(),
-        "test_counts": np.bincount(labels, minlength=classes).tolist(),
-        "correct": pack(found.predicted[:, by_class] == labels[by_class]),
-        "curve": found.curve and [_point(point, counts, benchmark.groups) for point in found.curve],
-        "mean": summary.mean,
-        "class_std": summary.class_std,
-        "worst": summary.worst,
-        "harmonic_mean": summary.harmonic_mean,
-        **{name: value for name, value in asdict(summary.groups[benchmark.groups]).items() if name != "group_sizes"},
-        "other_groups": {"grouping": RULES[other], **asdict(summary.groups[other])},
-    }
-
-
-def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping) -> dict[str, float]:
-    """One point of a curve: what the probe found, with the groups in the place of the classes."""
-    means: GroupMeans = break_down(point["class_accuracy"], counts).groups[grouping]
-    groups = {"many": means.many, "medium": means.medium, "few": means.few}
-    rest = {name: value for name, value in point.items() if name != "class_accuracy"}
-    return rest | {name: value for name, value in groups.items() if value is not None}
 
 
 def _refuse_untrained(training: Training) -> None:
@@ -247,9 +142,3 @@ def _refuse_untrained(training: Training) -> None:
             f"after {config.recipe.epochs} epochs the backbone of {config.label} equals its initialisation, so nothing was "
             "learned; look at the learning rate and delete the run's folder"
         )
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Of Python and the packages that numbers depend on most."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
