@@ -44,6 +44,11 @@ class Passport:
         return _hash([self.benchmark, self.profile, self.split, self.source.digest, self.lists["pretrain"]])
 
     @property
+    def deciding(self) -> tuple[int, ...]:
+        """Images of each class that decide the groups: of a balanced twin, those of the long-tailed set."""
+        return self.group_counts or self.counts
+
+    @property
     def line(self) -> str:
         """What all splits of the profile share, in one line: the identity of a table's data."""
         largest, smallest = max(self.counts), min(self.counts)
@@ -59,7 +64,7 @@ class Passport:
     def text(self) -> str:
         """The whole passport, a line a fact."""
         largest, smallest = max(self.counts), min(self.counts)
-        decisive = self.group_counts or self.counts
+        decisive = self.deciding
         facts = {
             "source": self.source.name,
             "checksum": self.source.checksum,

@@ -105,8 +105,7 @@ def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_secon
         if run.trained():
             run.load_weights(training.method)
         else:
-            counts = np.array(passport.counts)
-            group_counts = benchmark.group_counts(images.train_labels, config.profile, config.split)
+            counts, group_counts = np.array(passport.counts), np.array(passport.deciding)
             monitor = KnnMonitor(images, lists, len(counts), plan.monitor_every) if plan.monitored else None
             _train(run, training, labels, counts, group_counts, monitor, checkpoint_seconds)
         missing = run.missing(plan.probes[config.dataset])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from core.errors import UserError
@@ -185,10 +186,10 @@ def _probe_subject(subject: Callable[[Benchmark], Subject], target: Target, aske
     writable_folder(folder.path, "--out")
     with folder.lock():
         folder.begin(passport)
-        counts = benchmark.group_counts(images.train_labels, target.profile, target.split)
+        counts = np.array(passport.deciding)
         maker = EXECUTORS[executor]([], asked.device)
         bf16 = probed.told["precision"] == "bf16"
-        told = of_data(images, lists, passport, counts, benchmark.groups) | dict(probed.told)
+        told = of_data(passport, benchmark.groups) | dict(probed.told)
         probe_backbone(
             probed.backbone.to(asked.device).to(memory_format=torch.channels_last),
             Corpus(image_set(images.train[lists.pretrain]), maker, probed.shown, None, bf16),

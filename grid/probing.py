@@ -46,7 +46,7 @@ def probe_run(
         return
     _refuse_untrained(training)
     config = run.config
-    counts = benchmark.group_counts(images.train_labels, config.profile, config.split)
+    counts = np.array(passport.deciding)
     probe_backbone(
         training.method.backbone,
         training.corpus,
@@ -58,7 +58,7 @@ def probe_run(
         label=config.label,
         seed=config.seed,
         folder=run.path,
-        told=facts_of_run(run) | of_data(images, lists, passport, counts, benchmark.groups),
+        told=facts_of_run(run) | of_data(passport, benchmark.groups),
         keep=run.add,
     )
 

@@ -9,8 +9,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from data.benchmark import Benchmark, Grouping, Images
-from data.lists.longtail import IndexLists
+from data.benchmark import Benchmark, Grouping
 from data.passport import Passport
 from eval.groups import RULES, GroupMeans, break_down, class_accuracies, grouped
 from eval.probes import ProbeResult
@@ -20,10 +19,9 @@ from reports.records import pack
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
 
 
-def of_data(
-    images: Images, lists: IndexLists, passport: Passport, counts: NDArray[np.int64], grouping: Grouping
-) -> dict[str, Any]:
-    """What a record says of the data; `counts` (C,) decide the groups."""
+def of_data(passport: Passport, grouping: Grouping) -> dict[str, Any]:
+    """What a record says of the data."""
+    n_pretrain, pretrain_sha256 = passport.lists["pretrain"]
     return {
         "dataset": passport.benchmark,
         "profile": passport.profile,
@@ -33,11 +31,11 @@ def of_data(
         "mark": passport.source.mark,
         "passport": passport.short,
         "class_counts": list(passport.counts),
-        "group_counts": counts.tolist(),
+        "group_counts": list(passport.deciding),
         "grouping": RULES[grouping],
-        "group_sizes": [len(group) for group in grouped(counts, grouping)],
-        "n_pretrain": len(lists.pretrain),
-        "pretrain_sha256": passport.lists["pretrain"][1],
+        "group_sizes": [len(group) for group in grouped(passport.deciding, grouping)],
+        "n_pretrain": n_pretrain,
+        "pretrain_sha256": pretrain_sha256,
     }
 
 

@@ -18,8 +18,12 @@ def subject(r: Finding, key: str = "") -> str:
 
 def scale(r: Finding) -> str:
     """A warning where the numbers are not to be set beside published ones, or are of untrained networks; else empty."""
-    small = f" {SCALES[r.preset]} numbers, not comparable with published ones." if r.preset in SCALES else ""
-    return small + (" Untrained networks." if r.epochs == 0 else "")
+    return small_scale(r.preset) + (" Untrained networks." if r.epochs == 0 else "")
+
+
+def small_scale(preset: str) -> str:
+    """The warning that goes with a preset alone; empty where there is none."""
+    return f" {SCALES[preset]} numbers, not comparable with published ones." if preset in SCALES else ""
 
 
 def setting(r: Finding) -> str:

@@ -62,9 +62,7 @@ def figure(drawn: Drawn) -> Figure:
         preset=drawn.preset,
         title=drawn.title,
         caption=drawn.caption,
-        scale=f"{captions.SCALES[drawn.preset]} numbers, not comparable with published ones."
-        if drawn.preset in captions.SCALES
-        else "",
+        scale=captions.small_scale(drawn.preset).strip(),
         svg=svg,
     )
 
