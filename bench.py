@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UserError, nearest
-from grid.request import Number, Numbers, Request, Several
+from grid.request import Number, Numbers, Request, Several, check_names
 
 app = App(
     name="bench.py",
@@ -33,22 +33,32 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     checkpoint_seconds
         Seconds between checkpoints: the most that a kill can cost.
     """
+    check_names(request)
     from core.files import writable_folder
     from grid.eta import estimate
     from grid.execute import execute
-    from grid.plan import make_plan, plan_lines
+    from grid.plan import make_plan, plan_text
+    from training.device import use_threads
 
     if not checkpoint_seconds >= 0:
         raise UserError(f"--checkpoint-seconds {checkpoint_seconds}: give a number of seconds")
-    _use_threads(request.workers)
     plan = make_plan(request)
     writable_folder(request.out, "--out")
-    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; views: {plan.views}; {len(plan.runs)} runs:")
-    print("\n".join([*plan_lines(plan), *plan.passports]))
-    if set(plan.states) != {"DONE"}:
-        print(f"estimated time: {estimate(plan)}", flush=True)
-    failed = execute(plan, checkpoint_seconds)
-    _report(request.out, [run.config.run_id for run in plan.runs])
+    print(plan_text(plan), flush=True)
+    todo = plan.unfinished
+    if todo:
+        use_threads(plan.threads)
+        estimated = estimate(plan)
+        print(f"estimated time: {estimated.text}", flush=True)
+        todo = estimated.order(todo)
+    run_ids = [run.config.run_id for run in plan.runs]
+    failed = {}
+    for ended, (run, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
+        if reason is not None:
+            failed[run.path.name] = reason
+        elif ended < len(todo):
+            _report(request.out, run_ids, f"{ended} of {len(todo)} runs ended")
+    _report(request.out, run_ids)
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
@@ -57,16 +67,17 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
 @app.command
 def plan(request: Request = Request()) -> int:
     """Show what `run` would do, and for how long; start nothing."""
+    check_names(request)
     from grid.eta import estimate
-    from grid.plan import make_plan, plan_lines
+    from grid.plan import make_plan, plan_text
+    from training.device import use_threads
 
-    _use_threads(request.workers)
     plan = make_plan(request)
-    print(f"preset {plan.preset} ({plan.why_preset}); device {plan.device}; views: {plan.views}")
-    print("\n".join([*plan_lines(plan), *plan.passports]))
+    print(plan_text(plan), flush=True)
+    use_threads(plan.threads)
     states = plan.states
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
-    print(f"estimated time: {estimate(plan)}")
+    print(f"estimated time: {estimate(plan).text}")
     return 0
 
 
@@ -135,8 +146,11 @@ def probe(
         Folder of runs and tables; default: where the run lies, or runs.
     """
     from grid.probe_path import probe_path
+    from training.device import use_threads
 
-    _use_threads(workers)
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: give at least 1")
+    use_threads(workers)
     probed = probe_path(
         path,
         datasets=datasets or (),
@@ -284,24 +298,21 @@ def doctor(*, data_root: Path | None = None) -> int:
     return 0
 
 
-def _report(out: Path, run_ids: list[str] | None = None) -> bool:
-    """Writes all that is to be said of a folder of runs and prints tables. False if there is nothing to say."""
+def _report(out: Path, run_ids: list[str] | None = None, so_far: str = "") -> bool:
+    """Writes the reports of a folder of runs and prints tables. False if there is nothing to report.
+
+    Where `so_far` says how far a grid is, figures wait for its end and the leading table alone is printed.
+    """
     from grid.reporting import report as write_report
 
-    written = write_report(out, run_ids)
+    written = write_report(out, run_ids, figures=not so_far)
     if written is None:
         return False
-    print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.places)]))
+    if so_far:
+        print(f"\n{so_far}; {written.leading}\n", flush=True)
+    else:
+        print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.places)]))
     return True
-
-
-def _use_threads(workers: int | None) -> None:
-    import torch
-
-    if workers is not None:
-        if workers < 1:
-            raise UserError(f"--workers {workers}: give at least 1")
-        torch.set_num_threads(workers)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,8 +17,25 @@ def slim_resnet(widths: tuple[int, ...], depths: tuple[int, ...]) -> nn.Module:
         ByoBlockCfg(type="basic", d=depth, c=width, s=1 if stage == 0 else 2, gs=0)
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True))
     )
-    config = ByoModelCfg(blocks=stages, stem_chs=widths[0], stem_type="3x3", stem_pool="")
+    return _small_stem(stages, widths[0])
+
+
+def _small_stem(stages: tuple[ByoBlockCfg, ...], width: int) -> nn.Module:
+    """The stages after a 3x3 stem of stride 2 to `width` channels, without classifier."""
+    config = ByoModelCfg(blocks=stages, stem_chs=width, stem_type="3x3", stem_pool="")
     return ByobNet(config, num_classes=0, zero_init_last=False)
+
+
+@BACKBONES.register("fast-resnet8")
+def fast_resnet8() -> nn.Module:
+    """Three residual blocks, 32-128-512 channels, 0.7 M parameters: the most accurate of a minute's training on two cores.
+
+    Early layers, which cost most, are narrow; the features are as wide as ResNet-18's. The last block has a 3x3 convolution to
+    256 channels and a 1x1 to 512: 3x3 kernels on its 2x2 maps would mostly see padding.
+    """
+    basic = (ByoBlockCfg(type="basic", d=1, c=width, s=stride, gs=0) for width, stride in ((32, 1), (128, 2)))
+    last = ByoBlockCfg(type="edge", d=1, c=512, s=2, gs=0, br=0.5)
+    return _small_stem((*basic, last), 32)
 
 
 @BACKBONES.register("slim-resnet8")

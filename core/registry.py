@@ -1,10 +1,12 @@
 """Named things that are found by importing a package: methods, backbones, benchmarks, probes."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from core.errors import UserError, nearest
@@ -62,22 +64,8 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def select(self, patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
-        """Names that match any of `patterns`, each once, in the order asked for.
-
-        A pattern is a name, a glob, `all`, or a family: what names begin with before a dash (`ts` for `ts-knn1`, `ts-knn10`).
-        `everything` is what `all` stands for (default: every entry). Raises UserError for a pattern that matches nothing.
-        """
-        chosen: list[str] = []
-        for pattern in patterns:
-            if pattern == "all":
-                matches = list(everything) if everything is not None else self.names()
-            else:
-                matches = [name for name in self.names() if fnmatchcase(name, pattern)]
-                matches = matches or [name for name in self.names() if name.startswith(f"{pattern}-")]
-            if not matches:
-                raise UserError(f"no {self.kind} matches {pattern!r}{nearest(pattern, self._entries)}")
-            chosen += [name for name in matches if name not in chosen]
-        return chosen
+        """Names that match any of `patterns`: see `select`. `everything` is what `all` stands for (default: every entry)."""
+        return select(self.kind, self.names(), patterns, everything)
 
     def _discover(self) -> None:
         if self._discovered:
@@ -92,3 +80,52 @@ class Registry(Generic[T]):
         except BaseException:
             self._discovered = False  # half a registry must not pass for a whole one
             raise
+
+
+def select(kind: str, names: Sequence[str], patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
+    """Those of `names` that match any of `patterns`, each once, in the order asked for.
+
+    A pattern is a name, a glob, `all`, or a family: what names begin with before a dash (`ts` for `ts-knn1`, `ts-knn10`).
+
+    Args:
+        kind: what the names are of, for messages.
+        names: of all entries.
+        patterns: as a user gives them.
+        everything: what `all` stands for; None: all of `names`.
+
+    Raises:
+        UserError: a pattern matches nothing.
+    """
+    chosen: list[str] = []
+    for pattern in patterns:
+        if pattern == "all":
+            matches = list(names if everything is None else everything)
+        else:
+            matches = [name for name in names if fnmatchcase(name, pattern)]
+            matches = matches or [name for name in names if name.startswith(f"{pattern}-")]
+        if not matches:
+            raise UserError(f"no {kind} matches {pattern!r}{nearest(pattern, names)}")
+        chosen += [name for name in matches if name not in chosen]
+    return chosen
+
+
+def names_in_source(folder: Path) -> list[str] | None:
+    """The names that the modules in a folder register, read from their source: importing them may take seconds.
+
+    Returns:
+        None where a name is no literal, so that only an import can tell it, or a module cannot be parsed.
+    """
+    names = []
+    for file in sorted(folder.glob("*.py")):
+        try:
+            tree = ast.parse(file.read_bytes())
+        except SyntaxError:
+            return None
+        for node in ast.walk(tree):
+            for call in node.decorator_list if isinstance(node, ast.ClassDef | ast.FunctionDef) else ():
+                if not isinstance(call, ast.Call) or ast.unparse(call.func).split(".")[-1] != "register":
+                    continue
+                if not (call.args and isinstance(call.args[0], ast.Constant)):
+                    return None
+                names.append(str(call.args[0].value))
+    return names

@@ -4,20 +4,25 @@ Images are made up: random pixels in memory, or, where a benchmark's images are 
 in a temporary folder, so that reading and decoding are timed too. That a disk may be slower than memory is not.
 """
 
+import heapq
 import logging
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from data.benchmark import BENCHMARKS, Benchmark, NotThere
-from data.corpus import BATCH
+from data.corpus import BATCH, Corpus
 from data.pictures import Pictures
+from data.pools.pool import POOLS
 from data.prefetch import DEPTH
 from data.views.executor import ImageSet
 from eval.probes import PROBES
@@ -27,7 +32,7 @@ from grid.there import DataThere
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 from training.device import wait_for
-from training.loop import batches, step
+from training.loop import batches, start_epoch, step
 from training.prepare import Training, prepare
 
 log = logging.getLogger(__name__)
@@ -37,16 +42,44 @@ CPU_BATCH = 128  # images a timed step on a processor: from there on a step's ti
 CPU_PICTURES = 16  # the same of photographs, whose many pixels fill a processor sooner
 PICTURE = (500, 375)  # width and height of the made-up JPEGs: ImageNet's most frequent
 FILES = 16  # how many there are; a batch has them again and again
+HOOK_SECONDS = 2.0  # for timing what a method does between epochs
 POOL = 10**9  # images that a method may believe to draw on; one image, repeated without memory
 PROBE_SECONDS = 5e-5  # what a probe itself takes an image, after the features are extracted
 
 
-def estimate(plan: Plan) -> str:
-    """Wall time of the plan's unfinished runs, for people. Times random images; writes and downloads nothing."""
-    total = 0.0
+@dataclass(frozen=True)
+class Estimate:
+    """How long a plan's unfinished runs will take."""
+
+    seconds: Mapping[int, float]  # of each run by its number, where it could be timed
+    jobs: int  # processes that share the runs
+    untimed: int  # kinds of runs that failed to be timed
+    unknown: Sequence[str]  # benchmarks whose size only lists tell that are not there yet
+
+    def order(self, numbers: Iterable[int]) -> list[int]:
+        """In which order to start runs: the longest first where processes share them, so that all end at about one time."""
+        return sorted(numbers, key=lambda n: -self.seconds.get(n, 0.0)) if self.jobs > 1 else list(numbers)
+
+    def wall(self) -> float:
+        """Seconds from the first run's start to the last one's end."""
+        busy = [0.0] * self.jobs  # until when each process is
+        for number in self.order(self.seconds):
+            heapq.heapreplace(busy, busy[0] + self.seconds[number])
+        return max(busy)
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        failed = f", and {self.untimed} kinds of runs that failed to be timed" if self.untimed else ""
+        return clock(self.wall()) + failed + (f", without {', '.join(self.unknown)}: not there yet" if self.unknown else "")
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Times a few steps of each kind of run, with random images; writes and downloads nothing."""
+    seconds: dict[int, float] = {}
     timed: dict[str, tuple[list[float], float] | None] = {}
-    unknown: dict[str, None] = {}  # benchmarks whose size only lists tell that are not there yet
-    for run, state in zip(plan.runs, plan.states, strict=True):
+    unknown: dict[str, None] = {}
+    for number, (run, state) in enumerate(zip(plan.runs, plan.states, strict=True)):
         if state == "DONE":
             continue
         config = run.config
@@ -58,15 +91,14 @@ def estimate(plan: Plan) -> str:
             continue
         if key not in timed:
             timed[key] = _try_to_time(config, plan.device, counts)
-        seconds = timed[key]
-        if seconds is not None:
-            epochs, feature = seconds
+        found = timed[key]
+        if found is not None:
+            epochs, feature = found
             probes = run.missing(plan.probes[config.dataset])
             looks = bool(probes) + sum(PROBES[probe].passes for probe in probes)
-            total += sum(epochs[_epochs_done(run) :]) + counts[1] * (looks * feature + len(probes) * PROBE_SECONDS)
-    failed = sum(seconds is None for seconds in timed.values())
-    without = f", without {', '.join(unknown)}: not there yet" if unknown else ""
-    return clock(total) + (f", and {failed} kinds of runs that failed to be timed" if failed else "") + without
+            probing = counts[1] * (looks * feature + len(probes) * PROBE_SECONDS)
+            seconds[number] = sum(epochs[_epochs_done(run) :]) + probing
+    return Estimate(seconds, plan.jobs, sum(found is None for found in timed.values()), list(unknown))
 
 
 def clock(seconds: float) -> str:
@@ -93,7 +125,7 @@ def _try_to_time(config: RunConfig, device: torch.device, counts: tuple[int, int
 
 
 def _time_run(config: RunConfig, device: torch.device, counts: tuple[int, int], scratch: Path) -> tuple[list[float], float]:
-    """Seconds of each epoch of a run of this configuration, without what a method does between epochs; and of a feature."""
+    """Seconds of each epoch of a run of this configuration, with what a method does before it; and of a feature."""
     benchmark, recipe = BENCHMARKS[config.dataset](), config.recipe
     samples, _ = counts
     batch = recipe.batch_size
@@ -109,8 +141,10 @@ def _time_run(config: RunConfig, device: torch.device, counts: tuple[int, int], 
     for size in set(sizes):
         small = replace(config, recipe=replace(recipe, batch_size=batch, sizes=(size,)))
         per_image[size] = _seconds_per_image(prepare(small, images, device, pool=pool))
-    epochs = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
-    return epochs, _seconds_per_feature(whole, images)
+    steps = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
+    few = pool[: len(images) + max(map(whole.method.extra_images, range(recipe.epochs)), default=0)]
+    hooks = _hook_seconds(prepare(config, images, device, pool=few), samples)
+    return [of_steps + of_hook for of_steps, of_hook in zip(steps, hooks, strict=True)], _seconds_per_feature(whole, images)
 
 
 def _counts(config: RunConfig, there: DataThere) -> tuple[int, int]:
@@ -141,6 +175,37 @@ def _made_up(benchmark: Benchmark, count: int, scratch: Path) -> ImageSet:
         noisy = (smooth + stream.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(file, quality=90)
     return Pictures([files[i % FILES] for i in range(count)])
+
+
+class _Counted(Corpus):
+    """A corpus that notes whether a method has looked at its images."""
+
+    looked = False
+
+    def embed(self, *args: Any, **options: Any) -> Iterator[Tensor]:
+        object.__setattr__(self, "looked", True)
+        return super().embed(*args, **options)
+
+
+def _hook_seconds(training: Training, samples: int) -> list[float]:
+    """Seconds that a method takes before each epoch of a run on `samples` images, from the same on the few made-up ones.
+
+    The time of a hook that looks at all images, or at its pool, is proportional to their number. After `HOOK_SECONDS` the
+    remaining epochs are taken to cost the mean of those before.
+    """
+    few = training.corpus
+    shown = len(few.images) + (0 if few.pool is None else len(few.pool))
+    name = training.config.hparams.get("pool", "")
+    pool = POOLS[name].count if name in POOLS else 0
+    found: list[float] = []
+    began = time.monotonic()
+    while len(found) < training.epochs and time.monotonic() - began < HOOK_SECONDS:
+        corpus = _Counted(**{field.name: getattr(few, field.name) for field in fields(few)})
+        started = time.monotonic()
+        start_epoch(replace(training, corpus=corpus), len(found))
+        wait_for(training.device)
+        found.append((time.monotonic() - started) * ((samples + pool) / shown if corpus.looked else 1))
+    return found + [sum(found) / max(len(found), 1)] * (training.epochs - len(found))
 
 
 def _seconds_per_feature(training: Training, images: ImageSet) -> float:

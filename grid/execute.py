@@ -2,9 +2,9 @@
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,48 +26,93 @@ from grid.progress import training_bar
 from grid.same_data import warn_of_other_data
 from grid.stop import stop_requests
 from grid.store import Busy, RunFolder, TrainingFacts
+from grid.workers import Died, share_out
 from reports.by_class import save_by_class
 from training.config import RunConfig
-from training.device import device_name, peak_memory_mb, reset_peak_memory
+from training.device import device_name, peak_memory_mb, reset_peak_memory, use_threads
 from training.loop import Diverged, train
 from training.prepare import Training, check_pool_size, prepare
 
 log = logging.getLogger(__name__)
 
 
-def execute(plan: Plan, checkpoint_seconds: float) -> dict[str, str]:
-    """Runs every run of the plan that is not done, one after the other.
+def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iterator[tuple[RunFolder, str | None]]:
+    """Trains and probes runs of the plan; yields each as it ends, with the reason where it failed.
 
-    A run that fails is left behind with its traceback in `error.txt`, and the next one starts.
+    A run that fails is left behind with its traceback in `error.txt`, and the next one starts. Where the plan has several jobs,
+    that many processes share the runs, and each run has the same bits as in one process of as many threads.
 
-    Returns:
-        Reason by run folder's name, for each run that failed.
+    Args:
+        plan: what to run.
+        checkpoint_seconds: between two checkpoints of a run.
+        order: numbers of the runs, as they are to be started.
+
+    Raises:
+        UserError: the data of one of the runs cannot be had; nothing has been started then.
+        KeyboardInterrupt: SIGINT or SIGTERM arrived; runs under way have saved a checkpoint.
     """
-    failed = {}
-    there = plan.there
-    todo = [run for run, state in zip(plan.runs, plan.states, strict=True) if state != "DONE"]
-    pool = cache(lambda name, size: load_pool(name, size, there.root) if name else None)
-    for run in todo:  # before the first run: data that cannot be had is the user's to mend, not a run's failure
-        dataset = run.config.dataset
-        _check_size(run.config, there.benchmark(dataset), there.load(dataset, plan.needs(dataset)))
-        drawn_on = pool(*_pool_of(run.config))
-        if drawn_on is not None:
-            check_pool_size(run.config, len(drawn_on.images))
-    warn_of_other_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], there)
-    for number, run in enumerate(todo, start=1):
-        log.info("[%d/%d] %s", number, len(todo), run.config.label)
+    attempt = _Attempt(plan, checkpoint_seconds)
+    attempt.check_data(order)
+    warn_of_other_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.there)
+    if plan.jobs == 1 or len(order) == 1:
+        for place, number in enumerate(order, start=1):
+            log.info("[%d/%d] %s", place, len(order), plan.runs[number].config.label)
+            yield plan.runs[number], attempt(number)
+        return
+    in_process = _Attempt(plan, checkpoint_seconds)  # without the pools that are loaded here
+    for number, result in share_out(order, in_process, plan.jobs, partial(use_threads, plan.threads)):
+        run = plan.runs[number]
+        if isinstance(result, Died):
+            _keep_error(run, result.reason, result.reason)
+            result = result.reason
+        yield run, result
+
+
+class _Attempt:
+    """Runs one run of a plan by its number; keeps the pools that it has loaded for the next one."""
+
+    def __init__(self, plan: Plan, checkpoint_seconds: float):
+        self._plan, self._checkpoint_seconds = plan, checkpoint_seconds
+        self._pools: dict[tuple[str | None, int | None], Pool | None] = {}
+
+    def __call__(self, number: int) -> str | None:
+        """None, or the reason why the run failed."""
+        run = self._plan.runs[number]
         try:
-            _execute_run(run, plan, pool(*_pool_of(run.config)), checkpoint_seconds)
+            _execute_run(run, self._plan, self.pool(run.config), self._checkpoint_seconds)
         except Exception as error:  # one failed run must not stop the night's grid
             known = isinstance(error, UserError | Diverged)
             reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
-            failed[run.path.name] = reason
-            log.error("%s failed: %s", run.config.label, reason)
             if isinstance(error, Busy):  # the folder is another process's
-                continue
-            with suppress(UserError):  # where even this cannot be written, the reason has been told
-                write_text(run.error, traceback.format_exc())
-    return failed
+                log.error("%s failed: %s", run.config.label, reason)
+            else:
+                _keep_error(run, reason, traceback.format_exc())
+            return reason
+        return None
+
+    def pool(self, config: RunConfig) -> Pool | None:
+        """The pool that a run draws on, if any."""
+        name, size = which = _pool_of(config)
+        if which not in self._pools:
+            self._pools[which] = load_pool(name, size, self._plan.there.root) if name else None
+        return self._pools[which]
+
+    def check_data(self, numbers: Sequence[int]) -> None:
+        """Loads what runs need before the first one starts: missing data is the user's mistake, not the failure of a run."""
+        there = self._plan.there
+        for config in (self._plan.runs[number].config for number in numbers):
+            dataset = config.dataset
+            _check_size(config, there.benchmark(dataset), there.load(dataset, self._plan.needs(dataset)))
+            pool = self.pool(config)
+            if pool is not None:
+                check_pool_size(config, len(pool.images))
+
+
+def _keep_error(run: RunFolder, reason: str, text: str) -> None:
+    """Tells why a run failed, and keeps `text` in its folder."""
+    log.error("%s failed: %s", run.config.label, reason)
+    with suppress(UserError):  # where even this cannot be written, the reason has been told
+        write_text(run.error, text)
 
 
 def _check_size(config: RunConfig, benchmark: Benchmark, images: Images) -> None:

@@ -42,6 +42,8 @@ class Plan:
     device: torch.device
     views: str  # which executor makes the views of each dataset, and why, for people
     there: DataThere
+    jobs: int  # processes that share the runs
+    threads: int  # processor threads of each
     monitored: bool = False  # whether features are looked at during training
     monitor_every: int | None = None  # epochs between looks; None: a twentieth of the run
 
@@ -49,6 +51,11 @@ class Plan:
     def states(self) -> list[State]:
         """The state of each run when it was first asked for; every record is read for it, so only once."""
         return [run.state(self.probes[run.config.dataset]) for run in self.runs]
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Numbers of the runs that are not DONE."""
+        return [number for number, state in enumerate(self.states) if state != "DONE"]
 
     def needs(self, dataset: str) -> frozenset[str]:
         """The index lists that training on a benchmark and its probes use, by their names."""
@@ -124,7 +131,9 @@ def make_plan(request: Request) -> Plan:
         run.check()
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in executors.items())
     monitored = _monitored(request, datasets, data_root)
-    return Plan(runs, probes, preset, why_preset, device, views, DataThere(data_root), monitored, request.monitor_every)
+    jobs, threads = share_cores(request.jobs, request.workers, torch.get_num_threads(), device, preset, len(runs))
+    there = DataThere(data_root)
+    return Plan(runs, probes, preset, why_preset, device, views, there, jobs, threads, monitored, request.monitor_every)
 
 
 def _monitored(request: Request, datasets: Sequence[str], data_root: Path) -> bool:
@@ -148,6 +157,34 @@ def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
     if device.type == "cuda":
         return "paper", "auto: there is a GPU"
     return "cpu", "auto: no GPU, so CPU-scale numbers; give --preset paper for the papers' protocol"
+
+
+def share_cores(
+    jobs: int | None, threads: int | None, cores: int, device: torch.device, preset: str, runs: int
+) -> tuple[int, int]:
+    """How many processes share the runs, and the threads of each: (jobs, threads), each at least 1.
+
+    On a CPU two processes of one thread train as fast as one of two threads, and suffer less from other work on the machine.
+    The smoke preset has one process: starting more takes as long as they would save.
+
+    Args:
+        jobs: as asked, or None.
+        threads: of each process, as asked, or None.
+        cores: processor threads that this process may use.
+        device: where to train.
+        preset: the scale.
+        runs: how many runs there are.
+
+    Raises:
+        UserError: either is below 1.
+    """
+    for option, value in (("--jobs", jobs), ("--workers", threads)):
+        if value is not None and value < 1:
+            raise UserError(f"{option} {value}: give at least 1")
+    if jobs is None:
+        jobs = 1 if device.type == "cuda" or preset == "smoke" else max(1, cores // (threads or 1))
+    jobs = min(jobs, runs)
+    return jobs, threads or max(1, cores // jobs)
 
 
 def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -241,10 +278,18 @@ def _check_network(config: RunConfig) -> None:
         build_method(config, config.recipe.batch_size)
 
 
-def plan_lines(plan: Plan) -> list[str]:
-    """The plan for people, a line a run; with the profile, which no folder's name tells, where there are several."""
+def plan_text(plan: Plan) -> str:
+    """The plan for people: how it is run, a line for each run, and the data; the profile where there are several."""
     several = len({(run.config.dataset, run.config.profile) for run in plan.runs}) > len(plan.probes)
-    return [
-        f"{state:9}  {run.path.name}" + (f"  profile {run.config.profile}" if several else "")
-        for run, state in zip(plan.runs, plan.states, strict=True)
-    ]
+    shared = f"{plan.jobs} processes of {plan.threads} threads" if plan.jobs > 1 else f"{plan.threads} threads"
+    return "\n".join(
+        [
+            f"preset {plan.preset} ({plan.why_preset}); device {plan.device}, {shared}; views: {plan.views}; "
+            f"{len(plan.runs)} runs:",
+            *(
+                f"{state:9}  {run.path.name}" + (f"  profile {run.config.profile}" if several else "")
+                for run, state in zip(plan.runs, plan.states, strict=True)
+            ),
+            *plan.passports,
+        ]
+    )

@@ -1,4 +1,4 @@
-"""Progress on the terminal: epoch, loss, images per second and the time that is left."""
+"""Progress of one or several processes on the terminal: epoch, loss, images per second and the time that is left."""
 
 import sys
 import time
@@ -10,7 +10,8 @@ from tqdm import tqdm
 from training.loop import StepReport
 from training.prepare import Training
 
-QUIET_SECONDS = 30  # between lines where the output is a file, not a terminal
+TERMINAL_SECONDS = 0.5  # between new states of a bar
+QUIET_SECONDS = 30  # the same where the output is a file, not a terminal
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"
 LINE = "{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
 
@@ -53,18 +54,54 @@ def probing_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         yield report
 
 
+def send_bars_to(write: Callable[[str], None]) -> None:
+    """Sends the text of every bar of this process to `write` from now on: for worker processes, whose parent shows it."""
+    global _write
+    _write = write
+
+
+class Board:
+    """The current line of each of several processes: in place on a terminal, elsewhere each new line below the last."""
+
+    def __enter__(self) -> "Board":
+        self._bars: dict[int, tqdm] = {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def show(self, place: int, text: str) -> None:
+        """Shows `text` as the line of the process number `place`, from 0; an empty text clears it."""
+        if not sys.stderr.isatty():
+            _print(text)
+            return
+        if place not in self._bars:
+            self._bars[place] = tqdm(bar_format="{desc}", position=place, leave=False)
+        self._bars[place].set_description_str(text)
+
+
 def _bar(total: int | None, label: str) -> tqdm:
-    if sys.stderr.isatty():
-        return tqdm(total=total, desc=label, bar_format=BAR, mininterval=0.5, leave=False)
-    return tqdm(total=total, desc=label, bar_format=LINE, mininterval=QUIET_SECONDS, file=_Lines(), delay=1e-9)
+    terminal = sys.stderr.isatty()
+    form, seconds = (BAR, TERMINAL_SECONDS) if terminal else (LINE, QUIET_SECONDS)
+    if terminal and _write is _print:
+        return tqdm(total=total, desc=label, bar_format=form, mininterval=seconds, leave=False)
+    return tqdm(total=total, desc=label, bar_format=form, mininterval=seconds, file=_Lines(), delay=1e-9)
 
 
 class _Lines:
-    """A file for bars where there is no terminal: each new state of a bar is a line of its own."""
+    """A file for bars where each new state of a bar is a line of its own."""
 
     def write(self, text: str) -> None:
-        if line := text.strip():
-            print(line, file=sys.stderr, flush=True)
+        _write(text.strip())
 
     def flush(self) -> None:
         """Lines are flushed as they are written."""
+
+
+def _print(text: str) -> None:
+    if text:
+        print(text, file=sys.stderr, flush=True)
+
+
+_write: Callable[[str], None] = _print  # of the process, as the handlers of logging are

@@ -12,7 +12,7 @@ from reports.figures import write_figures
 from reports.history import read_histories, run_id_of
 from reports.page import About, adapt, write_page
 from reports.records import Finding, accuracies, read_findings
-from reports.tables import build_tables, tables_text, write_tables
+from reports.tables import build_tables, tables_text, terminal_text, write_tables
 from reports.tables.states import RunState
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ class Report:
     """What was written."""
 
     text: str  # the tables of accuracies for a terminal
+    leading: str  # the first of them without what all of them share; empty where there is none
     places: list[Path]  # folders and files
 
 
@@ -68,7 +69,8 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     )
     if run_ids is not None:
         tables = build_tables([one for one in accuracies(findings) if one.run_id in run_ids], method_title)
-    return Report(tables_text(tables), [out / "tables", *([out / "figures"] if drawn else []), out / PAGE])
+    leading = f"{tables[0].title}:\n{terminal_text(tables[0].sheet())}" if tables else ""
+    return Report(tables_text(tables), leading, [out / "tables", *([out / "figures"] if drawn else []), out / PAGE])
 
 
 def run_state(folder: Path) -> RunState | None:

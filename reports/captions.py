@@ -6,7 +6,9 @@ from reports.comparable import apart_by
 from reports.records import Finding, Record
 from reports.tables.states import RunState
 
-SCALES = {"cpu": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
+SCALES = {"cpu": "CPU-scale", "cpu-long": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
+LEADING = "ridge"  # the probe whose table comes first: it draws nothing at random and chooses one number
+PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}  # of probes whose name does not say it
 NAMED = 5  # missing runs of a row that are named; the CSV has all
 
 
@@ -36,12 +38,18 @@ def training(r: Finding, images: str | None = None) -> str:
     if r.epochs is None:
         return f"Weights from elsewhere: {r.backbone}; how they were trained is not on record. {r.precision}."
     sizes = ", ".join(map(str, r.recipe["sizes"]))
-    optimizer = f"{r.recipe['optimizer']} lr {r.recipe['lr']:g} decay {r.recipe['weight_decay']:g}"
+    schedule = " linear" if r.recipe.get("schedule") == "linear" else ""
+    optimizer = f"{r.recipe['optimizer']} lr {r.recipe['lr']:g}{schedule} decay {r.recipe['weight_decay']:g}"
     source = f" of {r.recipe['pretrained_on']}, not the data probed here" if "pretrained_on" in r.recipe else ""
     return (
         f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs of {images or f'{r.n_pretrain} images'}{source}, batch "
         f"{r.batch_size}, {optimizer}, {r.executor} views of {sizes} px, {r.precision}.{scale(r)}"
     )
+
+
+def probe_title(name: str) -> str:
+    """What tables call a probe."""
+    return PROBE_TITLES.get(name, name)
 
 
 def probe(records: Sequence[Record]) -> str:

@@ -1,5 +1,7 @@
 """Small runs for tests: a tiny network, few steps, float32."""
 
+from grid.execute import execute
+from grid.plan import Plan
 from training.config import RunConfig, resolve
 
 SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--epochs", "2", "--batch-size", "64")
@@ -20,3 +22,8 @@ def small_config(method: str, *, seed: int = 0, precision: str = "fp32", hparams
         recipe_changes={**TINY, **recipe},
         hparam_changes=hparams or {},
     )
+
+
+def failures(plan: Plan) -> dict[str, str]:
+    """Runs what is not done of a plan; the reasons of the runs that failed, by the names of their folders."""
+    return {run.path.name: reason for run, reason in execute(plan, 60, plan.unfinished) if reason is not None}

@@ -18,6 +18,7 @@ from methods import METHODS
 from training.presets import PRESETS
 
 FORMAT = 1  # raised when the same settings would train something else than before
+LATER = {"schedule": "cosine"}  # settings that are left out at the value that all runs had before: these keep their names
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `config.json` holds them."""
-        return {"format": FORMAT, **json.loads(json.dumps(asdict(self)))}
+        values = json.loads(json.dumps(asdict(self)))
+        values["recipe"] = {key: value for key, value in values["recipe"].items() if LATER.get(key) != value}
+        return {"format": FORMAT, **values}
 
     @cached_property
     def run_id(self) -> str:
@@ -110,6 +113,6 @@ def default_hparams(method: str, dataset: str, preset: str) -> Any:
     """A method's hyper-parameters where the user sets none: its defaults, then its recipes for benchmark and preset."""
     declared = METHODS[method]
     hparams = declared.Hparams()
-    for name in (dataset, preset):
-        hparams = with_changes(hparams, declared.recipes.get(name, {}), method)
+    for name in (dataset, PRESETS[preset].after, preset):
+        hparams = with_changes(hparams, declared.recipes.get(name or "", {}), method)
     return hparams

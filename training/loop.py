@@ -133,7 +133,7 @@ def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]
     # networks that draw random numbers themselves (dropout, stochastic depth) draw the same ones when resumed
     torch.manual_seed(seed_of(config.seed, "network", number))
     warmup, steps = round(recipe.warmup_epochs * training.loader.steps()), training.steps_before[-1]
-    set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr))
+    set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr, recipe.schedule))
     with autocast(training.device, config.precision):
         output = method.loss(batch)
     loss = output.loss

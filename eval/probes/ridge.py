@@ -13,6 +13,10 @@ from eval.moments import moments
 from eval.probes.base import Probe, ProbeResult, register
 
 STRENGTHS = tuple(10.0**exponent for exponent in range(-6, 3))  # per training image
+PROTOCOL = (
+    "ridge regression onto one-hot classes, {}, on standardised cached features of unaugmented images: closed form, strength "
+    "from 1e-6 to 100 a training image, best on validation top-1"
+)
 FLAT = 1e-12  # a feature with a smaller deviation says nothing and is left out
 
 
@@ -74,20 +78,33 @@ def choose(train: Rows, validation: Rows, classes: int) -> Choice:
     return Choice(fitted.at(best), STRENGTHS[best], predicted[best], float(accuracy[best]))
 
 
-@register("ridge")
-class Ridge(Probe):
-    """On all labelled training images."""
+class OnList(Probe):
+    """What the probes of this file share: the best strength on validation, for one labelled list."""
 
-    protocol = (
-        "ridge regression onto one-hot classes, full-shot, on standardised cached features of unaugmented images: closed form, "
-        "strength from 1e-6 to 100 a training image, best on validation top-1"
-    )
-    needs = ("train", "val")
+    trains_on: ClassVar[str]  # the labelled list
     quick: ClassVar[bool] = True
 
     def run(self, frozen: Frozen, seed: int) -> ProbeResult:
-        train, validation = frozen.rows(frozen.lists.train), frozen.rows(frozen.lists.val)
+        train, validation = frozen.rows(getattr(frozen.lists, self.trains_on)), frozen.rows(frozen.lists.val)
         choice = choose(train, validation, frozen.classes)
         predicted = choice.fit.predict(frozen.test)
         chosen = f"strength {choice.strength:g}"
         return ProbeResult(predicted, len(train), chosen, choice.val_predicted, choice.val_accuracy)
+
+
+@register("ridge")
+class Ridge(OnList):
+    """On all labelled training images."""
+
+    protocol = PROTOCOL.format("full-shot")
+    needs = ("train", "val")
+    trains_on = "train"
+
+
+@register("ridge-1pct")
+class FewShotRidge(OnList):
+    """On the split's few-shot list."""
+
+    protocol = PROTOCOL.format("few-shot (1 % list of the split)")
+    needs = ("fewshot", "val")
+    trains_on = "fewshot"

@@ -108,8 +108,6 @@ class Literal(SDCLR):
 class Cached(SDCLR):
     """The same on the features of some augmented passes, in which the epochs take turns."""
 
-    quick = True
-
     def epochs(self, frozen: Frozen, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
         train = getattr(frozen.lists, self.trains_on)
         passes = [frozen.augmented(train, seed, "probe views", draw) for draw in range(1, schedule.passes + 1)]

@@ -107,7 +107,8 @@ def _short(sheet: Sheet) -> str:
     title = sheet.title
     if sheet.of is not None:
         title = title.removeprefix(f"{captions.subject(sheet.of)}, ").removeprefix(f"{sheet.of.dataset}, ")
-    title = title.removesuffix(f", probe {sheet.probe}")
+    for name in (sheet.probe, captions.probe_title(sheet.probe)):
+        title = title.removesuffix(f", probe {name}")
     return title[:1].upper() + title[1:]
 
 

@@ -117,7 +117,7 @@ def metric_columns(group: str = "", prefix: str = "") -> list[Column]:
 def build_tables(
     findings: Iterable[Finding], title: Title = method_name, states: Iterable[RunState] = (), *, bold: bool = True
 ) -> list[Table]:
-    """Groups records into tables, in the order of their names; methods in alphabetical order.
+    """Groups records into tables, in the order of their settings, the leading probe first; methods in alphabetical order.
 
     Args:
         findings: of any runs; those that are no accuracies are passed over.
@@ -126,7 +126,9 @@ def build_tables(
         bold: whether to find out what is significantly worse than the best.
     """
     states = list(states)
-    return [_table(key, members, title, states, bold) for key, members in comparable(accuracies(findings))]
+    tables = [_table(key, members, title, states, bold) for key, members in comparable(accuracies(findings))]
+    place = {table.setting: place for place, table in reversed(list(enumerate(tables)))}
+    return sorted(tables, key=lambda table: (place[table.setting], table.probe != captions.LEADING))
 
 
 def cell(values: Iterable[float | None]) -> Cell | None:
@@ -158,7 +160,7 @@ def _table(key: str, members: list[Record], title: Title, states: Sequence[RunSt
     rows += [_row(row, of[0].title, [], frozenset(), _ordered(of)) for row, of in absent.items() if row not in by_row]
     return Table(
         name=table_name(first, key, first.probe),
-        title=f"{captions.subject(first, key)}, test accuracy in %, probe {first.probe}",
+        title=f"{captions.subject(first, key)}, test accuracy in %, probe {captions.probe_title(first.probe)}",
         setting=captions.setting(first),
         probe=first.probe,
         protocol=captions.probe(members),

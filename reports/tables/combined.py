@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from reports import captions
 from reports.comparable import SETTING, comparable, table_name
 from reports.tables.accuracy import METRICS, Row, Table, metric_columns
 from reports.tables.forms import Column, Entry, Sheet
@@ -53,10 +54,11 @@ def _sheet(name: str, tables: Sequence[Table]) -> Sheet:
         several = "/".join(str(of[key].runs) if key in of else "-" for of in by_table)
         n = Entry(several) if len(count) > 1 else Entry(count.pop())
         rows.append([Entry(_title(by_table, key)), *row, n])
+    titles = [captions.probe_title(table.probe) for table in tables]
     protocols = " ".join(f"{_label(table)}, {table.probe}: {table.protocol}" for table in tables)
     return Sheet(
         f"combined-{name}",
-        tables[0].title.replace(f"probe {tables[0].probe}", f"probes {', '.join(table.probe for table in tables)}"),
+        tables[0].title.removesuffix(f"probe {captions.probe_title(tables[0].probe)}") + f"probes {', '.join(titles)}",
         f"{tables[0].setting} {protocols} {_once(tables, 'runs')} {_once(tables, 'remarks')}",
         columns,
         rows,

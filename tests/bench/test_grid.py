@@ -40,7 +40,7 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
             "tail_scores.npy", "by_class.npz", "tsne.npz", "results.jsonl", "done",
         }  # fmt: skip
         records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-        assert {record["probe"] for record in records} == {"knn", "ridge", "sdclr-cached", "sdclr-cached-1pct"}
+        assert {record["probe"] for record in records} == {"knn", "ridge", "ridge-1pct"}
         assert all(record["preset"] == "smoke" and record["run_id"] == folder.name[-12:] for record in records)
         assert all(len(record["class_accuracy"]) == 10 for record in records)
     tables = {file.name: file.read_text() for file in (out / "tables").iterdir()}

@@ -1,7 +1,11 @@
 import pytest
 
 from core.errors import UserError
-from core.registry import Registry
+from core.registry import Registry, names_in_source
+from data.benchmark import BENCHMARKS
+from eval.probes import PROBES
+from methods import METHODS
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -39,3 +43,17 @@ def test_a_new_file_in_the_package_is_all_it_takes(tmp_path, monkeypatch):
     import orchard
 
     assert orchard.TREES.names() == ["pear"]
+
+
+@pytest.mark.parametrize("registry", [METHODS, BENCHMARKS, PROBES], ids=lambda registry: registry.kind)
+def test_names_are_read_from_source_as_imports_find_them(registry):
+    """A misspelt name is refused by these, before anything is imported."""
+    assert sorted(names_in_source(ROOT / registry.package.replace(".", "/"))) == sorted(registry.names())
+
+
+@pytest.mark.parametrize("source", ["@register(NAME)\nclass A: ...\n", "@register(f'{x}')\ndef a(): ...\n", "class A(:\n"])
+def test_names_that_only_an_import_can_tell_are_left_to_it(source, tmp_path):
+    (tmp_path / "good.py").write_text("@METHODS.register('good')\nclass Good: ...\n")
+    assert names_in_source(tmp_path) == ["good"]
+    (tmp_path / "other.py").write_text(source)
+    assert names_in_source(tmp_path) is None

@@ -29,7 +29,7 @@ def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys, caplog):
     assert "views: torchvision for folderlt (auto: pictures in files, and no GPU)" in printed.out
     (folder,) = out.glob("folderlt-*")
     records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    assert {record["probe"] for record in records} == {"knn", "ridge", "sdclr-cached"}
+    assert {record["probe"] for record in records} == {"knn", "ridge"}
     for record in records:
         assert record["class_counts"] == [12, 7, 4]
         assert (record["n_pretrain"], record["n_train"], record["n_test"]) == (23, 12, 9)
@@ -93,7 +93,7 @@ def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog)
     assert "lacks the index lists of every probe" in mistake(*asked, "--probes", "*1pct")
     caplog.set_level("INFO")
     assert bench.main([str(argument) for argument in asked]) == 0
-    assert "folderlt: left out the probe sdclr-cached-1pct, as there is no fewshot list" in caplog.text
+    assert "folderlt: left out the probe ridge-1pct, as there is no fewshot list" in caplog.text
     assert "100shot" not in caplog.text
     caplog.clear()
     (root / "folderlt" / "fewshot_train.txt").write_text((root / "folderlt" / FILES["train"]).read_text())

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from grid.execute import execute
 from grid.plan import make_plan
 from grid.request import Request
+from tests.runs import failures
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def trained(tmp_path):
             **options,
         )
         plan = make_plan(request)
-        assert not execute(plan, 60)
+        assert not failures(plan)
         return plan.runs[0]
 
     return trained

@@ -68,7 +68,7 @@ def test_decoding_is_timed_where_images_are_files(tmp_path, monkeypatch):
     monkeypatch.setattr(eta, "_seconds_per_image", lambda training: seen.append(training) or 0.001 * training.size(0))
     counts = eta._counts(config, DataThere(tmp_path))
     epochs, feature = eta._time_run(config, torch.device("cpu"), counts, tmp_path)
-    assert epochs == pytest.approx([12_205 * 0.016, 12_205 * 0.016, 12_205 * 0.024], rel=1e-6)
+    assert epochs == pytest.approx([12_205 * 0.016, 12_205 * 0.016, 12_205 * 0.024], rel=1e-4)  # and the hook
     assert 1e-4 < feature < 1  # seconds: a photograph is decoded for it
     images = seen[0].corpus.images
     assert isinstance(images, Pictures)
@@ -78,7 +78,7 @@ def test_decoding_is_timed_where_images_are_files(tmp_path, monkeypatch):
 def test_a_set_whose_size_only_its_lists_tell_has_no_estimate_without_them(tmp_path):
     """Neither does it hide what can be timed."""
     plan = _plan(tmp_path, ["folderlt", "digitslt"])
-    assert re.fullmatch(r"\d+ s, without folderlt \(profile own\): not there yet", eta.estimate(plan))
+    assert re.fullmatch(r"\d+ s, without folderlt \(profile own\): not there yet", eta.estimate(plan).text)
     no_passport, digits = plan.passports
     assert no_passport.startswith(f"NO PASSPORT: folderlt, profile own: {tmp_path / 'folderlt' / 'lt_train.txt'} is missing")
     assert "; scikit-learn's digits, sha256 " in digits
@@ -106,7 +106,7 @@ def test_an_estimate_grows_with_what_the_probes_have_to_pass_through_the_network
         float(
             eta.estimate(
                 make_plan(Request(datasets=["digitslt"], methods=["simclr"], out=tmp_path, device="cpu", probes=probes))
-            )
+            ).text
         )
         for probes in (["ridge"], ["sdclr"])
     )

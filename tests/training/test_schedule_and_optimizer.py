@@ -18,6 +18,13 @@ def test_learning_rates_are_the_references_to_the_last_bit(golden):
     assert np.array_equal(trace, golden["lr_trace_step_before"])
 
 
+def test_a_linear_schedule_is_a_straight_line_after_the_warm_up():
+    rates = [learning_rate(step, 12, 2, 1.0, 0.1, "linear") for step in range(1, 13)]
+    assert rates[:2] == [0.5, 1.0]
+    assert np.diff(rates[1:]) == pytest.approx(-0.09)
+    assert rates[-1] == pytest.approx(0.1)
+
+
 def test_view_sizes_share_the_epochs():
     assert [view_size(e, 6, (16, 24, 32)) for e in range(6)] == [16, 16, 24, 24, 32, 32]
     assert [view_size(e, 2, (16, 24, 32)) for e in range(2)] == [16, 24]
@@ -34,7 +41,7 @@ def test_sgd_is_the_protocols():
     assert len(group["params"]) == len(list(method.parameters()))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_byol_keeps_norms_and_biases_from_decaying_and_leaves_the_target_out(optimizer):
     method = build_method(small_config("byol"), 100)
     groups = build_optimizer(method, Recipe(optimizer=optimizer)).param_groups
@@ -44,3 +51,31 @@ def test_byol_keeps_norms_and_biases_from_decaying_and_leaves_the_target_out(opt
             assert id(parameter) not in decays
         else:
             assert decays[id(parameter)] == (0 if parameter.ndim <= 1 else 1e-4), name
+
+
+def test_muon_takes_matrices_and_adamw_norms_and_biases():
+    method = build_method(small_config("simclr"), 100)
+    before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
+    optimizer = build_optimizer(method, Recipe(optimizer="muon", lr=0.01, weight_decay=0.0))
+    stream = torch.Generator().manual_seed(0)
+    for parameter in method.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=stream)
+    optimizer.step()
+    for name, parameter in method.named_parameters():
+        step = before[name] - parameter.detach()
+        if parameter.ndim > 1:
+            matrix = step.flatten(1)
+            adamw = 0.01 * 0.2 * max(matrix.shape) ** 0.5  # singular values of a step as large as AdamW's
+            values = torch.linalg.svdvals(matrix) / adamw
+            assert values.quantile(0.25) > 0.6, name  # a square random matrix has a few that are all but zero
+            assert values.max() < 1.3, name
+        else:
+            assert torch.allclose(step.abs(), torch.full_like(step, 0.01 * 0.2), rtol=1e-3), name
+
+
+def test_muon_decays_matrices_alone():
+    method = build_method(small_config("simclr"), 100)  # its reference decays all parameters, under SGD
+    groups = build_optimizer(method, Recipe(optimizer="muon")).param_groups
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    for name, parameter in method.named_parameters():
+        assert decays[id(parameter)] == (0 if parameter.ndim <= 1 else 1e-4), name
