@@ -19,7 +19,12 @@ from methods.heads import mlp
 from methods.losses import byol_regression
 
 
-@register("byol", title="BYOL", paper="Grill et al., NeurIPS 2020, arXiv:2006.07733", recipes={"smoke": {"hidden_dim": 256}})
+@register(
+    "byol",
+    title="BYOL",
+    paper="Grill et al., NeurIPS 2020, arXiv:2006.07733",
+    recipes={"cpu": {"hidden_dim": 1024}, "smoke": {"hidden_dim": 256}},
+)
 class BYOL(Method):
     """Online network and predictor against an exponential moving average of the online network."""
 

@@ -51,6 +51,16 @@ def test_a_stopped_run_ends_with_the_same_bits(name, stop_after, photographs, tm
     assert logs[0][1]["loss"] == pytest.approx(logs[1][1]["loss"], rel=1e-6)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_every_optimizer_goes_on_where_it_was(optimizer, photographs, tmp_path):
+    config = small_config("simclr", optimizer=optimizer, schedule="linear", weight_decay=0.05)
+    whole, _ = _run(config, photographs, tmp_path / "whole", checkpoint_seconds=1e9)
+    with pytest.raises(Stop):
+        _run(config, photographs, tmp_path / "stopped", stop_after=5)
+    resumed, _ = _run(config, photographs, tmp_path / "stopped")
+    assert _same(whole.state, resumed.state)
+
+
 def test_hooks_that_draw_at_random_are_resumed_too(photographs, tmp_path, monkeypatch):
     declared = METHODS["simclr"]
     drawn: list[float] = []

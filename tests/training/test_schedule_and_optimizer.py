@@ -70,7 +70,7 @@ def test_muon_takes_matrices_and_adamw_norms_and_biases():
             assert values.quantile(0.25) > 0.6, name  # a square random matrix has a few that are all but zero
             assert values.max() < 1.3, name
         else:
-            assert torch.allclose(step.abs(), torch.full_like(step, 0.01 * 0.2), rtol=1e-3), name
+            assert torch.allclose(step.abs(), torch.full_like(step, 0.01 * 0.2), rtol=0.02), name
 
 
 def test_muon_decays_matrices_alone():
