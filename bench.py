@@ -3,12 +3,14 @@
 
 import logging
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UserError, nearest
+from core.terminal import Messages, show
 from grid.request import Number, Numbers, Request, Several, check_names
 
 app = App(
@@ -20,6 +22,7 @@ app = App(
 )
 
 
+log = logging.getLogger(__name__)
 TELLING = ("list", "plan", "doctor", "--help", "-h")  # commands that do nothing but print
 
 
@@ -35,9 +38,10 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     """
     check_names(request)
     from core.files import writable_folder
-    from grid.eta import estimate
+    from grid.eta import clock, estimate
     from grid.execute import execute
     from grid.plan import make_plan, plan_text
+    from grid.reporting import report_so_far
     from training.device import use_threads
 
     if not checkpoint_seconds >= 0:
@@ -45,20 +49,23 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     plan = make_plan(request)
     writable_folder(request.out, "--out")
     print(plan_text(plan), flush=True)
-    todo = plan.unfinished
-    if todo:
-        use_threads(plan.threads)
-        estimated = estimate(plan)
+    use_threads(plan.shares[1])
+    estimated = estimate(plan)
+    if plan.unfinished:
         print(f"estimated time: {estimated.text}", flush=True)
-        todo = estimated.order(todo)
-    run_ids = [run.config.run_id for run in plan.runs]
+    todo, started = estimated.order(plan.unfinished), time.monotonic()
     failed = {}
-    for ended, (run, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
+    for ended, (run_, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
         if reason is not None:
-            failed[run.path.name] = reason
+            failed[run_.path.name] = reason
         elif ended < len(todo):
-            _report(request.out, run_ids, f"{ended} of {len(todo)} runs ended")
-    _report(request.out, run_ids)
+            left = estimated.wall() - (time.monotonic() - started)
+            how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
+            try:
+                show(f"\n{how_far}; {report_so_far(request.out, plan.runs)}\n")
+            except (UserError, OSError) as error:  # the runs are what matters
+                log.warning("no tables yet: %s", error)
+    _report(request.out, [run.config.run_id for run in plan.runs])
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
@@ -74,7 +81,7 @@ def plan(request: Request = Request()) -> int:
 
     plan = make_plan(request)
     print(plan_text(plan), flush=True)
-    use_threads(plan.threads)
+    use_threads(plan.shares[1])
     states = plan.states
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
     print(f"estimated time: {estimate(plan).text}")
@@ -299,25 +306,19 @@ def doctor(*, data_root: Path | None = None) -> int:
 
 
 def _report(out: Path, run_ids: list[str] | None = None, so_far: str = "") -> bool:
-    """Writes the reports of a folder of runs and prints tables. False if there is nothing to report.
-
-    Where `so_far` says how far a grid is, figures wait for its end and the leading table alone is printed.
-    """
+    """Writes the reports of a folder of runs and prints tables. False if there is nothing to report."""
     from grid.reporting import report as write_report
 
-    written = write_report(out, run_ids, figures=not so_far)
+    written = write_report(out, run_ids)
     if written is None:
         return False
-    if so_far:
-        print(f"\n{so_far}; {written.leading}\n", flush=True)
-    else:
-        print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.places)]))
+    print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.places)]))
     return True
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command (default: the process's arguments); a user's mistake becomes one line and exit status 2."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[Messages()])
     try:
         return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except UnusedCliTokensError as error:

@@ -28,10 +28,10 @@ def _small_stem(stages: tuple[ByoBlockCfg, ...], width: int) -> nn.Module:
 
 @BACKBONES.register("fast-resnet8")
 def fast_resnet8() -> nn.Module:
-    """Three residual blocks, 32-128-512 channels, 0.7 M parameters: the most accurate of a minute's training on two cores.
+    """Three residual blocks, 32-128-512 channels, 0.7 M parameters: the most accurate after a minute of training on two cores.
 
     Early layers, which cost most, are narrow; the features are as wide as ResNet-18's. The last block has a 3x3 convolution to
-    256 channels and a 1x1 to 512: 3x3 kernels on its 2x2 maps would mostly see padding.
+    256 channels and a 1x1 to 512: most weights of a 3x3 kernel on 2x2 maps meet padding alone.
     """
     basic = (ByoBlockCfg(type="basic", d=1, c=width, s=stride, gs=0) for width, stride in ((32, 1), (128, 2)))
     last = ByoBlockCfg(type="edge", d=1, c=512, s=2, gs=0, br=0.5)

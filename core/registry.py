@@ -113,7 +113,7 @@ def names_in_source(folder: Path) -> list[str] | None:
     """The names that the modules in a folder register, read from their source: importing them may take seconds.
 
     Returns:
-        None where a name is no literal, so that only an import can tell it, or a module cannot be parsed.
+        None where a name is no literal, so that only an import gives it, or a module cannot be parsed.
     """
     names = []
     for file in sorted(folder.glob("*.py")):

@@ -52,7 +52,7 @@ class Estimate:
     """How long a plan's unfinished runs will take."""
 
     seconds: Mapping[int, float]  # of each run by its number, where it could be timed
-    jobs: int  # processes that share the runs
+    jobs: int  # processes that run at a time
     untimed: int  # kinds of runs that failed to be timed
     unknown: Sequence[str]  # benchmarks whose size only lists tell that are not there yet
 
@@ -62,14 +62,14 @@ class Estimate:
 
     def wall(self) -> float:
         """Seconds from the first run's start to the last one's end."""
-        busy = [0.0] * self.jobs  # until when each process is
+        busy = [0.0] * self.jobs  # when each process becomes free
         for number in self.order(self.seconds):
             heapq.heapreplace(busy, busy[0] + self.seconds[number])
         return max(busy)
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The wall time for people, and what it leaves out."""
         failed = f", and {self.untimed} kinds of runs that failed to be timed" if self.untimed else ""
         return clock(self.wall()) + failed + (f", without {', '.join(self.unknown)}: not there yet" if self.unknown else "")
 
@@ -98,7 +98,12 @@ def estimate(plan: Plan) -> Estimate:
             looks = bool(probes) + sum(PROBES[probe].passes for probe in probes)
             probing = counts[1] * (looks * feature + len(probes) * PROBE_SECONDS)
             seconds[number] = sum(epochs[_epochs_done(run) :]) + probing
-    return Estimate(seconds, plan.jobs, sum(found is None for found in timed.values()), list(unknown))
+    # processes on one GPU, or more of them than cores, take turns
+    jobs, threads = plan.shares
+    jobs = 1 if plan.device.type == "cuda" else max(1, min(jobs, plan.cores // threads))
+    if plan.device.type == "cuda":
+        torch.cuda.empty_cache()  # worker processes need it
+    return Estimate(seconds, jobs, sum(found is None for found in timed.values()), list(unknown))
 
 
 def clock(seconds: float) -> str:
@@ -142,8 +147,10 @@ def _time_run(config: RunConfig, device: torch.device, counts: tuple[int, int], 
         small = replace(config, recipe=replace(recipe, batch_size=batch, sizes=(size,)))
         per_image[size] = _seconds_per_image(prepare(small, images, device, pool=pool))
     steps = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
-    few = pool[: len(images) + max(map(whole.method.extra_images, range(recipe.epochs)), default=0)]
-    hooks = _hook_seconds(prepare(config, images, device, pool=few), samples)
+    hparams = dict(config.hparams)
+    if "budget" in hparams:  # of images from a pool: the pool has to be larger, and is passed through the network
+        hparams["budget"] = len(images)
+    hooks = _hook_seconds(prepare(replace(config, hparams=hparams), images, device, pool=pool[: 2 * len(images)]), samples)
     return [of_steps + of_hook for of_steps, of_hook in zip(steps, hooks, strict=True)], _seconds_per_feature(whole, images)
 
 
@@ -178,7 +185,7 @@ def _made_up(benchmark: Benchmark, count: int, scratch: Path) -> ImageSet:
 
 
 class _Counted(Corpus):
-    """A corpus that notes whether a method has looked at its images."""
+    """A corpus that notes whether images were passed through a network."""
 
     looked = False
 

@@ -54,13 +54,14 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
     attempt = _Attempt(plan, checkpoint_seconds)
     attempt.check_data(order)
     warn_of_other_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.there)
-    if plan.jobs == 1 or len(order) == 1:
+    jobs, threads = plan.shares
+    if jobs == 1:
         for place, number in enumerate(order, start=1):
             log.info("[%d/%d] %s", place, len(order), plan.runs[number].config.label)
             yield plan.runs[number], attempt(number)
         return
-    in_process = _Attempt(plan, checkpoint_seconds)  # without the pools that are loaded here
-    for number, result in share_out(order, in_process, plan.jobs, partial(use_threads, plan.threads)):
+    attempt = _Attempt(plan, checkpoint_seconds)  # without the pools that are loaded here, which only the processes need
+    for number, result in share_out(order, attempt, jobs, partial(use_threads, threads)):
         run = plan.runs[number]
         if isinstance(result, Died):
             _keep_error(run, result.reason, result.reason)
@@ -175,6 +176,8 @@ def _train(
 
     with training_bar(training, lambda: monitor.last if monitor else "") as bar, stop_requests() as stop:
         progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, analyse)
+        if stop():  # after the last step, which has been saved
+            raise KeyboardInterrupt
     device = training.device
     facts = TrainingFacts(
         progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable)

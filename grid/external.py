@@ -24,6 +24,7 @@ from data.views.spec import Evaluation
 from grid.recording import facts_of_run
 from grid.store import PASSPORT, RunFolder
 from grid.trained import trained_backbone
+from training.config import LATER
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def of_file(path: Path, name: str, key: str | None = None, prefix: str | None = 
             "seed": 0,
             "backbone": name,
             "preset": EXTERNAL,
-            "recipe": {field.name: None for field in fields(Recipe)} | {"backbone": name},
+            "recipe": {field.name: None for field in fields(Recipe) if field.name not in LATER} | {"backbone": name},
             "precision": "fp32",
             "unreadable": 0,
             "device": "unknown",

@@ -25,10 +25,11 @@ from grid.store import RunFolder, State, folder_of
 from grid.there import DataThere
 from methods import METHODS
 from training.config import RunConfig, default_hparams, resolve
-from training.device import choose_device, choose_precision
+from training.device import choose_device, choose_precision, has_bf16, memory_bytes
 from training.prepare import build_method, check_pool_size
 
 log = logging.getLogger(__name__)
+PROCESS_BYTES = 3 * 10**9  # of memory for each process that is started unless a number is asked for
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Plan:
     device: torch.device
     views: str  # which executor makes the views of each dataset, and why, for people
     there: DataThere
-    jobs: int  # processes that share the runs
-    threads: int  # processor threads of each
+    cores: int  # processor threads that this process may use
+    asked_jobs: int | None = None  # processes that share the runs
+    asked_threads: int | None = None  # processor threads of each
     monitored: bool = False  # whether features are looked at during training
     monitor_every: int | None = None  # epochs between looks; None: a twentieth of the run
 
@@ -56,6 +58,12 @@ class Plan:
     def unfinished(self) -> list[int]:
         """Numbers of the runs that are not DONE."""
         return [number for number, state in enumerate(self.states) if state != "DONE"]
+
+    @cached_property
+    def shares(self) -> tuple[int, int]:
+        """Processes that share the unfinished runs, and the processor threads of each."""
+        asked = (self.asked_jobs, self.asked_threads)
+        return share_cores(*asked, self.cores, self.device, self.preset, len(self.unfinished), memory_bytes())
 
     def needs(self, dataset: str) -> frozenset[str]:
         """The index lists that training on a benchmark and its probes use, by their names."""
@@ -82,6 +90,9 @@ class Plan:
 
 def make_plan(request: Request) -> Plan:
     """Resolves a request. Raises UserError for the first thing in it that cannot be run."""
+    for option, number in (("--jobs", request.jobs), ("--workers", request.workers)):
+        if number is not None and number < 1:
+            raise UserError(f"{option} {number}: give at least 1")
     for option in ("methods", "datasets", "splits", "seeds"):
         if not getattr(request, option):
             raise UserError(f"--{option} names nothing; give at least one, or leave the option out")
@@ -131,9 +142,9 @@ def make_plan(request: Request) -> Plan:
         run.check()
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in executors.items())
     monitored = _monitored(request, datasets, data_root)
-    jobs, threads = share_cores(request.jobs, request.workers, torch.get_num_threads(), device, preset, len(runs))
-    there = DataThere(data_root)
-    return Plan(runs, probes, preset, why_preset, device, views, there, jobs, threads, monitored, request.monitor_every)
+    there, cores = DataThere(data_root), torch.get_num_threads()
+    shared = (cores, request.jobs, request.workers)
+    return Plan(runs, probes, preset, why_preset, device, views, there, *shared, monitored, request.monitor_every)
 
 
 def _monitored(request: Request, datasets: Sequence[str], data_root: Path) -> bool:
@@ -160,11 +171,11 @@ def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
 
 
 def share_cores(
-    jobs: int | None, threads: int | None, cores: int, device: torch.device, preset: str, runs: int
+    jobs: int | None, threads: int | None, cores: int, device: torch.device, preset: str, runs: int, memory: int | None
 ) -> tuple[int, int]:
     """How many processes share the runs, and the threads of each: (jobs, threads), each at least 1.
 
-    On a CPU two processes of one thread train as fast as one of two threads, and suffer less from other work on the machine.
+    On a CPU two processes of one thread train as fast as one of two threads, and are slowed less by other work on the machine.
     The smoke preset has one process: starting more takes as long as they would save.
 
     Args:
@@ -173,17 +184,13 @@ def share_cores(
         cores: processor threads that this process may use.
         device: where to train.
         preset: the scale.
-        runs: how many runs there are.
-
-    Raises:
-        UserError: either is below 1.
+        runs: how many are to be run.
+        memory: of the machine, in bytes; None: unknown.
     """
-    for option, value in (("--jobs", jobs), ("--workers", threads)):
-        if value is not None and value < 1:
-            raise UserError(f"{option} {value}: give at least 1")
     if jobs is None:
-        jobs = 1 if device.type == "cuda" or preset == "smoke" else max(1, cores // (threads or 1))
-    jobs = min(jobs, runs)
+        jobs = 1 if device.type == "cuda" or preset == "smoke" else cores // (threads or 1)
+        jobs = jobs if memory is None else min(jobs, memory // PROCESS_BYTES)
+    jobs = max(1, min(jobs, runs))
     return jobs, threads or max(1, cores // jobs)
 
 
@@ -281,10 +288,14 @@ def _check_network(config: RunConfig) -> None:
 def plan_text(plan: Plan) -> str:
     """The plan for people: how it is run, a line for each run, and the data; the profile where there are several."""
     several = len({(run.config.dataset, run.config.profile) for run in plan.runs}) > len(plan.probes)
-    shared = f"{plan.jobs} processes of {plan.threads} threads" if plan.jobs > 1 else f"{plan.threads} threads"
+    precision = plan.runs[0].config.precision
+    if precision == "fp32" and plan.preset != "paper" and not has_bf16(plan.device):
+        precision += " (no bfloat16 units here: with them a step takes about a third of the time)"
+    jobs, threads = plan.shares
+    shared = (f"{jobs} processes of " if jobs > 1 else "") + f"{threads} thread{'' if threads == 1 else 's'}"
     return "\n".join(
         [
-            f"preset {plan.preset} ({plan.why_preset}); device {plan.device}, {shared}; views: {plan.views}; "
+            f"preset {plan.preset} ({plan.why_preset}); device {plan.device}, {shared}, {precision}; views: {plan.views}; "
             f"{len(plan.runs)} runs:",
             *(
                 f"{state:9}  {run.path.name}" + (f"  profile {run.config.profile}" if several else "")

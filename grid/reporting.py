@@ -2,22 +2,23 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from grid.catalogue import method_title, title_of
-from grid.store import RESULTS
+from grid.store import RESULTS, RunFolder
 from reports.figures import write_figures
 from reports.history import read_histories, run_id_of
 from reports.page import About, adapt, write_page
 from reports.records import Finding, accuracies, read_findings
-from reports.tables import build_tables, tables_text, terminal_text, write_tables
+from reports.tables import Table, build_tables, tables_text, terminal_text, write_tables
 from reports.tables.states import RunState
 
 log = logging.getLogger(__name__)
 
 PAGE = "report.html"
+FIGURES = "figures"
 MISSING = "missing-runs"  # the table of runs that are not done
 FIELDS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
 
@@ -27,7 +28,6 @@ class Report:
     """What was written."""
 
     text: str  # the tables of accuracies for a terminal
-    leading: str  # the first of them without what all of them share; empty where there is none
     places: list[Path]  # folders and files
 
 
@@ -53,7 +53,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     tables = build_tables(accuracies(findings), method_title, list(states.values()))
     sheets = write_tables(findings, out / "tables", method_title, list(states.values()), tables)
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
-    drawn = write_figures(findings, histories, out / "figures", method_title) if figures else []
+    drawn = write_figures(findings, histories, out / FIGURES, method_title) if figures else []
     named = {run_id_of(folder): folder for folder in folders}
     logs = {history.folder: history for history in histories}
     begun = {state.run_id for state in states.values()}
@@ -69,8 +69,28 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     )
     if run_ids is not None:
         tables = build_tables([one for one in accuracies(findings) if one.run_id in run_ids], method_title)
-    leading = f"{tables[0].title}:\n{terminal_text(tables[0].sheet())}" if tables else ""
-    return Report(tables_text(tables), leading, [out / "tables", *([out / "figures"] if drawn else []), out / PAGE])
+    return Report(tables_text(tables), [out / "tables", *([out / FIGURES] if drawn else []), out / PAGE])
+
+
+def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
+    """The leading table of each setting of an unfinished grid, for a terminal; the page too, but without figures.
+
+    A page that has figures stays as it is until the end of the grid.
+
+    Args:
+        out: folder of runs.
+        runs: of the grid; those without records are left out.
+
+    Raises:
+        UserError: a record or a log cannot be read, or nothing can be written.
+    """
+    if not (out / FIGURES).exists():
+        report(out, figures=False)
+    findings = read_findings([run.results for run in runs if run.results.exists()], warn=False)
+    first: dict[str, Table] = {}
+    for table in build_tables(accuracies(findings), method_title, bold=False):
+        first.setdefault(table.setting, table)
+    return "\n\n".join(f"{table.title}:\n{terminal_text(table.sheet())}" for table in first.values())
 
 
 def run_state(folder: Path) -> RunState | None:

@@ -5,7 +5,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
@@ -26,7 +26,7 @@ class Died:
     """In place of a result: the process ended before it returned one."""
 
     def __init__(self, exit_code: int | None):
-        self.reason = f"its process ended with status {exit_code}"
+        self.reason = f"its process ended before the run did, with status {exit_code}"
         if exit_code is not None and exit_code < 0:
             name = signal.Signals(-exit_code).name
             memory = "; the system sends it when memory runs out: try a smaller --jobs" if name == "SIGKILL" else ""
@@ -58,7 +58,7 @@ def share_out(
 
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM arrived. Each process has got SIGTERM, so that training saved a checkpoint, and has
-            ended; a second signal does not wait for that.
+            ended; a second signal ends them without waiting.
     """
     waiting = deque(items)
     with Board() as board, stop_requests() as stop, _started(min(processes, len(waiting)), work, prepare) as workers:
@@ -97,51 +97,56 @@ def _receive(worker: _Worker) -> tuple[str, Any]:
 def _assign(worker: _Worker, waiting: deque) -> None:
     worker.item = waiting.popleft() if waiting else None
     if worker.item is not None:
-        worker.pipe.send(worker.item)
+        with suppress(OSError):  # the process has just died: `_receive` finds out
+            worker.pipe.send(worker.item)
 
 
 @contextmanager
 def _started(count: int, work: Callable[[T], R], prepare: Callable[[], None]) -> Iterator[list[_Worker]]:
-    """Starts the processes, and ends those that are left at the end: SIGTERM, then waiting."""
+    """Starts the processes; at the end sends SIGTERM to those that are left and waits for them, until a second signal."""
     workers: list[_Worker] = []
     try:
         workers += [_start(work, prepare) for _ in range(count)]
         yield workers
     finally:
         for worker in workers:
+            worker.pipe.close()  # nothing is read any more: a full pipe would hold the process
             worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
+        try:
+            for worker in workers:
+                worker.process.join()
+        except KeyboardInterrupt:
+            for worker in workers:
+                worker.process.kill()
+            raise
 
 
 def _start(work: Callable[[T], R], prepare: Callable[[], None]) -> _Worker:
     context = get_context("spawn")  # a fork would copy the threads' locks of the parent
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work, prepare), daemon=True)
-    process.start()
+    with _interrupts_blocked():  # the process inherits it: Ctrl-C is for the parent, which sends SIGTERM
+        process.start()
     theirs.close()  # so that the end of the process closes the pipe
     return _Worker(process, ours)
 
 
 def _serve(pipe: Connection, work: Callable[[T], R], prepare: Callable[[], None]) -> None:
     """What a process does: items until the parent ends it."""
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C goes to the parent alone, which passes it on as one SIGTERM
     Thread(target=_end_with_parent, daemon=True).start()
     lock = Lock()
 
     def send(kind: str, content: Any) -> None:
-        with lock:
+        with lock, suppress(OSError):  # without a parent training has still to save its checkpoint
             pipe.send((kind, content))
 
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[_Sent(send)])
     send_bars_to(lambda text: send("bar", text))
-    try:
+    with suppress(KeyboardInterrupt, EOFError, OSError):  # a stop signal, or no parent any more
         prepare()
         while True:
-            send("done", work(pipe.recv()))
-    except (KeyboardInterrupt, EOFError, BrokenPipeError):  # a stop signal, which training has obeyed, or no parent any more
-        return
+            item = pipe.recv()
+            send("done", work(item))
 
 
 def _end_with_parent() -> None:
@@ -152,6 +157,19 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Blocks SIGINT, where the system can, in this thread and in processes that start meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Sent(logging.Handler):
     """Sends log messages to the parent."""
 
@@ -160,4 +178,4 @@ class _Sent(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send("log", (record.levelno, "%s", self.format(record)))
+        self._send("log", (record.levelno, "%s", self.format(record)))  # never raises: see `send`

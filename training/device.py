@@ -1,6 +1,7 @@
 """Which device and precision a run uses, and why; threads and memory of the process on a CPU."""
 
 import ctypes
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from core.errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; older releases refuse more
 LARGEST_INT = 2**31 - 1
 
 
@@ -66,8 +68,14 @@ def _keep_freed_memory() -> None:
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST_INT)
-        mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+        if mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD):
+            mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+
+
+def _return_freed_memory() -> None:
+    """Gives freed memory back to the system, where the C library is glibc."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def wait_for(device: torch.device) -> None:
@@ -76,11 +84,19 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def memory_bytes() -> int | None:
+    """Memory of the machine, where the system tells it."""
+    with suppress(AttributeError, ValueError, OSError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return None
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Begins a new measurement of `peak_memory_mb`, where the system can (CUDA; Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        _return_freed_memory()  # of the run before
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
 

@@ -69,7 +69,7 @@ class Setting(Generic[F]):
             data = "; ".join(sorted({one.data for one in found}))
             training = captions.training(f, f"{sizes[0]} to {sizes[-1]} images")
         subject = (captions.subject(f) if self.profile else f.dataset) + (f", {f.mark}" if f.mark else "")
-        probe = f", probe {self.probe}" if self.probe else ""
+        probe = f", probe {captions.probe_title(self.probe)}" if self.probe else ""
         numbers = sorted({len({(f.split, f.seed) for f in one.found}) for one in self.series})
         n = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"{numbers[0]}"
         return f"{subject}{probe}. Data: {data}. {training} {captions.runs(found)} Here n = {n}."

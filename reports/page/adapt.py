@@ -107,8 +107,7 @@ def _short(sheet: Sheet) -> str:
     title = sheet.title
     if sheet.of is not None:
         title = title.removeprefix(f"{captions.subject(sheet.of)}, ").removeprefix(f"{sheet.of.dataset}, ")
-    for name in (sheet.probe, captions.probe_title(sheet.probe)):
-        title = title.removesuffix(f", probe {name}")
+    title = title.removesuffix(f", probe {captions.probe_title(sheet.probe)}")
     return title[:1].upper() + title[1:]
 
 

@@ -115,7 +115,7 @@ def budget_sheets(records: Sequence[Record], title: Title = method_name) -> list
         sheets.append(
             Sheet(
                 f"budget-{table_name(first, key, first.probe)}",
-                f"{captions.subject(first, key)}, accuracy in % and what it cost, probe {first.probe}",
+                f"{captions.subject(first, key)}, accuracy in % and what it cost, probe {captions.probe_title(first.probe)}",
                 f"{captions.setting(first)} {captions.probe(members)} {captions.runs(members)} {told} "
                 "Time is that of training; it compares on one device alone.",
                 columns,

@@ -57,7 +57,7 @@ def cost_of_imbalance_sheets(records: Sequence[Record], title: Title = method_na
             sheets.append(
                 Sheet(
                     f"imbalance-{table_name(first, own_key, first.probe)}",
-                    f"{subject}, what imbalance costs in points of test accuracy, probe {first.probe}",
+                    f"{subject}, what imbalance costs in points of test accuracy, probe {captions.probe_title(first.probe)}",
                     f"Data: {first.data}; its balanced twin: {flat.data}. "
                     f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
                     f"{captions.probe(tailed_runs)} {captions.groups(first)} {captions.runs([*tailed_runs, *flat_runs])} "
@@ -99,7 +99,8 @@ def ratio_sheets(records: Sequence[Record], title: Title = method_name) -> list[
         sheets.append(
             Sheet(
                 f"ratio-{first.dataset}-{sizes[0]}-{table_name(first, key, first.probe).removeprefix(first.dataset + '-')}",
-                f"{first.dataset}, test accuracy in % by imbalance ratio at equal size, probe {first.probe}",
+                f"{first.dataset}, test accuracy in % by imbalance ratio at equal size, "
+                f"probe {captions.probe_title(first.probe)}",
                 f"Data: {'; '.join(sorted({r.data for r in group}))}. {captions.training(first, images)} "
                 f"{captions.probe(group)} {captions.groups(first)} {captions.runs(group)} Ratio: of the largest class to "
                 f"the smallest, as the profile is named. Sizes within {SIZES:.0%} count as equal. Groups are of each "

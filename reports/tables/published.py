@@ -101,7 +101,8 @@ def published_sheets(
         if rows:
             notes = f"{captions.setting(first)} {captions.probe(members)} {captions.runs(members)} {RULE}"
             name = f"published-{table_name(first, key, first.probe)}"
-            what = f"{captions.subject(first, key)}, published test accuracy in % beside ours, probe {first.probe}"
+            probe = captions.probe_title(first.probe)
+            what = f"{captions.subject(first, key)}, published test accuracy in % beside ours, probe {probe}"
             sheets.append(Sheet(name, what, notes, columns, rows, first, first.probe, behind))
     return sheets
 

@@ -138,7 +138,8 @@ def curve_sheets(records: Sequence[Record], title: Title = method_name) -> list[
         sheets.append(
             Sheet(
                 f"curve-{table_name(first, key, first.probe)}",
-                f"{captions.subject(first, key)}, test accuracy in % by labelled images of each class, probe {first.probe}",
+                f"{captions.subject(first, key)}, test accuracy in % by labelled images of each class, "
+                f"probe {captions.probe_title(first.probe)}",
                 f"{captions.setting(first)} {first.protocol}; {first.n_test} test images. {captions.groups(first)} "
                 f"{captions.runs(members)} Over draws: the deviation of All over draws of the labelled images, mean over runs.",
                 columns,

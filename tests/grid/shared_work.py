@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from grid import progress
 from grid.stop import stop_requests
 
 
@@ -32,10 +33,24 @@ def die_at_two(number: int) -> int:
 
 
 def train_until_stopped(folder: str) -> str:
-    """Works until it is asked to stop, then writes `saved` into the folder, as training writes a checkpoint."""
+    """Works and reports until it is asked to stop, then writes `saved` into the folder, as training writes a checkpoint.
+
+    Reports come first, as in the training loop: they must not fail where the parent is gone.
+    """
     with stop_requests() as stop:
         Path(folder, f"started-{os.getpid()}").touch()
         while not stop():
             time.sleep(0.01)
+            progress._write("a step")
+            logging.getLogger("work").info("a message")
+        time.sleep(0.5)  # a checkpoint takes a while, in which the second signal arrives
+        progress._write("saving")
     Path(folder, f"saved-{os.getpid()}").touch()
     raise KeyboardInterrupt
+
+
+def sleep_on(folder: str) -> None:
+    """Works on whatever it is asked."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(folder, f"started-{os.getpid()}").touch()
+    time.sleep(60)

@@ -10,7 +10,7 @@ from core.errors import UserError
 from data.pictures import Pictures
 from grid import eta, progress
 from grid.eta import clock
-from grid.plan import make_plan
+from grid.plan import make_plan, share_cores
 from grid.request import Request
 from grid.there import DataThere
 from tests.folders import FILES, make_folder
@@ -111,3 +111,53 @@ def test_an_estimate_grows_with_what_the_probes_have_to_pass_through_the_network
         for probes in (["ridge"], ["sdclr"])
     )
     assert literal > 20 * quick
+
+
+def test_processes_take_the_longest_runs_first_and_the_estimate_is_until_the_last_ends():
+    seconds = {0: 10.0, 1: 40.0, 2: 20.0, 3: 30.0}
+    shared = eta.Estimate(seconds, jobs=2, untimed=0, unknown=[])
+    assert shared.order([0, 1, 2, 3]) == [1, 3, 2, 0]
+    assert shared.wall() == 50  # 40 + 10 beside 30 + 20
+    assert shared.text == "50 s"
+    alone = eta.Estimate(seconds, jobs=1, untimed=0, unknown=[])
+    assert alone.order([2, 0]) == [2, 0]
+    assert alone.wall() == 100
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "cores", "device", "preset", "runs", "memory", "expected"),
+    [
+        (None, None, 2, "cpu", "cpu", 7, 24e9, (2, 1)),
+        (None, None, 8, "cpu", "cpu", 3, 24e9, (3, 2)),  # the cores are shared out
+        (None, None, 8, "cpu", "cpu", 1, 24e9, (1, 8)),
+        (None, 2, 8, "cpu", "cpu", 7, 24e9, (4, 2)),
+        (None, 16, 8, "cpu", "cpu", 7, 24e9, (1, 16)),
+        (None, None, 8, "cpu", "smoke", 7, 24e9, (1, 8)),
+        (None, None, 8, "cuda", "paper", 7, 24e9, (1, 8)),
+        (3, None, 2, "cuda", "paper", 7, 24e9, (3, 1)),  # as asked
+        (4, 1, 2, "cpu", "cpu", 2, 24e9, (2, 1)),  # no more than there are runs
+        (None, None, 64, "cpu", "cpu", 70, 24e9, (8, 8)),  # no more than memory has room for
+        (None, None, 2, "cpu", "cpu", 7, None, (2, 1)),
+    ],
+)
+def test_cores_are_shared_out_to_processes(jobs, threads, cores, device, preset, runs, memory, expected):
+    memory = memory and int(memory)
+    assert share_cores(jobs, threads, cores, torch.device(device), preset, runs, memory) == expected
+
+
+def test_what_a_method_does_before_an_epoch_is_in_the_estimate(monkeypatch):
+    """Where it looks at all images its time is that of the real set; where it does not, it is taken as it is."""
+    images = torch.zeros(64, 3, 16, 16, dtype=torch.uint8)
+    training = prepare(small_config("simclr", epochs=3, batch_size=32), images, torch.device("cpu"))
+    clock_now = [0.0]
+    monkeypatch.setattr(eta.time, "monotonic", lambda: clock_now[0])
+
+    def hook(epoch, corpus):
+        clock_now[0] += 0.25
+        if epoch == 1:
+            list(corpus.embed(training.method.project, corpus.images))
+
+    monkeypatch.setattr(training.method, "on_epoch_start", hook)
+    assert eta._hook_seconds(training, 6400) == [0.25, 25.0, 0.25]
+    monkeypatch.setattr(eta, "HOOK_SECONDS", 0.4)
+    assert eta._hook_seconds(training, 6400) == [0.25, 25.0, 12.625]  # the rest at the mean of what was timed

@@ -33,11 +33,9 @@ def test_a_process_that_dies_fails_its_item_alone():
     assert found == {n: n for n in (0, 1, 3, 4)}
 
 
-def _share_in_a_process(folder, count):
+def _share_in_a_process(folder, count, work="train_until_stopped"):
     """A process that shares `count` endless items, once all of them have started."""
-    code = (
-        f"{STARTS}if __name__ == '__main__':\n    list(share_out([{str(folder)!r}] * {count}, shared_work.train_until_stopped"
-    )
+    code = f"{STARTS}if __name__ == '__main__':\n    list(share_out([{str(folder)!r}] * {count}, shared_work.{work}"
     running = subprocess.Popen(
         [sys.executable, "-c", f"{code}, {count}, shared_work.nothing))"], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
@@ -60,6 +58,26 @@ def test_a_stop_signal_lets_every_process_save(number, tmp_path):
     assert len(list(tmp_path.glob("saved-*"))) == 2
     assert said.strip().endswith("KeyboardInterrupt")
     assert said.count("Traceback") == 1  # the parent's, which the command line turns into a message
+
+
+def test_processes_that_are_signalled_too_save_all_the_same(tmp_path):
+    """Schedulers send SIGTERM to every process of a job; the parent's own comes on top."""
+    running = _share_in_a_process(tmp_path, 2)
+    for started in tmp_path.glob("started-*"):
+        os.kill(int(started.name.removeprefix("started-")), signal.SIGTERM)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert len(list(tmp_path.glob("saved-*"))) == 2
+
+
+def test_a_second_signal_does_not_wait(tmp_path):
+    running = _share_in_a_process(tmp_path, 1, work="sleep_on")
+    running.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    assert running.poll() is None  # it waits for what ignores the first
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=20)
+    assert running.returncode not in (None, 0)
 
 
 def test_processes_save_and_end_when_their_parent_is_killed(tmp_path):

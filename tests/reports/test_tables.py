@@ -69,6 +69,16 @@ def test_terminal_and_tidy_forms_are_the_golden_text(findings, records):
     assert findings_csv(geometries(findings), Geometry) == (FOLDER / "geometry.csv").read_text()
 
 
+def test_the_table_of_the_leading_probe_comes_first_in_each_setting(records):
+    others = [record for record in records if record.probe == "knn"]
+    ridge = [dataclasses.replace(record, probe="ridge", protocol="a ridge regression") for record in others]
+    probes = {}
+    for table in build_tables([*others, *ridge]):
+        probes.setdefault(table.setting, []).append((table.probe, table.title.rpartition(", ")[2]))
+    assert len(probes) > 1
+    assert all(found == [("ridge", "probe linear (ridge)"), ("knn", "probe knn")] for found in probes.values())
+
+
 def test_the_mean_and_deviation_are_over_runs(records):
     changed = [dataclasses.replace(r, mean={1: 57.0, 2: 61.0}.get(r.split, r.mean)) for r in records if r.split != 3]
     rows = {row.key: row for row in table_of(build_tables(changed), "sdclr-cached").rows}
