@@ -290,7 +290,7 @@ def plan_text(plan: Plan) -> str:
     several = len({(run.config.dataset, run.config.profile) for run in plan.runs}) > len(plan.probes)
     precision = plan.runs[0].config.precision
     if precision == "fp32" and plan.preset != "paper" and not has_bf16(plan.device):
-        precision += " (no bfloat16 units here: with them a step takes about a third of the time)"
+        precision += " (no bfloat16 units here: with them a step takes about half of the time)"
     jobs, threads = plan.shares
     shared = (f"{jobs} processes of " if jobs > 1 else "") + f"{threads} thread{'' if threads == 1 else 's'}"
     return "\n".join(

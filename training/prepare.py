@@ -95,7 +95,7 @@ def prepare(
     shown = labels.to(device) if labels is not None and method.wants_labels else None
     corpus = Corpus(images, executor, benchmark.shown_to(config.recipe), pool, config.precision == "bf16", shown)
     scores = SampleMemory(len(images)).to(device)
-    return Training(config, method, build_optimizer(method, config.recipe), loader, corpus, scores, device)
+    return Training(config, method, build_optimizer(method, config.recipe, config.precision), loader, corpus, scores, device)
 
 
 def check_pool_size(config: RunConfig, available: int) -> None:

@@ -4,7 +4,8 @@ import json
 import re
 from dataclasses import replace
 
-from grid.reporting import report, run_state
+from grid.reporting import report, report_so_far, run_state
+from grid.store import RunFolder
 from tests.reports.made import made_grid
 
 CONFIG = {
@@ -89,3 +90,43 @@ def test_a_name_that_is_no_utf8_does_not_end_the_report(tmp_path):
     make_run(tmp_path, "a-1", replace(record, protocol="of x\udcff.pth"))
     report(tmp_path, figures=False)
     assert "of x?.pth" in (tmp_path / "report.html").read_text()
+
+
+def make_grid(out, *datasets):
+    """Folders of two methods' runs on each data set, under two probes."""
+    runs = []
+    for dataset in datasets:
+        for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("knn", "ridge")):
+            record = replace(record, dataset=dataset, data=f"{dataset}, made up", run_id=f"{dataset}{record.method}")
+            folder = out / f"{dataset}-{record.method}-split1-seed0-{record.run_id}"
+            if record.probe == "knn":
+                make_run(out, folder.name, record, config=CONFIG | {"dataset": dataset, "method": record.method})
+                runs.append(RunFolder(folder, None))
+            else:
+                with (folder / "results.jsonl").open("a") as file:
+                    file.write(record.to_line() + "\n")
+    return runs
+
+
+def test_an_unfinished_grid_shows_the_leading_table_of_each_data_set(tmp_path):
+    runs = make_grid(tmp_path, "cifar10lt", "cifar100lt")
+    runs.append(RunFolder(tmp_path / "not-begun", None))
+    text = report_so_far(tmp_path, runs)
+    assert text.count("probe linear (ridge):") == 2
+    assert "knn" not in text
+    assert "cifar10lt (profile" in text
+    assert "cifar100lt (profile" in text
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "figures").exists()
+
+
+def test_an_unfinished_grid_leaves_a_page_with_figures_as_it_is(tmp_path):
+    runs = make_grid(tmp_path, "cifar10lt")
+    report(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    (tmp_path / "cifar10lt-byol-split1-seed0-cifar10ltbyol" / "results.jsonl").unlink()
+    assert "SimCLR" in report_so_far(tmp_path, runs)
+    after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert {file for file in before if before[file] != after.get(file)} == {
+        tmp_path / "cifar10lt-byol-split1-seed0-cifar10ltbyol" / "results.jsonl"
+    }

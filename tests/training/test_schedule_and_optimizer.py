@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import timm.optim.muon
 import torch
 
 from data.recipe import Recipe
@@ -34,7 +35,7 @@ def test_view_sizes_share_the_epochs():
 def test_sgd_is_the_protocols():
     """Momentum 0.9, no Nesterov, one group: weight decay reaches norms and biases (VITA-Group/SDCLR)."""
     method = build_method(small_config("simclr"), 100)
-    optimizer = build_optimizer(method, Recipe())
+    optimizer = build_optimizer(method, Recipe(), "fp32")
     assert isinstance(optimizer, torch.optim.SGD)
     (group,) = optimizer.param_groups
     assert (group["momentum"], group["nesterov"], group["dampening"], group["weight_decay"]) == (0.9, False, 0, 1e-4)
@@ -44,7 +45,7 @@ def test_sgd_is_the_protocols():
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_byol_keeps_norms_and_biases_from_decaying_and_leaves_the_target_out(optimizer):
     method = build_method(small_config("byol"), 100)
-    groups = build_optimizer(method, Recipe(optimizer=optimizer)).param_groups
+    groups = build_optimizer(method, Recipe(optimizer=optimizer), "fp32").param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, parameter in method.named_parameters():
         if name.startswith("target_"):
@@ -56,7 +57,7 @@ def test_byol_keeps_norms_and_biases_from_decaying_and_leaves_the_target_out(opt
 def test_muon_takes_matrices_and_adamw_norms_and_biases():
     method = build_method(small_config("simclr"), 100)
     before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
-    optimizer = build_optimizer(method, Recipe(optimizer="muon", lr=0.01, weight_decay=0.0))
+    optimizer = build_optimizer(method, Recipe(optimizer="muon", lr=0.01, weight_decay=0.0), "fp32")
     stream = torch.Generator().manual_seed(0)
     for parameter in method.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=stream)
@@ -75,7 +76,28 @@ def test_muon_takes_matrices_and_adamw_norms_and_biases():
 
 def test_muon_decays_matrices_alone():
     method = build_method(small_config("simclr"), 100)  # its reference decays all parameters, under SGD
-    groups = build_optimizer(method, Recipe(optimizer="muon")).param_groups
+    groups = build_optimizer(method, Recipe(optimizer="muon"), "fp32").param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, parameter in method.named_parameters():
         assert decays[id(parameter)] == (0 if parameter.ndim <= 1 else 1e-4), name
+
+
+def test_muon_orthogonalizes_at_the_precision_of_the_run(monkeypatch):
+    """In float32 where the processor has no bfloat16 units; timm's own function is left as it was."""
+    seen = []
+
+    def noting(gradient, *args, dtype=None, **options):
+        seen.append(dtype)
+        return original(gradient, *args, dtype=dtype, **options)
+
+    original = timm.optim.muon.zeropower_via_newtonschulz
+    monkeypatch.setattr(timm.optim.muon, "zeropower_via_newtonschulz", noting)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        method = build_method(small_config("simclr"), 100)
+        optimizer = build_optimizer(method, Recipe(optimizer="muon"), precision)
+        for parameter in method.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        seen.clear()
+        optimizer.step()
+        assert set(seen) == {dtype}
+        assert timm.optim.muon.zeropower_via_newtonschulz is noting
