@@ -11,6 +11,7 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from threading import Lock, Thread
+from types import FrameType
 from typing import Any, TypeVar
 
 from grid.progress import Board, send_bars_to
@@ -103,15 +104,16 @@ def _assign(worker: _Worker, waiting: deque) -> None:
 
 @contextmanager
 def _started(count: int, work: Callable[[T], R], prepare: Callable[[], None]) -> Iterator[list[_Worker]]:
-    """Starts the processes; at the end sends SIGTERM to those that are left and waits for them, until a second signal."""
+    """Starts the processes; at the end sends SIGTERM to those that work, and waits for all of them until a second signal."""
     workers: list[_Worker] = []
     try:
         workers += [_start(work, prepare) for _ in range(count)]
         yield workers
     finally:
         for worker in workers:
-            worker.pipe.close()  # nothing is read any more: a full pipe would hold the process
-            worker.process.terminate()
+            worker.pipe.close()  # which ends a process without work; and a full pipe would hold one that works
+            if worker.item is not None:
+                worker.process.terminate()
         try:
             for worker in workers:
                 worker.process.join()
@@ -133,6 +135,7 @@ def _start(work: Callable[[T], R], prepare: Callable[[], None]) -> _Worker:
 
 def _serve(pipe: Connection, work: Callable[[T], R], prepare: Callable[[], None]) -> None:
     """What a process does: items until the parent ends it."""
+    signal.signal(signal.SIGTERM, _interrupt)  # outside training, which saves a checkpoint first
     Thread(target=_end_with_parent, daemon=True).start()
     lock = Lock()
 
@@ -147,6 +150,10 @@ def _serve(pipe: Connection, work: Callable[[T], R], prepare: Callable[[], None]
         while True:
             item = pipe.recv()
             send("done", work(item))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

@@ -29,6 +29,7 @@ def test_processes_share_a_grid_and_train_the_same_bits(tmp_path):
     together, alone = tmp_path / "together", tmp_path / "alone"
     finished = subprocess.run(_command(together, "--jobs", "2"), capture_output=True, text=True, timeout=300)
     assert finished.returncode == 0, finished.stderr
+    assert "leaked" not in finished.stderr  # as where processes are ended by a signal
     assert "2 processes of 1 thread, fp32" in finished.stdout
     for ended in (1, 2):
         told = rf"{ended} of 3 runs ended(, about \d+ s left)?; digitslt \(profile own\), test accuracy in %, probe knn:\n"
