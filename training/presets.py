@@ -34,7 +34,8 @@ def _cpu(recipe: Recipe) -> Recipe:
         warmup_epochs=1.1,
         schedule="linear",
         final_lr=0.0,
-        sizes=_growing(recipe)[:1],
+        # probes see images of 32 px as they are, but photographs at the size of the largest views
+        sizes=_growing(recipe)[: 1 if max(recipe.sizes) <= LARGE else None],
     )
 
 
@@ -53,6 +54,7 @@ def _smoke(recipe: Recipe) -> Recipe:
         weight_decay=1e-4,
         warmup_epochs=0.5,
         schedule="cosine",
+        sizes=_growing(recipe)[:1],
     )
 
 

@@ -26,7 +26,7 @@ def test_presets_see_photographs_at_half_their_side():
         preset: _resolve(dataset="imagenet100lt", preset=preset).recipe.sizes
         for preset in ("paper", "cpu", "cpu-long", "smoke")
     }
-    assert sizes == {"paper": (224,), "cpu": (56,), "cpu-long": (56, 84, 112), "smoke": (56,)}
+    assert sizes == {"paper": (224,), "cpu": (56, 84, 112), "cpu-long": (56, 84, 112), "smoke": (56,)}
     assert _resolve(preset="cpu").recipe.sizes == (16,)
     assert _resolve(preset="cpu-long").recipe.sizes == (16, 24, 32)
     assert _resolve(preset="smoke").recipe.sizes == (16,)
