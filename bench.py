@@ -305,7 +305,7 @@ def doctor(*, data_root: Path | None = None) -> int:
     return 0
 
 
-def _report(out: Path, run_ids: list[str] | None = None, so_far: str = "") -> bool:
+def _report(out: Path, run_ids: list[str] | None = None) -> bool:
     """Writes the reports of a folder of runs and prints tables. False if there is nothing to report."""
     from grid.reporting import report as write_report
 

@@ -9,7 +9,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from training.prepare import Training, prepare
 log = logging.getLogger(__name__)
 
 STEPS = 3  # timed steps of each view size, after some to warm up
-CPU_BATCH = 128  # images a timed step on a processor: from there on a step's time is proportional to its images
+CPU_BATCH = 256  # images a timed step on a processor: from there on a step's time is proportional to its images
 CPU_PICTURES = 16  # the same of photographs, whose many pixels fill a processor sooner
 PICTURE = (500, 375)  # width and height of the made-up JPEGs: ImageNet's most frequent
 FILES = 16  # how many there are; a batch has them again and again
@@ -184,21 +184,22 @@ def _made_up(benchmark: Benchmark, count: int, scratch: Path) -> ImageSet:
     return Pictures([files[i % FILES] for i in range(count)])
 
 
-class _Counted(Corpus):
-    """A corpus that notes whether images were passed through a network."""
+@dataclass(frozen=True)
+class _Noted(Corpus):
+    """A corpus that notes when images are passed through a network."""
 
-    looked = False
+    passes: list[None] = field(default_factory=list)
 
     def embed(self, *args: Any, **options: Any) -> Iterator[Tensor]:
-        object.__setattr__(self, "looked", True)
+        self.passes.append(None)
         return super().embed(*args, **options)
 
 
 def _hook_seconds(training: Training, samples: int) -> list[float]:
     """Seconds that a method takes before each epoch of a run on `samples` images, from the same on the few made-up ones.
 
-    The time of a hook that looks at all images, or at its pool, is proportional to their number. After `HOOK_SECONDS` the
-    remaining epochs are taken to cost the mean of those before.
+    The time of a hook that passes all images, or its pool, through the network is proportional to their number. After
+    `HOOK_SECONDS` the remaining epochs are taken to cost the mean of those before.
     """
     few = training.corpus
     shown = len(few.images) + (0 if few.pool is None else len(few.pool))
@@ -207,11 +208,11 @@ def _hook_seconds(training: Training, samples: int) -> list[float]:
     found: list[float] = []
     began = time.monotonic()
     while len(found) < training.epochs and time.monotonic() - began < HOOK_SECONDS:
-        corpus = _Counted(**{field.name: getattr(few, field.name) for field in fields(few)})
+        corpus = _Noted(**{own.name: getattr(few, own.name) for own in fields(few)})
         started = time.monotonic()
         start_epoch(replace(training, corpus=corpus), len(found))
         wait_for(training.device)
-        found.append((time.monotonic() - started) * ((samples + pool) / shown if corpus.looked else 1))
+        found.append((time.monotonic() - started) * ((samples + pool) / shown if corpus.passes else 1))
     return found + [sum(found) / max(len(found), 1)] * (training.epochs - len(found))
 
 
