@@ -36,7 +36,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     checkpoint_seconds
         Seconds between checkpoints: the most that a kill can cost.
     """
-    check_names(request)
+    check_names(request.methods, request.datasets, request.probes)
     from core.files import writable_folder
     from grid.eta import clock, estimate
     from grid.execute import execute
@@ -74,7 +74,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
 @app.command
 def plan(request: Request = Request()) -> int:
     """Show what `run` would do, and for how long; start nothing."""
-    check_names(request)
+    check_names(request.methods, request.datasets, request.probes)
     from grid.eta import estimate
     from grid.plan import make_plan, plan_text
     from training.device import use_threads
@@ -152,6 +152,7 @@ def probe(
     out
         Folder of runs and tables; default: where the run lies, or runs.
     """
+    check_names(None, datasets, probes)
     from grid.probe_path import probe_path
     from training.device import use_threads
 
@@ -218,6 +219,7 @@ def list_(
     data_root
         Where to look for images and pools; default: the user's cache folder.
     """
+    check_names(None, datasets)
     from grid.catalogue import benchmarks_text, catalogue, passports_text
 
     if passport:
@@ -256,6 +258,7 @@ def views_(
     out
         Folder of the PNGs.
     """
+    check_names(methods, datasets)
     from grid.gallery import draw_galleries
 
     for line in draw_galleries(methods or ["simclr"], datasets or ["cifar10lt"], data_root, out, images, seed):
@@ -281,6 +284,7 @@ def data_(
     data_root
         Where the data is or will be put; default: the user's cache folder.
     """
+    check_names(None, datasets)
     from grid.fetching import fetch
 
     well = True

@@ -1,11 +1,15 @@
 """What a user can get wrong: one line each, exit status 2, nothing lost."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import bench
 from core.errors import UserError
 from data.benchmarks.digitslt import DigitsLT
+from tests.conftest import ROOT
 from tests.runs import SMALL
 
 
@@ -40,6 +44,7 @@ from tests.runs import SMALL
         (["--preset", "gpu"], "--preset"),
         (["--device", "tpu"], "no device is named 'tpu'"),
         (["--workers", "0"], "--workers 0"),
+        (["--jobs", "0"], "--jobs 0: give at least 1"),
         (["--seeds"], "--seeds names nothing"),
         (["--seeds", "0", "1.7"], "'1.7' is no whole number"),
         (["--epochs", "2.5"], "'2.5' is no whole number"),
@@ -109,3 +114,22 @@ def test_damaged_weights_of_a_finished_run_are_told_and_fail_that_run_only(tmp_p
     file.write_bytes(file.read_bytes()[:-10])
     assert bench.main([*asked, "--probes", "all"]) == 1
     assert "is damaged or foreign" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--methods", "simcrl"],
+        ["plan", "--datasets", "cifar10-lt"],
+        ["--probes", "sdclr_cached"],
+        ["views", "--methods", "simcrl"],
+        ["data", "cifar10-lt"],
+        ["list", "--datasets", "cifar10-lt"],
+        ["probe", "nowhere", "--probes", "rigde"],
+    ],
+)
+def test_misspelt_names_are_told_before_torch_is_imported(arguments):
+    code = f"import sys, bench; status = bench.main({arguments!r}); print(status, 'torch' in sys.modules)"
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert finished.stdout == "2 False\n"
+    assert "did you mean" in finished.stderr
