@@ -34,13 +34,12 @@ def _cpu(recipe: Recipe) -> Recipe:
         warmup_epochs=1.1,
         schedule="linear",
         final_lr=0.0,
-        # probes see images of 32 px as they are, but photographs at the size of the largest views
-        sizes=_growing(recipe)[: 1 if max(recipe.sizes) <= LARGE else None],
+        sizes=_growing(recipe, 1),
     )
 
 
 def _cpu_long(recipe: Recipe) -> Recipe:
-    return replace(_cpu(recipe), epochs=66, warmup_epochs=3.3, sizes=_growing(recipe))
+    return replace(_cpu(recipe), epochs=64, warmup_epochs=3.2, sizes=_growing(recipe, 2))
 
 
 def _smoke(recipe: Recipe) -> Recipe:
@@ -54,18 +53,19 @@ def _smoke(recipe: Recipe) -> Recipe:
         weight_decay=1e-4,
         warmup_epochs=0.5,
         schedule="cosine",
-        sizes=_growing(recipe)[:1],
+        sizes=_growing(recipe, 1)[:1],
     )
 
 
-def _growing(recipe: Recipe) -> tuple[int, ...]:
-    """Views that grow over the run: 16, 24, 32 px for 32-px images. Early epochs cost a quarter of late ones.
+def _growing(recipe: Recipe, first: int) -> tuple[int, ...]:
+    """Views that grow over the run: the `first` of 16, 24, 32 px for 32-px images. Small ones cost a quarter of large ones.
 
-    For photographs of 224 px 56, 84, 112 px; probes see these at the last size too (`Benchmark.shown_to`).
+    For photographs of 224 px all of 56, 84, 112 px: probes see these at the last size too (`Benchmark.shown_to`).
     """
     full = max(recipe.sizes)
-    full = full // 2 if full > LARGE else full
-    return (full // 2, full * 3 // 4, full)
+    if full > LARGE:
+        full, first = full // 2, 3
+    return (full // 2, full * 3 // 4, full)[:first]
 
 
 PRESETS = {
