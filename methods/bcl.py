@@ -38,7 +38,12 @@ class BCLSettings:
     jittered: bool = setting(False, "whether a random number, one for all views of an image, scales the rise to 30")
 
 
-@register("bcl", title="BCL", paper="Zhou et al., ICML 2022, arXiv:2205.12693", recipes=LARGE)
+@register(
+    "bcl",
+    title="BCL",
+    paper="Zhou et al., ICML 2022, arXiv:2205.12693",
+    recipes={**LARGE, "cpu": {"weakest": 5.0}},
+)
 class BCL(PlugIn):
     """SimCLR with views that are stronger where the loss has stayed high: BCL-I."""
 

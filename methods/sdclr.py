@@ -29,6 +29,7 @@ from methods.schedules import LOWEST, Temperature
         "imagenet100lt": {"temperature": 0.3, "prune": 0.3},
         "imagenetlt": {"prune": 0.1},  # of Geometric Harmonization's runs: the authors have released none
         "placeslt": {"prune": 0.1},
+        "cpu": {"prune": 0.5},
     },
 )
 class SDCLR(Contrastive):
