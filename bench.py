@@ -52,7 +52,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     use_threads(plan.shares[1])
     estimated = estimate(plan)
     if plan.unfinished:
-        print(f"estimated time: {estimated.text}", flush=True)
+        print(f"estimated time: {estimated.text} for training and probes", flush=True)
     todo, started = estimated.order(plan.unfinished), time.monotonic()
     failed = {}
     for ended, (run_, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
@@ -84,7 +84,7 @@ def plan(request: Request = Request()) -> int:
     use_threads(plan.shares[1])
     states = plan.states
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
-    print(f"estimated time: {estimate(plan).text}")
+    print(f"estimated time: {estimate(plan).text} for training and probes")
     return 0
 
 
