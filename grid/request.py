@@ -48,8 +48,7 @@ class Request:
     "How benchmarks are made long-tailed, such as cao, balanced, or ir=50 for another ratio; default: each's first. See `list`."
 
     preset: Literal["auto", "paper", "cpu", "cpu-long", "smoke"] = "auto"
-    "Scale: paper (the field's protocol), cpu (a minute or two a run), cpu-long (about five), smoke (a first look); auto: "
-    "paper on a GPU, else cpu."
+    "Scale: paper (the field's protocol), cpu (1 to 2 min a run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
 
     epochs: Annotated[int | None, Number] = None
     "Passes over the long-tailed set, in place of the preset's; 0 probes the untrained network."
