@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UserError, nearest
 from core.terminal import Messages, show
-from grid.request import Number, Numbers, Request, Several, check_names
+from grid.request import Number, Numbers, Request, Several, check_names, check_positive
 
 app = App(
     name="bench.py",
@@ -156,8 +156,7 @@ def probe(
     from grid.probe_path import probe_path
     from training.device import use_threads
 
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers {workers}: give at least 1")
+    check_positive("--workers", workers)
     use_threads(workers)
     probed = probe_path(
         path,

@@ -79,9 +79,8 @@ def estimate(plan: Plan) -> Estimate:
     seconds: dict[int, float] = {}
     timed: dict[str, tuple[list[float], float] | None] = {}
     unknown: dict[str, None] = {}
-    for number, (run, state) in enumerate(zip(plan.runs, plan.states, strict=True)):
-        if state == "DONE":
-            continue
+    for number in plan.unfinished:
+        run = plan.runs[number]
         config = run.config
         key = replace(config, split=1, seed=0).run_id
         try:

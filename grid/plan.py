@@ -20,7 +20,7 @@ from data.pools.pool import POOLS, best_pool, check_pool
 from data.views.executor import choose_executor
 from eval.probes import PROBES
 from grid.monitor import LISTS as MONITORED
-from grid.request import Request
+from grid.request import Request, check_positive
 from grid.store import RunFolder, State, folder_of
 from grid.there import DataThere
 from methods import METHODS
@@ -90,9 +90,8 @@ class Plan:
 
 def make_plan(request: Request) -> Plan:
     """Resolves a request. Raises UserError for the first thing in it that cannot be run."""
-    for option, number in (("--jobs", request.jobs), ("--workers", request.workers)):
-        if number is not None and number < 1:
-            raise UserError(f"{option} {number}: give at least 1")
+    check_positive("--jobs", request.jobs)
+    check_positive("--workers", request.workers)
     for option in ("methods", "datasets", "splits", "seeds"):
         if not getattr(request, option):
             raise UserError(f"--{option} names nothing; give at least one, or leave the option out")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
 
+from core.errors import UserError
 from core.registry import names_in_source, select
 
 
@@ -88,6 +89,12 @@ class Request:
 
     out: Path = Path("runs")
     "Folder of runs and tables."
+
+
+def check_positive(option: str, number: int | None) -> None:
+    """Raises UserError where a number is given that is below 1."""
+    if number is not None and number < 1:
+        raise UserError(f"{option} {number}: give at least 1")
 
 
 def check_names(

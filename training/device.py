@@ -66,16 +66,15 @@ def _keep_freed_memory() -> None:
     By default every training step gives tens of megabytes of activations back to the system, and the next step waits for the
     same pages to be zeroed again: 10 to 20 % of a step of the cpu preset (docs/cpu_preset.md).
     """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        if mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD):
-            mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+    if _glibc("mallopt", M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD):
+        _glibc("mallopt", M_TRIM_THRESHOLD, LARGEST_INT)
 
 
-def _return_freed_memory() -> None:
-    """Gives freed memory back to the system, where the C library is glibc."""
+def _glibc(function: str, *arguments: int) -> int:
+    """Calls a function of glibc; 0, which is its word for failure too, where the C library is another."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        return getattr(ctypes.CDLL("libc.so.6"), function)(*arguments)
+    return 0
 
 
 def wait_for(device: torch.device) -> None:
@@ -96,7 +95,7 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        _return_freed_memory()  # of the run before
+        _glibc("malloc_trim", 0)  # memory that the run before has freed
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
 
