@@ -77,4 +77,6 @@ def due(epoch: int, run: int, first: Duration, every: Duration) -> bool:
 def check_warmup(name: str, warmup: Duration, run: int) -> None:
     """Raises UserError for a warm-up of the method `name` that its run would not outlast."""
     if run and warmup.epochs(run) >= run:
-        raise UserError(f"{name}.warmup={warmup} leaves nothing of {run} epochs: the method would never begin; lower it")
+        raise UserError(
+            f"{name}.warmup={warmup} is as long as the run of {run} epochs, or longer: the method would never begin; lower it"
+        )

@@ -99,7 +99,7 @@ def resolve(
         recipe = with_changes(recipe, {"warmup_epochs": base.warmup_epochs * recipe.epochs / base.epochs}, "recipe")
     if recipe.epochs and recipe.warmup_epochs >= recipe.epochs:
         raise UserError(
-            f"recipe.warmup_epochs={recipe.warmup_epochs} leaves nothing of {recipe.epochs} epochs; "
+            f"recipe.warmup_epochs={recipe.warmup_epochs} is as long as the run of {recipe.epochs} epochs, or longer; "
             "lower it with --set recipe.warmup_epochs=..."
         )
     if 0 < size < recipe.batch_size:

@@ -71,7 +71,7 @@ def _keep_freed_memory() -> None:
 
 
 def _glibc(function: str, *arguments: int) -> int:
-    """Calls a function of glibc; 0, which is its word for failure too, where the C library is another."""
+    """Calls a function of glibc and returns its result; 0, as where it fails, if the C library is another."""
     with suppress(OSError, AttributeError):
         return getattr(ctypes.CDLL("libc.so.6"), function)(*arguments)
     return 0
