@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UserError, nearest
 from core.terminal import Messages, show
-from grid.request import Number, Numbers, Request, Several, check_names, check_positive
+from grid.options import Number, Numbers, Request, Several, check_names, check_positive
 
 app = App(
     name="bench.py",
@@ -37,11 +37,11 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
         Seconds between checkpoints: the most that a kill can cost.
     """
     check_names(request.methods, request.datasets, request.probes)
+    from commands.report import report_so_far
     from core.files import writable_folder
-    from grid.eta import clock, estimate
     from grid.execute import execute
     from grid.plan import make_plan, plan_text
-    from grid.reporting import report_so_far
+    from grid.time_estimate import clock, estimate
     from training.device import use_threads
 
     if not checkpoint_seconds >= 0:
@@ -75,8 +75,8 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
 def plan(request: Request = Request()) -> int:
     """Show what `run` would do, and for how long; start nothing."""
     check_names(request.methods, request.datasets, request.probes)
-    from grid.eta import estimate
     from grid.plan import make_plan, plan_text
+    from grid.time_estimate import estimate
     from training.device import use_threads
 
     plan = make_plan(request)
@@ -153,7 +153,7 @@ def probe(
         Folder of runs and tables; default: where the run lies, or runs.
     """
     check_names(None, datasets, probes)
-    from grid.probe_path import probe_path
+    from probing.probe_path import probe_path
     from training.device import use_threads
 
     check_positive("--workers", workers)
@@ -188,7 +188,7 @@ def export_(run: Path, *, to: Path | None = None) -> int:
     to
         Folder to write; default: exports/ beside the run.
     """
-    from grid.export import export
+    from commands.export import export
 
     print(f"exported: {export(run, to)}")
     return 0
@@ -219,7 +219,7 @@ def list_(
         Where to look for images and pools; default: the user's cache folder.
     """
     check_names(None, datasets)
-    from grid.catalogue import benchmarks_text, catalogue, passports_text
+    from commands.list import benchmarks_text, catalogue, passports_text
 
     if passport:
         print(passports_text(datasets or ["all"], profile, splits or [1], data_root))
@@ -258,7 +258,7 @@ def views_(
         Folder of the PNGs.
     """
     check_names(methods, datasets)
-    from grid.gallery import draw_galleries
+    from commands.views import draw_galleries
 
     for line in draw_galleries(methods or ["simclr"], datasets or ["cifar10lt"], data_root, out, images, seed):
         print(line, flush=True)
@@ -284,7 +284,7 @@ def data_(
         Where the data is or will be put; default: the user's cache folder.
     """
     check_names(None, datasets)
-    from grid.fetching import fetch
+    from commands.data import fetch
 
     well = True
     for good, line in fetch(datasets or ["cifar10lt"], data_root, check=check):
@@ -302,7 +302,7 @@ def doctor(*, data_root: Path | None = None) -> int:
     data_root
         Where to look for images; default: the user's cache folder.
     """
-    from grid.doctor import diagnosis
+    from commands.doctor import diagnosis
 
     print(diagnosis(data_root))
     return 0
@@ -310,7 +310,7 @@ def doctor(*, data_root: Path | None = None) -> int:
 
 def _report(out: Path, run_ids: list[str] | None = None) -> bool:
     """Writes the reports of a folder of runs and prints tables. False if there is nothing to report."""
-    from grid.reporting import report as write_report
+    from commands.report import report as write_report
 
     written = write_report(out, run_ids)
     if written is None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from data.benchmarks.inat18 import read_annotations
-from data.lists.lines import check_listing, index, read_lines
-from data.lists.missing import missing_files
+from data.datasets.inat18 import read_annotations
+from data.lists.index_file import check_listing, index, read_lines
+from data.lists.missing_files import missing_files
 
 
 def main() -> None:

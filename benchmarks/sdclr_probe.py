@@ -25,8 +25,8 @@ from torchvision.transforms import v2
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import backbones
+from backbones.corpus import Corpus
 from data.benchmark import Images
-from data.corpus import Corpus
 from data.lists.longtail import IndexLists
 from data.views.spec import IMAGENET_MEAN, IMAGENET_STD, Evaluation
 from data.views.torch_executor import TorchViews

@@ -172,7 +172,7 @@ class Benchmark(ABC):
             raise UserError(f"{self.name} (profile {profile}) has splits 1 to {splits}, not {split}; give others with --splits")
 
 
-BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data.benchmarks")
+BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data.datasets")
 register = BENCHMARKS.register  # decorator of a Benchmark; its argument is the name in tables and records
 
 

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
 from data.benchmark import Images
-from data.corpus import Corpus
 from data.lists.longtail import IndexLists, Indices
 from data.pictures import Pictures, Unreadable
 
@@ -142,7 +142,7 @@ class Frozen:
         return Rows(self._bank, at, self._train_labels[index])
 
     def augmented(self, indices: Indices, seed: int, purpose: str, draw: int = 0) -> Rows:
-        """Features of one pass of weakly augmented training images (`data/views/weak.py`), kept together.
+        """Features of one pass of weakly augmented training images (`data/views/weak_augmentation.py`), kept together.
 
         The last pass over images in memory is remembered, for probes that share one.
 

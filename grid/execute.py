@@ -19,19 +19,19 @@ from data.passport import passport_of
 from data.pools.pool import Pool, load_pool
 from data.views.executor import image_set
 from eval.tail import describe_state, tail_detection
-from grid.monitor import KnnMonitor
+from grid.data_check import warn_of_other_data
 from grid.plan import Plan
-from grid.probing import probe_run
-from grid.progress import training_bar
-from grid.same_data import warn_of_other_data
-from grid.stop import stop_requests
-from grid.store import Busy, RunFolder, TrainingFacts
 from grid.workers import Died, share_out
-from reports.by_class import save_by_class
+from probing.probe import probe_run
+from run_store.class_quantiles import save_by_class
+from run_store.folder import Busy, RunFolder, TrainingFacts
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory, use_threads
 from training.loop import Diverged, train
+from training.monitor import KnnMonitor
 from training.prepare import Training, check_pool_size, prepare
+from training.progress import training_bar
+from training.signals import stop_requests
 
 log = logging.getLogger(__name__)
 

@@ -14,18 +14,18 @@ import torch
 import backbones
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BALANCED, BENCHMARKS, data_folder
-from data.lists.own import NONE, ListedLists
-from data.lists.together import TRAINING
+from data.cache import DataThere
+from data.lists.holdout import NONE, ListedLists
+from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
 from data.views.executor import choose_executor
 from eval.probes import PROBES
-from grid.monitor import LISTS as MONITORED
-from grid.request import Request, check_positive
-from grid.store import RunFolder, State, folder_of
-from grid.there import DataThere
+from grid.options import Request, check_positive
 from methods import METHODS
+from run_store.folder import RunFolder, State, folder_of
 from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision, has_bf16, memory_bytes
+from training.monitor import LISTS as MONITORED
 from training.prepare import build_method, check_pool_size
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from threading import Lock, Thread
 from types import FrameType
 from typing import Any, TypeVar
 
-from grid.progress import Board, send_bars_to
-from grid.stop import stop_requests
+from training.progress import Board, send_bars_to
+from training.signals import stop_requests
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from backbones.corpus import Corpus
 from core.registry import Registry
-from data.corpus import Corpus
 from data.loader import Batch
 from data.views.spec import CONTRASTIVE, Role
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from backbones.corpus import Corpus
 from core.settings import setting
-from data.corpus import Corpus
 from data.views.spec import RandAugment
 from methods.base import register
 from methods.contrastive import Contrastive, PlugIn

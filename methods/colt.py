@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from backbones.corpus import Corpus
 from core.settings import setting
-from data.corpus import Corpus
 from data.loader import Batch
 from methods.base import Output, register
 from methods.bcl import BCL

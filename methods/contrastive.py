@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from data.corpus import Corpus
+from backbones.corpus import Corpus
 from data.loader import Batch
 from methods.base import Method, Output
 from methods.losses import nt_xent

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from backbones.corpus import Corpus
 from backbones.pruning import Competitor, check_prunable
 from core.settings import setting
-from data.corpus import Corpus
 from methods.base import register
 from methods.contrastive import Contrastive
 from methods.heads import mlp

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from backbones.corpus import Corpus
 from core.errors import UserError
 from core.settings import setting
-from data.corpus import Corpus
 from data.loader import Batch
 from methods.base import Output, register
 from methods.clusters import NONE, RESTARTS, local_density, simplex, spherical_kmeans, student_t_clusters

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from reports.comparable import apart_by
-from reports.records import Finding, Record
 from reports.tables.states import RunState
+from run_store.records import Finding, Record
 
 SCALES = {"cpu": "CPU-scale", "cpu-long": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
 LEADING = "ridge"  # the probe whose table comes first: it draws nothing at random and chooses one number

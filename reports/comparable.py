@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
-from reports.records import Finding, settings_text
+from run_store.records import Finding, settings_text
 
 SETTING = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor")
 COMPARABLE = (*SETTING, "probe", "protocol")

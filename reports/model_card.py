@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports import captions
-from reports.records import Finding, accuracies, geometries
-from reports.tables.forms import Column, Entry, Sheet, markdown_text
+from reports.tables.formats import Column, Entry, Sheet, markdown_text
+from run_store.records import Finding, accuracies, geometries
 
 TERMS = "Uses that the owners of the images named below do not allow: this card gives no licence to what is made of them."
 

@@ -6,7 +6,7 @@ import torch
 
 from data.benchmark import BENCHMARKS
 from data.passport import passport_of
-from grid.store import RunFolder, TrainingFacts, folder_of
+from run_store.folder import RunFolder, TrainingFacts, folder_of
 from tests.runs import small_config
 from training.prepare import build_method
 

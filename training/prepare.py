@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import backbones
+from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS
-from data.corpus import Corpus
 from data.loader import Loader, steps_per_epoch
 from data.pictures import Pictures
 from data.views.executor import EXECUTORS, ImageSet

@@ -3,7 +3,7 @@
 Hendrycks et al., ICCV 2021, arXiv:2006.16241. Drawings, sculptures and games, but of ImageNet's own classes.
 """
 
-from data.benchmarks.placeslt import COLT
+from data.datasets.placeslt import COLT
 from data.pools.listed import ListedPool
 from data.pools.pool import register
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from core.errors import UserError
-from data.lists.lines import Listing, check_listing, check_sum, read_lines, some
-from data.lists.missing import missing_files
+from data.lists.index_file import Listing, check_listing, check_sum, read_lines, some
+from data.lists.missing_files import missing_files
 from data.pictures import Pictures
 from data.pools.pool import PoolSource
 from data.sources.fetch import download, fetch_once

@@ -3,7 +3,7 @@
 Zhou et al. 2017, Places-Extra69. COLT's list was not at hand here: neither its sum nor its length is checked, only its form.
 """
 
-from data.benchmarks.placeslt import COLT
+from data.datasets.placeslt import COLT
 from data.pools.listed import ListedPool
 from data.pools.pool import register
 

@@ -28,8 +28,8 @@ from data.pictures import Encoded, Pictures
 from data.views.color import normalize, unit
 from data.views.decoding import crop_pictures, show_pictures
 from data.views.executor import CPU, Executor, ImageSet, Loaded, register, sides
-from data.views.finishing import finish, together
 from data.views.params import Params
+from data.views.postprocess import finish, together
 from data.views.resample import center_start, resized_sides
 from data.views.spec import Evaluation, View
 

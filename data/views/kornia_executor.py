@@ -21,8 +21,8 @@ from data.pictures import Encoded
 from data.views.color import SOLARIZE_FROM, normalize, unit
 from data.views.decoding import crop_pictures
 from data.views.executor import CPU, Executor, Loaded, register
-from data.views.finishing import randaugment
 from data.views.params import JITTER, Params
+from data.views.postprocess import randaugment
 from data.views.resample import crop_resize
 from data.views.spec import View
 

@@ -13,8 +13,8 @@ from data.pictures import Encoded
 from data.views.color import unit
 from data.views.decoding import crop_pictures
 from data.views.executor import Executor, Loaded, register
-from data.views.finishing import finish, together
 from data.views.params import Params
+from data.views.postprocess import finish, together
 from data.views.resample import crop_resize
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from reports import captions
 from reports.figures.setting import Setting, Sketch, mean_and_sd
 from reports.figures.style import DOUBLE, FAINT, SINGLE, bar_look, count_ticks, legend_below, line_look, sized, small_print
-from reports.records import Record
+from run_store.records import Record
 
 SINGLE_CLASSES = 20  # up to so many classes are drawn one by one; more as a running mean
 MARKED = 25  # points of a line that get a marker

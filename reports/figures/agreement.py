@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from reports.comparable import SETTING, Title, apart_by, comparable
 from reports.figures.setting import Setting, Sketch
 from reports.figures.style import DOUBLE, SINGLE, plain, sized, small_print
-from reports.records import Record
-from reports.tables.forms import Sheet
-from reports.tables.questions import agreement_of
+from reports.tables.analysis import agreement_of
+from reports.tables.formats import Sheet
+from run_store.records import Record
 
 DARK = 0.55  # from this size of tau on, numbers are white
 METRICS = {"all": "all classes", "few": "few classes"}  # by what the sheets' names begin with

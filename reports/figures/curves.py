@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from reports import captions
 from reports.figures.setting import Order, Series, Setting, Sketch, mean_and_sd
 from reports.figures.style import count_ticks, legend_below, line_look, sized, small_print
-from reports.records import Record
 from reports.tables.imbalance import SIZES, nominal_ratio, of_equal_size, pretraining_sets
+from run_store.records import Record
 
 PANELS = {"mean": "all classes", "few": "few classes"}
 Points = dict[tuple[float, str], list[float]]  # accuracies of runs by what is varied, and what else tells them apart

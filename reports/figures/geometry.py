@@ -8,7 +8,7 @@ from matplotlib.container import Container
 from reports import captions
 from reports.figures.setting import Setting, Sketch, mean_and_sd
 from reports.figures.style import legend_below, line_look, sized, small_print
-from reports.records import Geometry
+from run_store.records import Geometry
 
 PANELS = {
     "alignment": "alignment (lower: tighter)",

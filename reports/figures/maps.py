@@ -29,9 +29,9 @@ from reports.figures.style import (
 )
 from reports.figures.training import Histories
 from reports.figures.tsne import PERPLEXITY, embedding
-from reports.history import GROUPS
-from reports.records import Finding
-from reports.samples import Sample, load_sample
+from run_store.feature_sample import Sample, load_sample
+from run_store.history import GROUPS
+from run_store.records import Finding
 
 log = logging.getLogger(__name__)
 

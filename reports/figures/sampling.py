@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from reports.figures.setting import Setting, Sketch
 from reports.figures.style import FAINT, legend_below, line_look, sized, small_print
 from reports.figures.training import Histories
-from reports.records import Finding
+from run_store.records import Finding
 
 SMALLEST, LARGEST = 8, 90  # points squared, area of a cluster's mark
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reports import captions
 from reports.comparable import COMPARABLE, SETTING, Title, by_method, comparable, method_key, one_a_run, table_name
-from reports.records import Finding
+from run_store.records import Finding
 
 F = TypeVar("F", bound=Finding)
 

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from reports import captions
-from reports.by_class import ByClass, load_by_class
 from reports.figures.setting import Series, Setting, Sketch, mean_and_sd
 from reports.figures.style import (
     DOUBLE,
@@ -25,8 +24,9 @@ from reports.figures.style import (
     titled,
 )
 from reports.figures.training import Histories
-from reports.history import GROUPS, History
-from reports.records import Finding
+from run_store.class_quantiles import ByClass, load_by_class
+from run_store.history import GROUPS, History
+from run_store.records import Finding
 
 log = logging.getLogger(__name__)
 

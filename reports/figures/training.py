@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from reports import captions
 from reports.figures.setting import Series, Setting, Sketch, mean_and_sd
 from reports.figures.style import DOUBLE, FAINT, SINGLE, legend_below, line_look, sized, small_print
-from reports.history import History
-from reports.records import Finding
+from run_store.history import History
+from run_store.records import Finding
 
 Histories = Mapping[str, History]  # by run id
 PANELS = {"loss": "training loss", "lr": "learning rate", "images_per_second": "images/s"}

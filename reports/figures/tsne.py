@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.files import write_atomic
-from reports.arrays import read_arrays
-from reports.samples import Sample
+from run_store.arrays import read_arrays
+from run_store.feature_sample import Sample
 
 log = logging.getLogger(__name__)
 

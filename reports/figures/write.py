@@ -19,9 +19,9 @@ from reports.figures.setting import Order, Setting, Sketch, probe_settings, run_
 from reports.figures.style import house_style, save
 from reports.figures.temperature import by_class_size, by_epoch
 from reports.figures.training import tail_curves, training_curves
-from reports.history import History
-from reports.records import Finding, accuracies, geometries
-from reports.tables.forms import plain
+from reports.tables.formats import plain
+from run_store.history import History
+from run_store.records import Finding, accuracies, geometries
 
 log = logging.getLogger(__name__)
 

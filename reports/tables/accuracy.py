@@ -11,10 +11,10 @@ import numpy as np
 
 from reports import captions
 from reports.comparable import Title, apart_by, by_method, comparable, method_key, method_name, run_ids, table_name
-from reports.records import Finding, Record, accuracies
-from reports.tables.forms import Column, Entry, Sheet
+from reports.tables.formats import Column, Entry, Sheet
 from reports.tables.significance import RULE, Best, best_rows
 from reports.tables.states import RunState
+from run_store.records import Finding, Record, accuracies
 
 METRICS = {"many": "Many", "medium": "Medium", "few": "Few", "mean": "All", "group_std": "Std"}
 FURTHER = {"worst": "Worst", "harmonic_mean": "Harmonic mean", "head_tail_gap": "Gap", "class_std": "Class std"}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from reports import captions
 from reports.comparable import SETTING, comparable, table_name
 from reports.tables.accuracy import METRICS, Row, Table, metric_columns
-from reports.tables.forms import Column, Entry, Sheet
+from reports.tables.formats import Column, Entry, Sheet
 
 FEW_SHOT = re.compile(r"(?P<family>.+)-(?P<amount>\d+)(?P<unit>pct|shot)")  # how the name of a few-shot probe ends
 

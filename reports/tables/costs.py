@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from reports import captions
 from reports.comparable import SETTING, Title, by_method, comparable, method_name, one_a_run, run_ids, table_name
-from reports.records import Finding, Record
 from reports.tables.accuracy import Cell, cell, entry
-from reports.tables.forms import Column, Entry, Sheet
+from reports.tables.formats import Column, Entry, Sheet
+from run_store.records import Finding, Record
 
 BASELINE = "simclr"
 COSTS = (

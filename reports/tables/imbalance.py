@@ -8,10 +8,10 @@ from statistics import mean, stdev
 
 from reports import captions
 from reports.comparable import Title, apart_by, by_method, comparable, method_key, method_name, run_ids, table_name
-from reports.records import Record
 from reports.tables.accuracy import METRICS, cell, entry
 from reports.tables.costs import BASELINE
-from reports.tables.forms import Column, Entry, Sheet
+from reports.tables.formats import Column, Entry, Sheet
+from run_store.records import Record
 
 SAME = ("dataset", "mark", "preset", "recipe", "precision", "executor", "probe", "protocol")  # all but the pretraining set
 SET = ("profile", "data")  # what a pretraining set is

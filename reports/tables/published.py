@@ -12,9 +12,9 @@ from pathlib import Path
 
 from reports import captions
 from reports.comparable import Title, by_method, comparable, method_name, run_ids, table_name
-from reports.records import Record
 from reports.tables.accuracy import Cell, cell, entry
-from reports.tables.forms import Column, Entry, Sheet
+from reports.tables.formats import Column, Entry, Sheet
+from run_store.records import Record
 
 FILE = Path(__file__).parent.parent / "published.csv"
 QUANTITIES = {"avg": ("mean", "All"), "many": ("many", "Many"), "medium": ("medium", "Medium"), "few": ("few", "Few")}

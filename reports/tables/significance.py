@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from reports.records import Record, unpack
+from run_store.records import Record, unpack
 
 RESAMPLES = 1000
 SEED = 0

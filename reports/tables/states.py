@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from reports.records import Finding, settings_text
 from reports.tables.escapes import plain
-from reports.tables.forms import Column, Entry, Sheet
+from reports.tables.formats import Column, Entry, Sheet
+from run_store.records import Finding, settings_text
 
 MATCHED = ("dataset", "profile", "preset", "precision", "executor")  # what places a run in a table, beside its recipe
 SHOWN = 80  # letters of a reason in a footer

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from core.files import writable_folder, write_text
 from reports.comparable import Title, method_name
-from reports.records import Finding, Geometry, Record, accuracies, geometries
 from reports.tables.accuracy import Table, build_tables
+from reports.tables.analysis import agreement_sheets, curve_sheets, geometry_sheets, tail_sheets
 from reports.tables.combined import combined_sheets
 from reports.tables.costs import budget_sheets, cost_sheets
-from reports.tables.forms import FORMS, Sheet, rows_csv, terminal_text
+from reports.tables.formats import FORMS, Sheet, rows_csv, terminal_text
 from reports.tables.imbalance import cost_of_imbalance_sheets, ratio_sheets
 from reports.tables.published import published_sheets
-from reports.tables.questions import agreement_sheets, curve_sheets, geometry_sheets, tail_sheets
 from reports.tables.states import RunState, missing_sheet
+from run_store.records import Finding, Geometry, Record, accuracies, geometries
 
 __all__ = ["RunState", "Table", "all_sheets", "build_tables", "findings_csv", "tables_text", "write_tables"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 import bench
-from grid.gallery import views_of
+from commands.views import views_of
 from methods import METHODS
 from tests.conftest import ROOT
 from tests.runs import SMALL

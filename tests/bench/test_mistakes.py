@@ -8,7 +8,7 @@ import torch
 
 import bench
 from core.errors import UserError
-from data.benchmarks.digitslt import DigitsLT
+from data.datasets.digitslt import DigitsLT
 from tests.conftest import ROOT
 from tests.runs import SMALL
 
@@ -92,7 +92,7 @@ def test_a_bad_checkpoint_is_told_and_kept(mistake, tmp_path, damage, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("grid.store.RunFolder.save_trained", stop)
+        patch.setattr("run_store.folder.RunFolder.save_trained", stop)
         assert bench.main([str(word) for word in asked]) == 130
     (checkpoint,) = tmp_path.glob("*/checkpoint.pt")
     if damage == "truncated":

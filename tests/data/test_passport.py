@@ -6,7 +6,7 @@ import pytest
 
 import bench
 from data.benchmark import BENCHMARKS, Source
-from data.benchmarks.listed import ListedBenchmark
+from data.datasets.listed import ListedBenchmark
 from data.lists.longtail import fingerprint
 from data.passport import Identity, passport_of
 

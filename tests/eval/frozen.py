@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from backbones.corpus import Corpus
 from data.benchmark import Images
-from data.corpus import Corpus
+from data.lists.holdout import ListedLists
 from data.lists.longtail import IndexLists
-from data.lists.own import ListedLists
 from data.pictures import Pictures
 from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from backbones.corpus import Corpus
 from data.benchmark import Images
-from data.corpus import Corpus
 from data.lists.longtail import IndexLists
 from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews
-from data.views.weak import shifted
+from data.views.weak_augmentation import shifted
 from eval.features import BLOCK, Frozen, Rows, Tally
 
 SHOWN = Evaluation(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))  # grey levels as they are

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from backbones.corpus import Corpus
 from data.benchmark import Images
-from data.corpus import Corpus
 from data.lists.longtail import IndexLists
 from data.pictures import Pictures
 from data.views.spec import Evaluation

@@ -6,8 +6,8 @@ import signal
 import time
 from pathlib import Path
 
-from grid import progress
-from grid.stop import stop_requests
+from training import progress
+from training.signals import stop_requests
 
 
 def nothing() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import bench
+from grid.options import Request
 from grid.plan import make_plan
-from grid.request import Request
 
 SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--epochs", "2", "--device", "cpu")
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from core.errors import UserError
 from data.loader import Batch
 from data.views.torch_executor import TorchViews
-from grid.store import TrainingFacts, folder_of
 from methods.colt import cluster_budgets, colt_terms, nearest_to_centers
+from run_store.folder import TrainingFacts, folder_of
 from tests.runs import small_config
 from training.loop import batches, start_epoch, train
 from training.prepare import build_method, check_pool_size, prepare

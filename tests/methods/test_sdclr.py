@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from data.corpus import Corpus
+from backbones.corpus import Corpus
 from data.loader import Batch
 from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from eval.groups import RULES, break_down
-from reports.records import Geometry, Record, pack
+from run_store.records import Geometry, Record, pack
 
 COUNTS = [4500, 2697, 1617, 969, 581, 348, 208, 125, 75, 45]  # images of each class
 PROTOCOLS = {"sdclr-cached": "Linear probe, SGD lr 30", "ridge": "Ridge regression", "knn": "kNN, k = 20"}

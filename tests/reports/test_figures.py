@@ -15,7 +15,7 @@ from reports.figures import write_figures
 from reports.figures.curves import imbalance_curve, imbalance_settings
 from reports.figures.setting import Order, mean_and_sd
 from reports.figures.style import house_style, line_look
-from reports.history import LOG, read_history
+from run_store.history import LOG, read_history
 from tests.reports.made import made_geometry, made_grid, made_record
 
 EPOCHS = 6

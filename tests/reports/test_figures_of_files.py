@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.by_class import BY_CLASS, QUANTILES, load_by_class, save_by_class
 from reports.figures import tsne, write_figures
 from reports.figures.agreement import heat_map
 from reports.figures.tsne import EMBEDDING, embed, embedding
-from reports.history import read_history
-from reports.samples import SAMPLE, Sample, draw_sample, load_sample, save_sample
+from run_store.class_quantiles import BY_CLASS, QUANTILES, load_by_class, save_by_class
+from run_store.feature_sample import SAMPLE, Sample, draw_sample, load_sample, save_sample
+from run_store.history import read_history
 from tests.reports.made import COUNTS, made_record
 
 IMAGES = 60

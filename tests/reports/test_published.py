@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from reports.tables.accuracy import Cell
-from reports.tables.forms import markdown_text
+from reports.tables.formats import markdown_text
 from reports.tables.published import POINTS, obstacles, published_sheets, read_published, status
 from tests.reports.made import made_record
 

@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from reports.records import pack, unpack
 from reports.tables.significance import COMPARED, RESAMPLES, best_rows, group_shares, interval, sample
+from run_store.records import pack, unpack
 from tests.reports.made import made_record
 
 PER_CLASS, CLASSES = 100, 10  # of made records

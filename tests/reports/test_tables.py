@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-from reports.records import RESULTS, Geometry, Record, accuracies, geometries, read_findings
 from reports.tables import all_sheets, build_tables, findings_csv, tables_text, write_tables
-from reports.tables.forms import FORMS, latex_text, markdown_text
+from reports.tables.formats import FORMS, latex_text, markdown_text
 from reports.tables.states import RunState
+from run_store.records import RESULTS, Geometry, Record, accuracies, geometries, read_findings
 from tests.conftest import GOLDEN
 from tests.reports.made import made_record
 

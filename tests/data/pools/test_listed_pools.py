@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from backbones.corpus import Corpus
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
-from data.corpus import Corpus
 from data.loader import Loader
 from data.pictures import Pictures
 from data.pools.pool import POOLS, load_pool

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy.stats import chisquare, ks_2samp
 
-from data.views import finishing
+from data.views import postprocess
 from data.views.params import Params, draw_batch
 from data.views.randaugment import HIGH, LOW, OPERATIONS, SIGNED, augment, values
 from data.views.spec import RandAugment, View
@@ -177,7 +177,7 @@ def test_parameters_of_batches_join():
 @pytest.mark.parametrize("joined_pixels", [0, 10**9])
 @pytest.mark.parametrize("spec", [BCL_I, BCL_D])
 def test_views_are_plain_where_nothing_hits_and_pillows_where_it_does(photographs, monkeypatch, spec, joined_pixels, size):
-    monkeypatch.setattr(finishing, "JOINED_PIXELS", joined_pixels)
+    monkeypatch.setattr(postprocess, "JOINED_PIXELS", joined_pixels)
     plain = TorchViews((View(), View()))(photographs, 3, size)
     executor = TorchViews((View(randaugment=spec), View(randaugment=spec)))
     for strength in (None, torch.zeros(len(photographs))):

@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from data.views import finishing
+from data.views import postprocess
 from data.views.color import color_jitter, gray_and_normalize
 from data.views.params import draw
 from data.views.resample import crop_resize
@@ -79,9 +79,9 @@ def test_gray_and_normalisation_equal_torchvisions(photographs):
 
 def test_equal_views_are_the_same_made_together_or_apart(photographs, monkeypatch):
     executor = TorchViews((View(), View()))
-    monkeypatch.setattr(finishing, "JOINED_PIXELS", 10**9)
+    monkeypatch.setattr(postprocess, "JOINED_PIXELS", 10**9)
     together = executor(photographs, 3, 24)
-    monkeypatch.setattr(finishing, "JOINED_PIXELS", 0)
+    monkeypatch.setattr(postprocess, "JOINED_PIXELS", 0)
     for a, b in zip(together, executor(photographs, 3, 24), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 

@@ -1,0 +1,114 @@
+"""Everything that is written about a folder of runs: tables, figures and the page, from records and logs alone."""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from commands.list import method_title, title_of
+from reports.figures import write_figures
+from reports.page import About, adapter, write_page
+from reports.tables import Table, build_tables, tables_text, terminal_text, write_tables
+from reports.tables.states import RunState
+from run_store.folder import RESULTS, RunFolder
+from run_store.history import read_histories, run_id_of
+from run_store.records import Finding, accuracies, read_findings
+
+log = logging.getLogger(__name__)
+
+PAGE = "report.html"
+FIGURES = "figures"
+MISSING = "missing-runs"  # the table of runs that are not done
+FIELDS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written."""
+
+    text: str  # the tables of accuracies for a terminal
+    places: list[Path]  # folders and files
+
+
+def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = True) -> Report | None:
+    """Writes tables, figures and page of the runs under `out`; None if there is neither record nor run.
+
+    Args:
+        out: folder of runs.
+        run_ids: the runs whose tables are returned as text; default: all.
+        figures: whether to draw; the page then has none.
+
+    Raises:
+        UserError: a record or a log cannot be read, or nothing can be written.
+    """
+    folders = sorted(folder for folder in out.iterdir() if folder.is_dir() and (folder / "config.json").exists())
+    findings = read_findings(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
+    by_id: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_id.setdefault(finding.run_id, []).append(finding)
+    states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
+    if not findings and not states:
+        return None
+    tables = build_tables(accuracies(findings), method_title, list(states.values()))
+    sheets = write_tables(findings, out / "tables", method_title, list(states.values()), tables)
+    histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
+    drawn = write_figures(findings, histories, out / FIGURES, method_title) if figures else []
+    named = {run_id_of(folder): folder for folder in folders}
+    logs = {history.folder: history for history in histories}
+    begun = {state.run_id for state in states.values()}
+    done = [(named.get(run_id), found) for run_id, found in by_id.items() if run_id not in begun]
+    runs = [adapter.run(folder, found, method_title, logs.get(folder) if folder else None) for folder, found in done]
+    runs += [adapter.begun(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
+    write_page(
+        out / PAGE,
+        [adapter.section(sheet) for sheet in sheets if sheet.name != MISSING],  # the page lists these runs itself
+        [adapter.figure(one) for one in drawn],
+        runs,
+        About("Self-supervised learning on long-tailed images", facts={"records": f"{len(findings):,}"}),
+    )
+    if run_ids is not None:
+        tables = build_tables([one for one in accuracies(findings) if one.run_id in run_ids], method_title)
+    return Report(tables_text(tables), [out / "tables", *([out / FIGURES] if drawn else []), out / PAGE])
+
+
+def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
+    """The leading table of each setting of an unfinished grid, for a terminal; the page too, but without figures.
+
+    A page that has figures stays as it is until the end of the grid.
+
+    Args:
+        out: folder of runs.
+        runs: of the grid; those without records are left out.
+
+    Raises:
+        UserError: a record or a log cannot be read, or nothing can be written.
+    """
+    if not (out / FIGURES).exists():
+        report(out, figures=False)
+    findings = read_findings([run.results for run in runs if run.results.exists()], warn=False)
+    first: dict[str, Table] = {}
+    for table in build_tables(accuracies(findings), method_title, bold=False):
+        first.setdefault(table.setting, table)
+    return "\n\n".join(f"{table.title}:\n{terminal_text(table.sheet())}" for table in first.values())
+
+
+def run_state(folder: Path) -> RunState | None:
+    """What to say of a run that is not done; None for one that is, or for a folder that holds no training run."""
+    if (folder / "done").exists():
+        return None
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        settings = {name: config[name] for name in FIELDS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of something else than a run that is trained here
+    error = folder / "error.txt"
+    lines = error.read_text(errors="replace").strip().splitlines() if error.exists() else []
+    return RunState(
+        status="failed" if lines else "unfinished",
+        reason=lines[-1] if lines else "",
+        run_id=run_id_of(folder),
+        title=title_of(config["method"], config["hparams"], config["dataset"], config["preset"]),
+        data=None,
+        **settings,
+    )

@@ -1,0 +1,57 @@
+"""CIFAR-10-LT: the five official SDCLR splits, other ratios by their construction, and Cao et al.'s set of the same name."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import ClassVar
+
+from data.benchmark import Images, Source, register
+from data.datasets.cifar import CifarLT
+from data.datasets.cifar_profiles import CifarProfiles
+from data.lists.longtail import Indices
+from data.sources import cifar10
+
+
+@register("cifar10lt")
+class Cifar10LT(CifarLT):
+    """Ten classes, 32x32."""
+
+    title = "CIFAR-10-LT"
+    paper = "Krizhevsky 2009; splits of Jiang et al., ICML 2021, arXiv:2106.02990"
+    labelled_images = 60_000
+    class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    profiles = CifarProfiles(
+        classes=10,
+        per_class=5000,
+        held_out=500,
+        cao="cao",
+        cao_about="Cao et al. 2019: 5000 to 50 images a class, airplane largest; split 1 is theirs (seed 0), the others are "
+        "this suite's (seed: the split's number less 1); the pretraining set contains unlabelled validation images",
+    )
+    left_out = 0
+    split_seeds = (0, 10, 56, 64, 81)
+    class_orders: ClassVar = (
+        (6, 8, 4, 1, 7, 0, 3, 2, 5, 9),
+        (3, 9, 7, 4, 0, 1, 2, 6, 8, 5),
+        (0, 4, 2, 8, 5, 6, 7, 1, 9, 3),
+        (4, 7, 0, 6, 1, 9, 8, 3, 2, 5),
+        (2, 4, 8, 1, 0, 3, 9, 7, 6, 5),
+    )
+    pretrain_sha256 = (
+        "7a45276aaa30a01a1db4c2bb73be84e64c2b833f2c5b6f10864545c2879a72d4",
+        "4addf2af027ca0710b2b2811301ce5a2436f861f46750e534b7398d091add9d1",
+        "01ba96dd02ab1555a8b9288b8ec7d70496efc838acbac99578bac67e5372e49e",
+        "e53ae0cd7a17013039be189a8fc5d3e5cd960a763ef2558e0f28ed9623441ed4",
+        "3680650da42fe942a1f6a220af23f23c982151852076a29318bcbf42150fd63c",
+    )
+
+    def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
+        """CIFAR-10, verified against the MD5s of the binary release."""
+        return cifar10.load(data_root, fetch=fetch)
+
+    def present(self, data_root: Path) -> str:
+        """Which copy of CIFAR-10 is there."""
+        return cifar10.present(data_root)
+
+    def labels(self, data_root: Path) -> tuple[Indices, Source]:
+        """Labels of the copy that is there."""
+        return cifar10.labels(data_root)

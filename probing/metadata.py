@@ -1,0 +1,125 @@
+"""What a record says of a run, its data and its accuracies, put together from what each knows."""
+
+import importlib.metadata
+import platform
+from dataclasses import asdict
+from functools import cache
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.benchmark import Benchmark, Grouping
+from data.passport import Passport
+from eval.groups import RULES, GroupMeans, break_down, class_accuracies, grouped
+from eval.probes import ProbeResult
+from run_store.folder import RunFolder, TrainingFacts
+from run_store.records import pack
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
+
+
+def of_data(passport: Passport, grouping: Grouping) -> dict[str, Any]:
+    """What a record says of the data."""
+    n_pretrain, pretrain_sha256 = passport.lists["pretrain"]
+    return {
+        "dataset": passport.benchmark,
+        "profile": passport.profile,
+        "split": passport.split,
+        "official_split": passport.official,
+        "data": passport.line,
+        "mark": passport.source.mark,
+        "passport": passport.short,
+        "class_counts": list(passport.counts),
+        "group_counts": list(passport.deciding),
+        "grouping": RULES[grouping],
+        "group_sizes": [len(group) for group in grouped(passport.deciding, grouping)],
+        "n_pretrain": n_pretrain,
+        "pretrain_sha256": pretrain_sha256,
+    }
+
+
+def facts_of_run(run: RunFolder) -> dict[str, Any]:
+    """What a record says of the run that trained the backbone: its configuration, its cost, how it found the tail."""
+    config, recipe = run.config, run.config.recipe
+    tail = run.last_epoch().get("tail", {})
+    return {
+        "run_id": config.run_id,
+        "method": config.method,
+        "hparams": dict(config.hparams),
+        "seed": config.seed,
+        "backbone": recipe.backbone,
+        "preset": config.preset,
+        "recipe": config.to_json()["recipe"],
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "precision": config.precision,
+        "executor": config.executor,
+        "pool": run.pool(),
+        "tail_auroc": tail.get("auroc"),
+        "tail_spearman": tail.get("spearman"),
+        **_cost(run.training_facts()),
+        "versions": versions(),
+    }
+
+
+def _cost(facts: TrainingFacts) -> dict[str, Any]:
+    return {
+        "unreadable": facts.unreadable,
+        "train_seconds": round(facts.seconds, 2),
+        "images_seen": facts.images,
+        "images_per_second": round(facts.images / facts.seconds, 1) if facts.images else None,
+        "peak_memory_mb": facts.peak_memory_mb and round(facts.peak_memory_mb, 1),
+        "device": facts.device,
+    }
+
+
+def accuracies_of(
+    found: ProbeResult,
+    labels: NDArray[np.int64],
+    val_labels: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    benchmark: Benchmark,
+) -> dict[str, Any]:
+    """What a record says of accuracies, but for the run and the probe."""
+    classes = len(benchmark.class_names)
+    by_draw = np.array([class_accuracies(predicted, labels, classes) for predicted in found.predicted])
+    summary = break_down(by_draw, counts)
+    by_class = np.argsort(labels, kind="stable")
+    (other,) = (rule for rule in get_args(Grouping) if rule != benchmark.groups)
+    return {
+        "chosen": found.chosen,
+        "val_accuracy": found.val_accuracy,
+        "val_class_accuracy": (
+            class_accuracies(found.val_predicted, val_labels, classes)
+            if found.val_predicted is not None and len(np.unique(val_labels)) == classes
+            else None
+        ),
+        "n_train": found.n_train,
+        "n_val": 0 if found.val_predicted is None else len(found.val_predicted),
+        "class_accuracy": by_draw.mean(axis=0).tolist(),
+        "draw_means": by_draw.mean(axis=1).tolist(),
+        "test_counts": np.bincount(labels, minlength=classes).tolist(),
+        "correct": pack(found.predicted[:, by_class] == labels[by_class]),
+        "curve": found.curve and [_point(point, counts, benchmark.groups) for point in found.curve],
+        "mean": summary.mean,
+        "class_std": summary.class_std,
+        "worst": summary.worst,
+        "harmonic_mean": summary.harmonic_mean,
+        **{name: value for name, value in asdict(summary.groups[benchmark.groups]).items() if name != "group_sizes"},
+        "other_groups": {"grouping": RULES[other], **asdict(summary.groups[other])},
+    }
+
+
+def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping) -> dict[str, float]:
+    """One point of a curve: what the probe found, with the groups in the place of the classes."""
+    means: GroupMeans = break_down(point["class_accuracy"], counts).groups[grouping]
+    groups = {"many": means.many, "medium": means.medium, "few": means.few}
+    rest = {name: value for name, value in point.items() if name != "class_accuracy"}
+    return rest | {name: value for name, value in groups.items() if value is not None}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of Python and the packages that numbers depend on most."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}

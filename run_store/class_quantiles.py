@@ -1,0 +1,62 @@
+"""What a method keeps of each image, by true class at the end of training: a small file that figures are drawn from.
+
+by_class.npz    counts (C,) int64, images of each class
+                quantities (Q,) str, their names
+                values (Q, C, 5) float32, quantiles QUANTILES over the class's images; NaN for a class without images
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from core.files import write_atomic
+from run_store.arrays import read_arrays
+
+BY_CLASS = "by_class.npz"
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True, eq=False)
+class ByClass:
+    """What the file holds."""
+
+    counts: NDArray[np.int64]  # (C,)
+    values: Mapping[str, NDArray[np.float32]]  # (C, 5) by quantity
+
+
+def save_by_class(folder: Path, state: Mapping[str, ArrayLike], labels: ArrayLike, classes: int) -> None:
+    """Writes `by_class.npz` into a run folder. Raises UserError where it cannot be written.
+
+    Args:
+        folder: of the run.
+        state: (N,) values of the pretraining images by name, as `Method.sample_state` gives them; `cluster` is left out.
+        labels: (N,) their true classes.
+        classes: C.
+    """
+    labels = np.asarray(labels)
+    names = sorted(name for name in state if name != "cluster")
+    values = np.full((len(names), classes, len(QUANTILES)), np.nan, dtype=np.float32)
+    by_class = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels, minlength=classes)
+    for number, name in enumerate(names):
+        parts = np.split(np.asarray(state[name], dtype=np.float64)[by_class], np.cumsum(counts)[:-1])
+        for c, part in enumerate(parts):
+            if len(part):
+                values[number, c] = np.quantile(part, QUANTILES)
+    quantities = np.array(names, dtype=np.str_)
+    write_atomic(folder / BY_CLASS, lambda file: np.savez_compressed(file, counts=counts, quantities=quantities, values=values))
+
+
+def load_by_class(folder: Path) -> ByClass | None:
+    """Reads it back; None where there is none. Raises ValueError for a file that is damaged."""
+    file = folder / BY_CLASS
+    if not file.exists():
+        return None
+    content = read_arrays(file)
+    counts, names, values = (content.get(name, np.empty(0)) for name in ("counts", "quantities", "values"))
+    if counts.ndim != 1 or values.shape != (len(names), len(counts), len(QUANTILES)):
+        raise ValueError(f"{file} is damaged: the shapes do not fit each other")
+    return ByClass(counts, dict(zip(names.tolist(), values, strict=True)))

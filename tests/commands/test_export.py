@@ -1,0 +1,180 @@
+import json
+import re
+
+import pytest
+import timm
+import torch
+import yaml
+
+from commands.export import export
+from core.errors import UserError
+from core.files import write_atomic
+from data.datasets.digitslt import DigitsLT
+from probing.probe_path import probe_path
+from tests.trained_run import trained_run
+from training.prepare import build_method
+
+
+@pytest.fixture(scope="module")
+def x():
+    return torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def _finished(out, method="simclr", **changes):
+    run = trained_run(out, method, **changes)
+    probe_path(run.path, probes=["knn"], device="cpu")
+    return run
+
+
+def _features(network, x):
+    with torch.no_grad():
+        return network.eval()(x)
+
+
+def _method(run):
+    """The run's method with every tensor in its place."""
+    method = build_method(run.config, run.records()[0].n_pretrain)
+    run.load_weights(method)
+    return method.eval()
+
+
+def _backbone(run):
+    return _method(run).backbone
+
+
+def _loaded_as_the_card_says(folder, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    names = {}
+    with monkeypatch.context() as patched:
+        patched.chdir(folder)
+        exec(code, names)
+    return names["model"]
+
+
+@pytest.mark.parametrize(
+    ("method", "network"),
+    [
+        ("simclr", "resnet18"),
+        ("simclr", "slim-resnet8"),
+        ("simclr", "mobilenetv3_small_050"),
+        ("sdclr", "tiny-resnet8"),
+        ("byol", "tiny-resnet8"),
+        ("sdclr+colt", "tiny-resnet8"),
+    ],
+)
+def test_loaded_as_the_card_says_it_gives_the_same_features_to_the_bit(method, network, x, tmp_path, monkeypatch):
+    run = _finished(tmp_path, method, backbone=network)
+    folder = export(run.path)
+    assert folder == tmp_path / "exports" / run.path.name
+    assert {file.name for file in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    model, own = _loaded_as_the_card_says(folder, monkeypatch), _backbone(run)
+    assert model.state_dict().keys() == own.state_dict().keys()
+    assert torch.equal(_features(model, x), _features(own, x))
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["num_classes"], config["num_features"]) == (0, _features(own, x).shape[1])
+    assert not timm.is_model(config["architecture"])
+    with pytest.raises(RuntimeError, match="Unknown model"):
+        timm.create_model(f"local-dir:{folder}", pretrained=True)
+    if network == "resnet18":
+        with pytest.raises(RuntimeError, match=r"size mismatch for conv1\.weight"):
+            timm.create_model("resnet18", num_classes=0, checkpoint_path=folder / "model.safetensors")
+
+
+def test_of_sdclr_it_is_the_dense_network_with_its_own_norms(x, tmp_path, monkeypatch):
+    run = _finished(tmp_path, "sdclr")
+    method = _method(run)
+    model = _loaded_as_the_card_says(export(run.path), monkeypatch)
+    norms = {name: part for name, part in model.named_modules() if isinstance(part, torch.nn.BatchNorm2d)}
+    for (name, norm), other in zip(norms.items(), method.competitor.norms, strict=True):
+        assert torch.equal(norm.running_mean, method.backbone.get_submodule(name).running_mean)
+        assert not torch.equal(norm.running_mean, other.running_mean)
+    assert all(part.weight.all() for part in model.modules() if isinstance(part, torch.nn.Conv2d))  # nothing is masked
+    with torch.no_grad():
+        assert not torch.allclose(_features(model, x), method.competitor(method.backbone, x))
+
+
+@pytest.mark.parametrize("network", ["resnet18", "mobilenetv3_small_050"])
+def test_timm_alone_loads_networks_for_large_images(network, x, tmp_path, monkeypatch):
+    monkeypatch.setattr(DigitsLT, "image_size", 96)
+    run = _finished(tmp_path, backbone=network)
+    folder = export(run.path, tmp_path / "timm")
+    own = _features(_backbone(run), x)
+    assert "backbones" not in (folder / "README.md").read_text().partition("## Results")[0]
+    assert torch.equal(_features(_loaded_as_the_card_says(folder, monkeypatch), x), own)
+    # the hub's way of reading config.json, from a folder
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    assert torch.equal(_features(model, x), own)
+    shown = timm.data.resolve_model_data_config(model)
+    assert (tuple(shown["input_size"]), shown["crop_pct"]) == ((3, 96, 96), 1.0)
+    assert tuple(shown["mean"]) == DigitsLT.evaluation.mean
+
+
+def test_what_timm_does_with_the_weights_of_a_small_stem(x, tmp_path):
+    """What the card warns of: a stem that is 3x3 in timm too, of stride 2."""
+    run = _finished(tmp_path, backbone="mobilenetv3_small_050")
+    file = export(run.path) / "model.safetensors"
+    other = timm.create_model("mobilenetv3_small_050", num_classes=0, checkpoint_path=file)
+    assert not torch.allclose(_features(other, x), _features(_backbone(run), x))
+
+
+def test_the_card_tells_all_that_places_the_numbers(tmp_path):
+    run = _finished(tmp_path)
+    probe_path(run.path, probes=["ridge"], device="cpu")
+    text = (export(run.path) / "README.md").read_text()
+    _, header, body = text.split("---\n", 2)
+    header = yaml.safe_load(header)
+    assert header["library_name"] == "pytorch"
+    assert header["pipeline_tag"] == "image-feature-extraction"
+    assert {"simclr", "digitslt"} <= set(header["tags"])
+    assert body.count("smoke-scale") >= 3
+    rows = {line.split("|")[1].strip(): line for line in body.splitlines() if line.startswith(("| knn", "| ridge"))}
+    for record in run.records():
+        assert f"{record.few:.1f}" in rows[record.probe]
+        assert f"{record.n_test}" in rows[record.probe]
+    assert "split 1 of this suite, seed 0" in body
+    assert run.records()[0].data in body
+    assert (run.path / "passport.txt").read_text().strip() in body
+    assert json.dumps(run.config.to_json(), indent=2) in body
+
+
+def test_what_is_not_trained_or_not_finished_is_refused(tmp_path):
+    def said(path, *to):
+        with pytest.raises(UserError) as told:
+            export(path, *to)
+        assert "\n" not in str(told.value)
+        return str(told.value)
+
+    run = trained_run(tmp_path / "a")
+    assert "not probed to its end" in said(run.path)
+    run.facts.unlink()
+    assert "is not trained to its end" in said(run.path)
+    untrained = trained_run(tmp_path / "b", epochs=0)
+    probe_path(untrained.path, probes=["knn"], device="cpu")
+    assert "untrained network (0 epochs)" in said(untrained.path)
+    assert "is no run's folder" in said(tmp_path)
+    done = _finished(tmp_path / "c")
+    assert "is an export; probe its model.safetensors with --backbone tiny-resnet8" in said(export(done.path))
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "mine.txt").write_text("x")
+    assert "there is something in" in said(done.path, full)
+    done.results.unlink()
+    assert "has no record" in said(done.path)
+
+
+def test_an_export_is_whole_or_absent(tmp_path, monkeypatch):
+    run = _finished(tmp_path)
+
+    def fails(path, write):
+        if path.name == "README.md":
+            raise UserError("no space left")
+        write_atomic(path, write)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("core.files.write_atomic", fails)
+        with pytest.raises(UserError, match="no space left"):
+            export(run.path)
+    assert list((tmp_path / "exports").iterdir()) == []
+    (tmp_path / "exports" / run.path.name).mkdir()
+    export(run.path)
+    assert len(list((tmp_path / "exports" / run.path.name).iterdir())) == 3

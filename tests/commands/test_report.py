@@ -1,0 +1,132 @@
+"""What is written about a folder of runs, whatever state they are in."""
+
+import json
+import re
+from dataclasses import replace
+
+from commands.report import report, report_so_far, run_state
+from run_store.folder import RunFolder
+from tests.reports.made import made_grid
+
+CONFIG = {
+    "format": 1,
+    "method": "simclr",
+    "hparams": {"temperature": 0.2},
+    "dataset": "cifar10lt",
+    "profile": "sdclr",
+    "split": 1,
+    "seed": 0,
+    "preset": "cpu",
+    "recipe": {"backbone": "slim-resnet8"},
+    "precision": "bf16",
+    "executor": "torch",
+}
+
+
+def make_run(out, name, *records, done=True, error=None, config=CONFIG):
+    folder = out / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "results.jsonl").write_text("".join(record.to_line() + "\n" for record in records))
+    if done:
+        (folder / "done").write_text(records[0].run_id if records else "")
+    if error:
+        (folder / "error.txt").write_text(error)
+    return folder
+
+
+def test_runs_are_done_unfinished_or_failed(tmp_path):
+    assert run_state(make_run(tmp_path, "a-1")) is None
+    unfinished = run_state(make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", done=False))
+    assert (unfinished.status, unfinished.reason, unfinished.run_id, unfinished.title) == ("unfinished", "", "abc", "SimCLR")
+    failed = run_state(make_run(tmp_path, "c-3", done=False, error="Traceback\n  line\nDiverged: the loss is not finite\n"))
+    assert (failed.status, failed.reason) == ("failed", "Diverged: the loss is not finite")
+    assert run_state(make_run(tmp_path, "d-4", done=False, config={"weights": "of a file"})) is None
+
+
+def test_everything_is_written_and_a_second_time_it_is_the_same(tmp_path):
+    for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",)):
+        record = replace(record, run_id=f"{record.method}10")
+        make_run(tmp_path, f"cifar10lt-{record.method}-split1-seed0-{record.run_id}", record)
+    make_run(tmp_path, "cifar10lt-simclr-split2-seed0-abc", done=False, error="Diverged: lost\n")
+    written = report(tmp_path)
+    assert "SimCLR" in written.text
+    assert [place.name for place in written.places] == ["tables", "figures", "report.html"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Diverged: lost" in page
+    assert 'id="table-missing-runs"' not in page  # the page lists those runs by itself
+    assert "Diverged: lost" in (tmp_path / "tables" / "missing-runs.md").read_text()
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    report(tmp_path)
+    assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+
+def test_a_folder_that_was_renamed_is_still_reported(tmp_path):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    folder = make_run(tmp_path, "my favourite run", record)
+    epochs = [{"epoch": epoch, "loss": 1.0, "lr": 0.1, "images_per_second": 9.0} for epoch in (1, 2)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    assert "SimCLR" in report(tmp_path).text
+    assert list((tmp_path / "figures").glob("*training*.svg"))  # its log is found, too
+
+
+def test_a_folder_without_runs_has_no_report(tmp_path):
+    (tmp_path / "other").mkdir()
+    assert report(tmp_path) is None
+    assert {file.name for file in tmp_path.iterdir()} == {"other"}
+
+
+def test_what_an_unfinished_run_has_found_is_in_its_panel(tmp_path):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", replace(record, run_id="abc"), done=False)
+    report(tmp_path, figures=False)
+    data = re.search(r'id="runs-data">(.*?)</script>', (tmp_path / "report.html").read_text(), re.DOTALL)[1]
+    (run,) = json.loads(data)["runs"]
+    assert (run["status"], run["results"]["ridge"]["All"]) == ("unfinished", f"{record.mean:.1f}")
+
+
+def test_a_name_that_is_no_utf8_does_not_end_the_report(tmp_path):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "a-1", replace(record, protocol="of x\udcff.pth"))
+    report(tmp_path, figures=False)
+    assert "of x?.pth" in (tmp_path / "report.html").read_text()
+
+
+def make_grid(out, *datasets):
+    """Folders of two methods' runs on each data set, under two probes."""
+    runs = []
+    for dataset in datasets:
+        for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("knn", "ridge")):
+            record = replace(record, dataset=dataset, data=f"{dataset}, made up", run_id=f"{dataset}{record.method}")
+            folder = out / f"{dataset}-{record.method}-split1-seed0-{record.run_id}"
+            if record.probe == "knn":
+                make_run(out, folder.name, record, config=CONFIG | {"dataset": dataset, "method": record.method})
+                runs.append(RunFolder(folder, None))
+            else:
+                with (folder / "results.jsonl").open("a") as file:
+                    file.write(record.to_line() + "\n")
+    return runs
+
+
+def test_an_unfinished_grid_shows_the_leading_table_of_each_data_set(tmp_path):
+    runs = make_grid(tmp_path, "cifar10lt", "cifar100lt")
+    runs.append(RunFolder(tmp_path / "not-begun", None))
+    text = report_so_far(tmp_path, runs)
+    assert text.count("probe linear (ridge):") == 2
+    assert "knn" not in text
+    assert "cifar10lt (profile" in text
+    assert "cifar100lt (profile" in text
+    assert (tmp_path / "report.html").exists()
+    assert not (tmp_path / "figures").exists()
+
+
+def test_an_unfinished_grid_leaves_a_page_with_figures_as_it_is(tmp_path):
+    runs = make_grid(tmp_path, "cifar10lt")
+    report(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    (tmp_path / "cifar10lt-byol-split1-seed0-cifar10ltbyol" / "results.jsonl").unlink()
+    assert "SimCLR" in report_so_far(tmp_path, runs)
+    after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert {file for file in before if before[file] != after.get(file)} == {
+        tmp_path / "cifar10lt-byol-split1-seed0-cifar10ltbyol" / "results.jsonl"
+    }

@@ -1,0 +1,200 @@
+"""Benchmarks by lists: the user's own photographs in a temporary folder."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from data.benchmark import BENCHMARKS, NotThere
+from data.lists.holdout import hold_out_tenth
+from data.passport import read_passports
+from data.pictures import Pictures
+from tests.data.datasets.opening import opened
+from tests.folders import FILES
+
+
+def _edit(root, role, change):
+    file = root / "folderlt" / FILES[role]
+    file.write_text(change(file.read_text()))
+
+
+def test_lists_point_into_one_set_of_distinct_pictures(root):
+    _edit(root, "train", lambda text: text + "pretrain/class1/0.jpg 1\n")
+    images, lists, benchmark = opened(root)
+    assert isinstance(images.train, Pictures)
+    assert len(images.train) == len(images.train_labels) == 23 + 15
+    assert len(images.test) == 9
+    names = np.array(images.train.names())
+    assert len(set(names)) == len(names)
+    assert Counter(images.train_labels[lists.pretrain].tolist()) == {0: 12, 1: 7, 2: 4}
+    assert all(f"/class{label}/" in name for name, label in zip(names, images.train_labels, strict=True))
+    assert benchmark.class_names == ("class0", "class1", "class2")
+    assert not len(lists.balanced)
+    assert not len(lists.fewshot)
+    read = images.train[lists.pretrain[:2]].read()
+    assert (read.width.tolist(), read.height.tolist()) == ([40, 43], [48, 46])
+
+
+def test_validation_is_held_out_where_there_is_none_and_called_ours(root):
+    images, lists, _ = opened(root)
+    assert Counter(images.train_labels[lists.val].tolist()) == {0: 1, 1: 1, 2: 1}
+    assert len(lists.train) == 12
+    assert not set(lists.val.tolist()) & set(lists.train.tolist())
+    assert images.source.name.endswith("; validation list of this suite")
+    again = opened(root)[1]
+    assert np.array_equal(lists.val, again.val)
+    (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\ntrain/class1/0.jpg 1\ntrain/class2/0.jpg 2\n")
+    images, lists, _ = opened(root)
+    assert "this suite" not in images.source.name
+    assert len(lists.val) == 3
+
+
+def test_without_a_labelled_list_probes_learn_from_the_long_tail(root):
+    (root / "folderlt" / FILES["train"]).unlink()
+    images, lists, _ = opened(root)
+    assert "probes learn from the long-tailed labels; validation list of this suite" in images.source.name
+    assert Counter(images.train_labels[lists.train].tolist()) == {0: 11, 1: 6, 2: 3}
+    assert sorted([*lists.train, *lists.val]) == sorted(lists.pretrain)
+
+
+def test_a_tenth_is_held_out_but_at_least_one_and_never_the_last():
+    labels = np.repeat([0, 1, 2, 3], [25, 9, 2, 1])
+    kept, held = hold_out_tenth(np.arange(len(labels)), labels)
+    assert np.bincount(labels[held], minlength=4).tolist() == [2, 1, 1, 0]
+    assert sorted([*kept, *held]) == list(range(len(labels)))
+
+
+def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
+    (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\n")
+    opened(root)
+    assert "folderlt: 1 validation images are labelled training images too" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "said"),
+    [
+        (
+            "pretrain",
+            lambda text: text.replace("0/3.jpg", "0/gone.jpg"),
+            "1 of 47 images .* not in .*: pretrain/class0/gone.jpg;",
+        ),
+        ("test", lambda text: text.replace("/class", "/klass"), "9 of 47 images .*klass0/0.jpg, .*klass0/1.jpg, .*, ...;"),
+        ("pretrain", lambda text: text.replace(" 1\n", " 3\n"), r"lt_train.txt has no image of class 1, of classes 0 to 3"),
+        (
+            "train",
+            lambda text: text.replace(" 2\n", " 3\n"),
+            r"balanced_train.txt, line 11: label 3 is out of range; .* 0 to 2",
+        ),
+        ("test", lambda text: text.replace(" 2\n", " 1\n"), "test.txt has no image of class 2"),
+        (
+            "train",
+            lambda text: text + "pretrain/class0/0.jpg 1\n",
+            "line 16: pretrain/class0/0.jpg has label 1, but 0 in another",
+        ),
+        ("train", lambda text: text + text, "balanced_train.txt, line 16 repeats train/class0/0.jpg of line 1"),
+        ("pretrain", lambda text: text + "../../secret.jpg 0\n", "line 24: .* is not a path below the folder"),
+        ("pretrain", lambda text: text + "a.jpg -1\n", "line 24: the label -1 is not a whole number"),
+    ],
+)
+def test_a_mistake_in_a_list_is_told_before_anything_runs(root, mistake, role, change, said, tmp_path):
+    _edit(root, role, change)
+    asked = ["--datasets", "folderlt", "--preset", "smoke", "--batch-size", "4", "--methods", "simclr", "--device", "cpu"]
+    assert re.search(said, mistake(*asked, "--data-root", root, "--out", tmp_path / "runs"))
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_windows_line_ends_are_no_mistake(root):
+    sums = []
+    for ends in ("\n", "\r\n"):
+        for name in FILES.values():
+            file = root / "folderlt" / name
+            file.write_bytes(file.read_text().replace("\n", ends).encode())
+        _, lists, benchmark = opened(root)
+        sums.append(benchmark.sums(lists))
+    assert sums[0] == sums[1]
+
+
+def test_a_missing_list_or_folder_is_told(root):
+    (root / "folderlt" / FILES["test"]).unlink()
+    with pytest.raises(UserError, match=r"test\.txt is missing, the test list of folderlt; put it there"):
+        opened(root)
+    with pytest.raises(UserError, match=r"nowhere.*lt_train\.txt is missing"):
+        opened(root / "nowhere")
+
+
+def test_lists_are_asked_of_the_object_that_read_them(root):
+    images, _, _ = opened(root)
+    with pytest.raises(ValueError, match="come with its images"):
+        BENCHMARKS["folderlt"]().lists(images.train_labels, "own", 1)
+
+
+def test_what_is_tested_must_not_be_learned(root):
+    _edit(root, "test", lambda text: (root / "folderlt" / FILES["train"]).read_text())
+    with pytest.raises(UserError, match=r"test\.txt share \d+ images, .*correct one of them"):
+        opened(root)
+
+
+def test_the_test_list_agrees_on_labels(root):
+    first = (root / "folderlt" / FILES["pretrain"]).read_text().split("\n")[0].rpartition(" ")
+    _edit(root, "test", lambda text: text + f"{first[0]} {(int(first[2]) + 1) % 3}\n")
+    with pytest.raises(UserError, match="has label"):
+        opened(root)
+
+
+def test_few_shot_images_choose_nothing(root):
+    train = (root / "folderlt" / FILES["train"]).read_text().splitlines()
+    (root / "folderlt" / "fewshot_train.txt").write_text("\n".join(train[::5]) + "\n")
+    _, lists, _ = opened(root)
+    assert len(lists.val)
+    assert not set(lists.val.tolist()) & set(lists.fewshot.tolist())
+    assert len(lists.fewshot) == len(train[::5])
+
+
+@pytest.mark.parametrize("label", ["9000000000000", "9" * 5000])
+def test_a_label_that_no_class_can_have_is_told(root, label):
+    _edit(root, "pretrain", lambda text: text.replace(" 0\n", f" {label}\n", 1))
+    with pytest.raises(UserError, match="label"):
+        opened(root)
+
+
+# the balanced twin
+
+
+@pytest.fixture
+def twin(root):
+    """The twin's list, as many images of every class; it has none of the pictures that probes see."""
+    lines = [f"pretrain/class{c}/{i}.jpg {c}\n" for c in range(3) for i in range(4)]
+    (root / "folderlt" / "balanced_twin.txt").write_text("".join(lines))
+    return lines
+
+
+def test_the_twin_is_trained_on_and_grouped_as_the_long_tailed_list(root, twin):
+    images, lists, benchmark = opened(root, profile="balanced")
+    assert Counter(images.train_labels[lists.pretrain].tolist()) == {0: 4, 1: 4, 2: 4}
+    assert benchmark.group_counts(images.train_labels, "balanced", 1).tolist() == [12, 7, 4]
+    assert benchmark.group_counts(images.train_labels, "own", 1).tolist() == [12, 7, 4]
+    own, balanced = (read_passports(benchmark, profile, [1], root)[0] for profile in ("own", "balanced"))
+    assert own.pretraining != balanced.pretraining
+    assert own.line != balanced.line
+    assert "(profile balanced): 12 images, 4 of every class, ratio 1; the user's own lists" in balanced.line
+    assert "groups    by the long-tailed set, images of each class: 12 7 4\n" in balanced.text()
+    assert balanced.lists["val"] == own.lists["val"]
+
+
+def test_an_uneven_twin_is_grouped_as_the_long_tailed_list_too(root, twin):
+    (root / "folderlt" / "balanced_twin.txt").write_text("".join(twin[:-1]))
+    images, _, benchmark = opened(root, profile="balanced")
+    assert benchmark.group_counts(images.train_labels, "balanced", 1).tolist() == [12, 7, 4]
+
+
+def test_a_twin_that_is_missing_or_tested_is_told(root, twin):
+    _edit(root, "test", lambda text: text + twin[0])
+    _edit(root, "pretrain", lambda text: text.replace(twin[0], ""))
+    with pytest.raises(UserError, match=r"balanced_twin\.txt and .*test\.txt share 1 images"):
+        opened(root)
+    (root / "folderlt" / "balanced_twin.txt").unlink()
+    opened(root)
+    with pytest.raises(NotThere, match=r"balanced_twin\.txt is missing, the balanced list of folderlt; put it into folderlt"):
+        opened(root, profile="balanced")

@@ -1,0 +1,124 @@
+"""What a plan says of its data, and that it reads it once and fetches nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from data.benchmark import BENCHMARKS
+from data.cache import DataThere
+from grid.options import Request
+from grid.plan import make_plan
+from tests.folders import FILES, make_folder
+
+
+@pytest.fixture
+def root(tmp_path, photographs):
+    make_folder(tmp_path / "folderlt", photographs)
+    return tmp_path
+
+
+def _plan(root, **asked):
+    return make_plan(Request(**{"methods": ["simclr"], "preset": "smoke", "device": "cpu", "data_root": root} | asked))
+
+
+def test_the_data_of_a_plan_is_a_line_for_each_profile(root):
+    plan = _plan(root, datasets=["digitslt", "folderlt", "cifar10lt"], splits=[1], profiles=[], batch_size=4)
+    digits, folder, cifar = plan.passports
+    assert digits.startswith(
+        "digitslt (profile own): 335 images, 100 to 5 of a class, ratio 20; scikit-learn's digits, sha256 "
+    )
+    assert folder.startswith("folderlt (profile own): 23 images, 12 to 4 of a class, ratio 3; the user's own lists; ")
+    assert folder.split("; ")[-1].startswith("split 1: ")
+    assert cifar.startswith("NO PASSPORT: cifar10lt, profile sdclr: CIFAR-10 is not in ")
+    assert {path.name for path in root.iterdir()} == {"folderlt"}
+
+
+def test_all_splits_stand_in_the_line(tmp_path):
+    (line,) = _plan(tmp_path, datasets=["digitslt"], splits=[3, 1], methods=["simclr", "byol"]).passports
+    third, first = (DataThere(tmp_path).passport("digitslt", "own", split).short for split in (3, 1))
+    assert line.endswith(f"; split 3: {third}, split 1: {first}")
+
+
+def test_what_is_not_there_yet_is_told(root):
+    (root / "lists").mkdir()
+    (line,) = _plan(root, datasets=["inat18"]).passports
+    assert line.startswith("NO PASSPORT: inat18, profile official: ")
+    (root / "folderlt" / "train").rename(root / "elsewhere")
+    (line,) = _plan(root, datasets=["folderlt"], batch_size=4).passports  # images are looked for by `data` and `run`
+    assert "not there yet" not in line
+
+
+def test_a_published_list_that_a_probe_needs_is_told_where_it_is_not_there(root, monkeypatch):
+    monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "lists_folder", "folderlt")
+    declared = BENCHMARKS["imagenet100lt"].files
+    files = {
+        role: replace(declared[role], name=FILES[role], known=None, images=None, smallest=None, largest=None) for role in FILES
+    }
+    files["fewshot"] = declared["fewshot"]
+    monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "files", files)
+    monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "classes", 3)
+    there = DataThere(root)
+    needed, without = (there.line("imagenet100lt", "sdclr", [1], needs) for needs in ({"fewshot", "val"}, {"train"}))
+    assert needed.endswith(f"; not there yet: {declared['fewshot'].name}, the folder {root / 'imagenet'}")
+    assert without.endswith(f"; not there yet: the folder {root / 'imagenet'}")
+
+
+def test_a_contradictory_list_is_a_mistake(root):
+    file = root / "folderlt" / FILES["test"]
+    file.write_text(file.read_text().replace(" 2\n", " 1\n"))
+    with pytest.raises(UserError, match="no image of class 2"):
+        _ = _plan(root, datasets=["folderlt"], batch_size=4).passports
+
+
+def test_data_is_read_once(root, monkeypatch):
+    read = []
+    for name in ("digitslt", "folderlt"):
+        declared = BENCHMARKS[name]
+        inner = "load" if name == "digitslt" else "_read"
+        real = getattr(declared, inner)
+        monkeypatch.setattr(declared, inner, lambda self, *a, real=real, n=name, **k: read.append(n) or real(self, *a, **k))
+    there = DataThere(root)
+    for dataset in ("digitslt", "folderlt"):
+        there.passport(dataset, "own", 1)
+        labels, _ = there.labels(dataset)
+        images = there.load(dataset, {"train", "val"})
+        assert np.array_equal(images.train_labels, labels)
+        there.passport(dataset, "own", 1)
+    assert read == ["digitslt", *["folderlt"] * len(FILES)]
+
+
+def test_images_of_further_lists_are_looked_for_when_they_are_needed(root):
+    there = DataThere(root)
+    (root / "folderlt" / "train" / "class0" / "0.jpg").unlink()
+    (root / "folderlt" / "val.txt").write_text("".join(f"train/class{c}/1.jpg {c}\n" for c in range(3)))
+    images = there.load("folderlt", {"pretrain", "test", "val"})
+    assert there.load("folderlt", {"val"}) is images
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"1 of \d+ images .*train/class0/0\.jpg"):
+            there.load("folderlt", {"train"})
+
+
+def test_a_list_that_changed_is_read_again(root):
+    there = DataThere(root)
+    before = there.passport("folderlt", "own", 1)
+    file = root / "folderlt" / FILES["test"]
+    file.write_text(file.read_text().rsplit("\n", 2)[0] + "\n")
+    after = there.passport("folderlt", "own", 1)
+    assert after.lists["test"][0] == before.lists["test"][0] - 1
+    assert after.pretraining == before.pretraining
+
+
+def test_what_a_plan_needs(tmp_path):
+    plan = _plan(tmp_path, datasets=["imagenet100lt"], profiles=["sdclr"], probes=["sdclr-cached-1pct"])
+    assert plan.needs("imagenet100lt") == {"pretrain", "test", "fewshot", "val"}
+    plan = _plan(tmp_path, datasets=["imagenet100lt"], profiles=["sdclr", "balanced"], probes=["sdclr-cached-1pct"])
+    assert plan.needs("imagenet100lt") == {"pretrain", "test", "fewshot", "val", "balanced"}
+    assert [run.config.profile for run in plan.runs] == ["sdclr", "balanced"]
+
+
+@pytest.mark.parametrize(("dataset", "has"), [("imagenetlt", True), ("imagenet100lt", False)])
+def test_a_list_that_a_probe_takes_where_there_is_one_is_needed_there(dataset, has, tmp_path):
+    plan = _plan(tmp_path, datasets=[dataset], probes=["bcl-100shot"])
+    assert ("shot100" in plan.needs(dataset)) == has

@@ -1,0 +1,158 @@
+import json
+import logging
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from core.errors import UserError
+from probing.pretrained import UNKNOWN
+from probing.probe_path import probe_path
+from run_store.loading import open_trained, trained_backbone
+from run_store.records import RESULTS, read_findings
+from tests.trained_run import trained_run
+from training.prepare import build_method
+
+DIGITS = {"datasets": ["digitslt"], "probes": ["knn"], "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A trained run that is probed on its own data by the command that is tested."""
+    folder = trained_run(tmp_path_factory.mktemp("runs"))
+    assert probe_path(folder.path, probes=["knn"], device="cpu") == [(folder.path, folder.config.run_id)]
+    return folder
+
+
+@pytest.fixture
+def file(run, tmp_path):
+    save_file(
+        _under("module.", trained_backbone(run).state_dict()) | {"fc.bias": torch.zeros(3)}, tmp_path / "elsewhere.safetensors"
+    )
+    return tmp_path / "elsewhere.safetensors"
+
+
+def _under(prefix, weights):
+    return {prefix + name: tensor for name, tensor in weights.items()}
+
+
+def _said(path, **options):
+    with pytest.raises(UserError) as told:
+        probe_path(path, **({"device": "cpu", "out": path.parent / "probed"} | options))
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_a_run_gets_the_probes_that_it_lacks(run, tmp_path, monkeypatch):
+    again = trained_run(tmp_path)
+    probe_path(again.path, probes=["knn"], device="cpu")
+    assert again.state(["knn"]) == "DONE"
+    before = again.results.read_text()
+    probe_path(again.path, probes=["knn", "ridge"], device="cpu")
+    after = again.results.read_text()
+    assert after.startswith(before)
+    assert [record.probe for record in again.records()] == ["knn", "ridge"]
+    assert again.records()[0].class_accuracy == run.records()[0].class_accuracy
+    monkeypatch.setattr("probing.probe_path.probe_run", None)
+    probe_path(again.path, probes=["knn", "ridge"], device="cpu")
+    assert again.results.read_text() == after
+
+
+def test_weights_of_a_file_are_probed_as_the_run_that_they_came_from(run, file, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    ((folder, run_id),) = probe_path(file, backbone="tiny-resnet8", out=tmp_path / "runs", **DIGITS)
+    assert "elsewhere.safetensors fits tiny-resnet8; left out: fc.bias" in caplog.text
+    assert folder.name == f"digitslt-external-split1-seed0-{run_id}"
+    assert {"config.json", "passport.txt", "results.jsonl"} <= {entry.name for entry in folder.iterdir()}
+    (record,), (own,) = _all(tmp_path / "runs"), run.records()
+    assert (record.class_accuracy, record.correct) == (own.class_accuracy, own.correct)
+    assert (record.run_id, record.method, record.preset) == (run_id, "external", "external")
+    assert record.hparams["file"] == "elsewhere.safetensors"
+    assert record.hparams["prefix"] == "module."
+    assert len(record.hparams["sha256"]) == 12
+    assert all(getattr(record, name) is None for name in UNKNOWN)
+    assert record.recipe == dict.fromkeys(own.recipe) | {"backbone": "tiny-resnet8"}
+    assert record.extra_images == 0
+    for name in ("data", "passport", "class_counts", "group_sizes", "n_test", "backbone", "precision"):
+        assert getattr(record, name) == getattr(own, name)
+
+
+def test_the_same_weights_are_probed_once_and_others_beside_them(run, file, tmp_path, monkeypatch):
+    options = DIGITS | {"backbone": "tiny-resnet8", "out": tmp_path / "runs", "splits": [1, 2]}
+    first = probe_path(file, **options)
+    assert len(first) == 2
+    renamed = file.rename(tmp_path / "other.safetensors")
+    with monkeypatch.context() as patched:
+        patched.setattr("probing.probe_path.probe_backbone", None)
+        assert probe_path(renamed, **options) == first
+    weights = trained_backbone(run).state_dict()
+    save_file({name: 2 * tensor if name.endswith("bias") else tensor for name, tensor in weights.items()}, renamed)
+    assert not set(probe_path(renamed, **options)) & set(first)
+    assert len(_all(tmp_path / "runs")) == 4
+
+
+def test_a_run_is_probed_on_another_split_and_its_record_says_so(run, tmp_path):
+    ((folder, run_id),) = probe_path(run.path, splits=[2], probes=["knn"], device="cpu", out=tmp_path)
+    (record,), (own,) = _all(tmp_path), run.records()
+    assert folder.name == f"digitslt-simclr-split2-seed0-{run_id}"
+    assert run_id != run.config.run_id
+    assert (record.split, own.split) == (2, 1)
+    assert record.passport != own.passport
+    assert record.recipe == own.recipe | {"pretrained_on": "digitslt (profile own) split 1"}
+    for name in ("method", "hparams", "preset", "epochs", "n_pretrain", "pretrain_sha256", "train_seconds", "images_seen"):
+        assert getattr(record, name) == getattr(own, name)
+    told = json.loads((folder / "config.json").read_text())
+    assert told["weights"]["run"] == run.config.run_id
+    assert told["weights"]["pretrained_on"] == run.config.to_json()
+    assert "holds records of simclr on digitslt split 1 seed 0, no run" in _said(folder)
+
+
+def test_the_run_that_is_opened_is_the_one_that_was_trained(tmp_path):
+    for method, hparams in (("simclr", {"temperature": "cosine:0.1:1.0:20%"}), ("sdclr", {}), ("byol", {"hidden_dim": 8})):
+        run = trained_run(tmp_path, method, hparams=hparams)
+        opened = open_trained(run.path)
+        assert opened.config.to_json() == run.config.to_json()
+        made = build_method(opened.config, 372)
+        opened.load_weights(made)
+        pairs = zip(trained_backbone(opened).state_dict().values(), made.backbone.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_records_of_other_data_are_not_mixed(file, tmp_path):
+    options = DIGITS | {"backbone": "tiny-resnet8", "out": tmp_path / "runs"}
+    ((folder, _),) = probe_path(file, **options)
+    passport = folder / "passport.txt"
+    text = passport.read_text()
+    line = next(line for line in text.splitlines() if line.startswith("  training"))
+    passport.write_text(text.replace(line, "  training  000000000000, the hash of what training depends on"))
+    assert "has records of other data" in _said(file, **options | {"probes": ["ridge"]})
+
+
+def test_mistakes_are_told_in_a_line(run, file, tmp_path):
+    assert "name it with --backbone" in _said(file, **DIGITS)
+    assert "leave out --backbone" in _said(run.path, backbone="resnet18")
+    assert f"give the folder {run.path}" in _said(run.weights, backbone="tiny-resnet8")
+    assert "there is no file" in _said(tmp_path / "no.pth", backbone="tiny-resnet8")
+    assert "is no run's folder" in _said(tmp_path)
+    assert "leave it out" in _said(run.path, views="torchvision", probes=["ridge"])
+    said = _said(file, backbone="slim-resnet8", **DIGITS)
+    assert said.startswith(f"{file} as slim-resnet8 for digitslt: 9 of its")
+    assert not (tmp_path / "probed").exists()
+    initial = build_method(run.config, 8).backbone.state_dict()
+    save_file(initial, tmp_path / "initial.safetensors")
+    assert "no trained network" in _said(tmp_path / "initial.safetensors", backbone="tiny-resnet8", **DIGITS)
+
+
+def test_a_run_has_to_be_trained_and_unchanged(tmp_path):
+    run = trained_run(tmp_path)
+    assert "not probed to its end on its own data" in _said(run.path, splits=[2])
+    text = (run.path / "config.json").read_text()
+    (run.path / "config.json").write_text(text.replace('"seed": 0', '"seed": 1'))
+    assert "is not that of run" in _said(run.path)
+    (run.path / "config.json").write_text(text)
+    run.facts.unlink()
+    assert "is not trained to its end" in _said(run.path)
+
+
+def _all(out):
+    return read_findings(sorted(out.glob(f"*/{RESULTS}")))

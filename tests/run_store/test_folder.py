@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import pytest
+
+from core.errors import UserError
+from data.benchmark import BENCHMARKS, Source
+from data.passport import passport_of
+from run_store.folder import TrainingFacts, folder_of
+from tests.runs import small_config
+from training.prepare import build_method
+
+
+@pytest.fixture
+def folder(tmp_path):
+    run = folder_of(tmp_path, small_config("simclr"))
+    run.create()
+    run.begin(passport())
+    return run
+
+
+def passport(name="digits"):
+    digits = BENCHMARKS["digitslt"]()
+    images = digits.load(None)
+    lists = digits.lists(images.train_labels, "own", 1)
+    return passport_of(digits, "own", 1, images.train_labels, lists, Source(name, "sha256 0000"))
+
+
+def test_a_run_goes_from_new_to_resumable_to_done(folder):
+    assert folder.state([]) == "NEW"
+    folder.checkpoint.write_bytes(b"x")
+    assert folder.state([]) == "RESUMABLE"
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    assert not folder.checkpoint.exists()
+    assert folder.state([]) == "RESUMABLE"  # trained, but not marked as done
+    folder.finish()
+    assert folder.state([]) == "DONE"
+    assert folder.state(["knn"]) == "RESUMABLE"  # another probe is asked for
+
+
+def test_what_a_kill_left_half_written_is_cleared(folder):
+    leftover = folder.path / ".checkpoint.pt.abc.part"
+    leftover.write_bytes(b"half")
+    folder.begin(passport())
+    assert not leftover.exists()
+
+
+def test_a_run_goes_on_with_its_own_data_alone(folder):
+    other = replace(passport(), source=Source("other digits", "sha256 1111"))
+    folder.begin(other)  # nothing is trained yet
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    folder.begin(other)
+    with pytest.raises(UserError, match=r"was trained on other data .* than is there now: digitslt .*delete the folder"):
+        folder.begin(passport())
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_lists_that_only_probes_use_refuse_no_run(folder, older):
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    probed = replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)})
+    if older:  # without the hash of what training depends on, the whole one decides
+        file = folder.path / "passport.txt"
+        file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("  training")))
+        folder.begin(passport())
+    folder.begin(probed)
+    assert folder.identity().short == probed.short
+    folder.begin(passport())
+    with pytest.raises(UserError, match="was trained on other data"):
+        folder.begin(replace(passport(), lists={**passport().lists, "pretrain": (1, "0" * 64)}))
+
+
+def test_an_older_passport_refuses_any_other(folder):
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    file = folder.path / "passport.txt"
+    file.write_text(file.read_text().splitlines()[0] + "\n")
+    with pytest.raises(UserError, match=f"was trained on other data .passport {passport().short}. than"):
+        folder.begin(replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)}))
+    folder.begin(passport())
+
+
+def test_weights_are_kept_to_the_bit(folder):
+    method = build_method(folder.config, 8)
+    folder.save_trained(method, TrainingFacts(1.0, 8, None, "cpu"))
+    other = build_method(small_config("simclr", seed=1), 8)
+    folder.load_weights(other)
+    assert all((a == b).all() for a, b in zip(method.state_dict().values(), other.state_dict().values(), strict=True))
+    with pytest.raises(UserError, match="is damaged or foreign"):
+        folder.load_weights(build_method(small_config("simclr", hparams={"out_dim": 7}), 8))
+
+
+def test_the_lock_is_held_and_given_back(folder):
+    with folder.lock(), pytest.raises(UserError, match="another process works on"):
+        folder.lock()
+    with folder.lock():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "read"),
+    [
+        ("training.json", b'{"seconds": 1.0, "ima', lambda run: run.training_facts()),
+        ("log.jsonl", b'{"epoch": 1}\n\0\0\0\0', lambda run: run.last_epoch()),
+        ("passport.txt", b"\xff\xfe", lambda run: run.identity()),
+        ("passport.txt", b"", lambda run: run.identity()),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(folder, file, content, read):
+    (folder.path / file).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{file} is damaged"):
+        read(folder)
