@@ -19,7 +19,7 @@ from data.recipe import Recipe
 from eval.probes import PROBES
 from methods import METHODS
 from probing.pretrained import EXTERNAL
-from run_store.records import Finding
+from run_store.records import Record
 from training.config import default_hparams
 from training.presets import PRESETS
 
@@ -84,7 +84,7 @@ def passports_text(datasets: Sequence[str], profile: str | None, splits: Sequenc
     return "\n\n".join(blocks)
 
 
-def method_title(record: Finding) -> str:
+def method_title(record: Record) -> str:
     """How tables print the method of a record: its title, and the hyper-parameters that are not its defaults."""
     if record.method == EXTERNAL:
         return f"{record.hparams['file']} ({record.hparams['sha256']})"

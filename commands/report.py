@@ -9,11 +9,11 @@ from pathlib import Path
 from commands.list import method_title, title_of
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
-from reports.tables import Table, build_tables, tables_text, terminal_text, write_tables
+from reports.tables import AccuracyTable, build_tables, tables_text, terminal_text, write_tables
 from reports.tables.states import RunState
 from run_store.folder import RESULTS, RunFolder
 from run_store.history import read_histories, run_id_of
-from run_store.records import Finding, accuracies, read_findings
+from run_store.records import Record, accuracies, read_records
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,17 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
         UserError: a record or a log cannot be read, or nothing can be written.
     """
     folders = sorted(folder for folder in out.iterdir() if folder.is_dir() and (folder / "config.json").exists())
-    findings = read_findings(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
-    by_id: dict[str, list[Finding]] = {}
-    for finding in findings:
-        by_id.setdefault(finding.run_id, []).append(finding)
+    records = read_records(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
+    by_id: dict[str, list[Record]] = {}
+    for record in records:
+        by_id.setdefault(record.run_id, []).append(record)
     states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
-    if not findings and not states:
+    if not records and not states:
         return None
-    tables = build_tables(accuracies(findings), method_title, list(states.values()))
-    sheets = write_tables(findings, out / "tables", method_title, list(states.values()), tables)
+    accuracy_tables = build_tables(accuracies(records), method_title, list(states.values()))
+    tables = write_tables(records, out / "tables", method_title, list(states.values()), accuracy_tables)
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
-    drawn = write_figures(findings, histories, out / FIGURES, method_title) if figures else []
+    drawn = write_figures(records, histories, out / FIGURES, method_title) if figures else []
     named = {run_id_of(folder): folder for folder in folders}
     logs = {history.folder: history for history in histories}
     begun = {state.run_id for state in states.values()}
@@ -62,14 +62,14 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     runs += [adapter.begun(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
     write_page(
         out / PAGE,
-        [adapter.section(sheet) for sheet in sheets if sheet.name != MISSING],  # the page lists these runs itself
+        [adapter.section(table) for table in tables if table.name != MISSING],  # the page lists these runs itself
         [adapter.figure(one) for one in drawn],
         runs,
-        About("Self-supervised learning on long-tailed images", facts={"records": f"{len(findings):,}"}),
+        About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
     )
     if run_ids is not None:
-        tables = build_tables([one for one in accuracies(findings) if one.run_id in run_ids], method_title)
-    return Report(tables_text(tables), [out / "tables", *([out / FIGURES] if drawn else []), out / PAGE])
+        accuracy_tables = build_tables([one for one in accuracies(records) if one.run_id in run_ids], method_title)
+    return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if drawn else []), out / PAGE])
 
 
 def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
@@ -86,11 +86,11 @@ def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
     """
     if not (out / FIGURES).exists():
         report(out, figures=False)
-    findings = read_findings([run.results for run in runs if run.results.exists()], warn=False)
-    first: dict[str, Table] = {}
-    for table in build_tables(accuracies(findings), method_title, bold=False):
+    records = read_records([run.results for run in runs if run.results.exists()], warn=False)
+    first: dict[str, AccuracyTable] = {}
+    for table in build_tables(accuracies(records), method_title, bold=False):
         first.setdefault(table.setting, table)
-    return "\n\n".join(f"{table.title}:\n{terminal_text(table.sheet())}" for table in first.values())
+    return "\n\n".join(f"{table.title}:\n{terminal_text(table.table())}" for table in first.values())
 
 
 def run_state(folder: Path) -> RunState | None:

@@ -23,7 +23,7 @@ from eval.probes import PROBES, Shape
 from probing.metadata import accuracies_of, facts_of_run, of_data
 from run_store.feature_sample import draw_sample, save_sample
 from run_store.folder import RunFolder
-from run_store.records import Finding, Geometry, Record
+from run_store.records import AccuracyRecord, GeometryRecord, Record
 from training.prepare import Training, build_method
 from training.progress import probing_bar
 
@@ -76,7 +76,7 @@ def probe_backbone(
     seed: int,
     folder: Path,
     told: Mapping[str, Any],
-    keep: Callable[[Finding], None],
+    keep: Callable[[Record], None],
 ) -> None:
     """Probes a frozen backbone on one split of a benchmark.
 
@@ -115,10 +115,10 @@ def probe_backbone(
                 "n_test": len(images.test_labels),
             }
             if isinstance(found, Shape):
-                keep(Geometry(**facts, **asdict(found)))
+                keep(GeometryRecord(**facts, **asdict(found)))
             else:
                 val_labels = images.train_labels[lists.val]
-                keep(Record(**facts, **accuracies_of(found, images.test_labels, val_labels, counts, benchmark)))
+                keep(AccuracyRecord(**facts, **accuracies_of(found, images.test_labels, val_labels, counts, benchmark)))
 
 
 def keep_sample(folder: Path, frozen: Frozen, seed: int) -> None:

@@ -8,36 +8,36 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
-from run_store.records import Finding, settings_text
+from run_store.records import Record, settings_text
 
 SETTING = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor")
 COMPARABLE = (*SETTING, "probe", "protocol")
-F = TypeVar("F", bound=Finding)
-Title = Callable[[Finding], str]  # how the method of a record is printed; rows of other hyper-parameters should differ in it
+F = TypeVar("F", bound=Record)
+Title = Callable[[Record], str]  # how the method of a record is printed; rows of other hyper-parameters should differ in it
 
 
-def method_name(finding: Finding) -> str:
+def method_name(record: Record) -> str:
     """The registered name, where no better title is given."""
-    return finding.method
+    return record.method
 
 
 def comparable(
-    findings: Iterable[F], fields: Sequence[str] = COMPARABLE, *, passports: bool = True
+    records: Iterable[F], fields: Sequence[str] = COMPARABLE, *, passports: bool = True
 ) -> list[tuple[str, list[F]]]:
-    """Findings that agree in `fields`, with a key of what they agree in; ordered by it, then by method, split and seed.
+    """Records that agree in `fields`, with a key of what they agree in; ordered by it, then by method, split and seed.
 
-    One split made in two ways, by other versions or lists of a probe, is two sets of data: among findings that agree, those of
+    One split made in two ways, by other versions or lists of a probe, is two sets of data: among records that agree, those of
     such a split are kept apart from each other and from all other splits, unless `passports` is false.
     """
-    findings = list(findings)
+    records = list(records)
     agreed_of = attrgetter(*("recipe_text" if field == "recipe" else field for field in fields))
-    agreeing = [agreed_of(finding) for finding in findings]
+    agreeing = [agreed_of(record) for record in records]
     ways: dict[tuple[tuple[object, ...], str, int], set[str]] = {}
-    for agreed, finding in zip(agreeing, findings, strict=True):
-        ways.setdefault((agreed, finding.data, finding.split), set()).add(finding.passport)
+    for agreed, record in zip(agreeing, records, strict=True):
+        ways.setdefault((agreed, record.data, record.split), set()).add(record.passport)
     keys: dict[tuple[tuple[object, ...], str], str] = {}
     keyed = []
-    for n, (agreed, f) in enumerate(zip(agreeing, findings, strict=True)):
+    for n, (agreed, f) in enumerate(zip(agreeing, records, strict=True)):
         passport = f.passport if passports and len(ways[agreed, f.data, f.split]) > 1 else ""
         key = keys.get((agreed, passport))
         if key is None:
@@ -45,11 +45,11 @@ def comparable(
             key = keys[agreed, passport] = settings_text([*(getattr(f, field) for field in fields), *apart])
         keyed.append(((key, method_key(f), f.split, f.seed, f.run_id), n))
     keyed.sort()
-    return [(name, [findings[n] for _, n in group]) for name, group in groupby(keyed, lambda item: item[0][0])]
+    return [(name, [records[n] for _, n in group]) for name, group in groupby(keyed, lambda item: item[0][0])]
 
 
 def apart_by(key: str) -> str:
-    """The passport by which findings of a key of `comparable` are kept apart from their like; empty where they are not."""
+    """The passport by which records of a key of `comparable` are kept apart from their like; empty where they are not."""
     last = json.loads(key)[-1]
     return last["passport"] if isinstance(last, dict) and set(last) == {"passport"} else ""
 
@@ -69,22 +69,22 @@ def method_key(of: OfMethod) -> tuple[str, str]:
     return of.method, of.hparams_text
 
 
-def by_method(findings: Iterable[F]) -> dict[tuple[str, str], list[F]]:
-    """Findings by `method_key`, in its order."""
+def by_method(records: Iterable[F]) -> dict[tuple[str, str], list[F]]:
+    """Records by `method_key`, in its order."""
     rows: dict[tuple[str, str], list[F]] = {}
-    for finding in findings:
-        rows.setdefault(method_key(finding), []).append(finding)
+    for record in records:
+        rows.setdefault(method_key(record), []).append(record)
     return dict(sorted(rows.items()))
 
 
-def one_a_run(findings: Iterable[F]) -> list[F]:
-    """One finding of each run: enough for what all of a run's records say alike."""
-    return list({finding.run_id: finding for finding in findings}.values())
+def one_a_run(records: Iterable[F]) -> list[F]:
+    """One record of each run: enough for what all of a run's records say alike."""
+    return list({record.run_id: record for record in records}.values())
 
 
-def run_ids(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """The runs that findings are of, each once, in their order."""
-    return tuple(dict.fromkeys(finding.run_id for finding in findings))
+def run_ids(records: Iterable[Record]) -> tuple[str, ...]:
+    """The runs that records are of, each once, in their order."""
+    return tuple(dict.fromkeys(record.run_id for record in records))
 
 
 def digest(key: str) -> str:
@@ -92,8 +92,8 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:6]
 
 
-def table_name(finding: Finding, key: str, *parts: str) -> str:
+def table_name(record: Record, key: str, *parts: str) -> str:
     """Name of files and label: `parts`, dataset, profile, mark, preset and digest of `key`, fit for a file and for LaTeX."""
-    profile = finding.profile.replace("=", "")  # `ir=50`
-    names = [finding.dataset, profile, finding.mark, finding.preset, *parts, digest(key)]
+    profile = record.profile.replace("=", "")  # `ir=50`
+    names = [record.dataset, profile, record.mark, record.preset, *parts, digest(key)]
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", "-".join(name for name in names if name))

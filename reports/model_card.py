@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports import captions
-from reports.tables.formats import Column, Entry, Sheet, markdown_text
-from run_store.records import Finding, accuracies, geometries
+from reports.tables.formats import Column, Entry, Table, markdown_text
+from run_store.records import Record, accuracies, geometries
 
 TERMS = "Uses that the owners of the images named below do not allow: this card gives no licence to what is made of them."
 
@@ -30,11 +30,11 @@ class Model:
     passport: str  # of the data, as `Passport.text`
 
 
-def model_card(model: Model, findings: Sequence[Finding]) -> str:
-    """The whole card, Markdown. Raises ValueError where there is no finding of the run to tell of."""
-    if not findings:
-        raise ValueError("a card needs a finding")
-    run = findings[0]
+def model_card(model: Model, records: Sequence[Record]) -> str:
+    """The whole card, Markdown. Raises ValueError where there is no record of the run to tell of."""
+    if not records:
+        raise ValueError("a card needs a record")
+    run = records[0]
     scale = captions.scale(run).strip()
     tags = [model.library, "image-feature-extraction", "self-supervised-learning", "long-tailed", model.method, run.dataset]
     parts = [
@@ -55,7 +55,7 @@ def model_card(model: Model, findings: Sequence[Finding]) -> str:
         f"```python\n{model.code}\n```",
         model.loading,
         "## Results",
-        *(markdown_text(sheet).strip() for sheet in _sheets(findings)),
+        *(markdown_text(table).strip() for table in _tables(records)),
         "## Not for",
         "\n".join(f"- {line}" for line in _limits(run)),
         "## Data",
@@ -68,7 +68,7 @@ def model_card(model: Model, findings: Sequence[Finding]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _summary(model: Model, run: Finding) -> str:
+def _summary(model: Model, run: Record) -> str:
     how = "with the true classes, for an ablation," if model.labels else "without labels"
     sentences = [
         f"A frozen feature extractor: {model.backbone} without a classifier, {model.parameters:,} parameters, from images "
@@ -83,13 +83,13 @@ def _summary(model: Model, run: Finding) -> str:
     return " ".join(sentences)
 
 
-def _sheets(findings: Sequence[Finding]) -> list[Sheet]:
+def _tables(records: Sequence[Record]) -> list[Table]:
     """A table of the accuracies, one row a probe, and one of the features' geometry, where there is one."""
-    sheets, records, shapes = [], accuracies(findings), geometries(findings)
-    r = findings[0]
+    tables, accuracy_records, shapes = [], accuracies(records), geometries(records)
+    r = records[0]
     of_run = f"One run (n = 1), so no spread: split {r.split}{'' if r.official_split else ' of this suite'}, seed {r.seed}."
     scale = captions.scale(r)
-    if records:
+    if accuracy_records:
         heads = (
             "Probe",
             "Many",
@@ -108,11 +108,11 @@ def _sheets(findings: Sequence[Finding]) -> list[Sheet]:
                 *map(Entry, (x.probe, x.many, x.medium, x.few, x.mean, x.group_std, x.n_train, x.n_val, x.n_test)),
                 *map(Entry, (1, 1, 1)),
             ]
-            for x in records
+            for x in accuracy_records
         ]
-        protocols = " ".join(f"{record.probe}: {record.protocol}." for record in records)
+        protocols = " ".join(f"{record.probe}: {record.protocol}." for record in accuracy_records)
         notes = f"{of_run} {captions.groups(r)} Std: over these groups (ddof 0).{scale} {protocols}"
-        sheets.append(Sheet("accuracy", f"{captions.subject(r)}, test accuracy in per cent", notes, columns, rows))
+        tables.append(Table("accuracy", f"{captions.subject(r)}, test accuracy in per cent", notes, columns, rows))
     if shapes:
         columns = [Column("Measure", "measure"), *(Column(name, name, decimals=3) for name in ("all", "many", "medium", "few"))]
         rows = [
@@ -120,11 +120,11 @@ def _sheets(findings: Sequence[Finding]) -> list[Sheet]:
             for name in ("alignment", "uniformity", "effective_rank")
         ]
         notes = f"{of_run} {shapes[0].n_test} test images.{scale} {shapes[0].protocol}."
-        sheets.append(Sheet("geometry", "Geometry of the test images' features", notes, columns, rows))
-    return sheets
+        tables.append(Table("geometry", "Geometry of the test images' features", notes, columns, rows))
+    return tables
 
 
-def _limits(r: Finding) -> list[str]:
+def _limits(r: Record) -> list[str]:
     least, most = min(r.class_counts), max(r.class_counts)
     lines = [
         "Decisions about people, or anything that rests on telling a single image apart: it was made to compare methods.",

@@ -32,7 +32,7 @@ from torch import nn
 from core.errors import UserError
 from core.files import append_line, remove_unfinished, writable_folder, write_atomic, write_json, write_text
 from data.passport import Identity, Passport
-from run_store.records import RESULTS, Finding, read_findings
+from run_store.records import RESULTS, Record, read_records
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
 
@@ -92,9 +92,9 @@ class RunFolder:
     def done(self) -> Path:
         return self.path / "done"
 
-    def records(self) -> list[Finding]:
+    def records(self) -> list[Record]:
         """Records written so far."""
-        return read_findings([self.results], warn=False) if self.results.exists() else []
+        return read_records([self.results], warn=False) if self.results.exists() else []
 
     def missing(self, probes: Iterable[str]) -> list[str]:
         """Those of `probes` that have no record yet."""
@@ -200,7 +200,7 @@ class RunFolder:
     def _damaged(self, file: Path) -> UserError:
         return UserError(f"{file} is damaged; restore it, or delete {self.path} to train this run again")
 
-    def add(self, record: Finding) -> None:
+    def add(self, record: Record) -> None:
         """Appends one record, forced to disk."""
         append_line(self.results, record.to_line())
 

@@ -22,7 +22,7 @@ from data.passport import Identity, Passport
 from probing.pretrained import Subject
 from run_store.folder import PASSPORT
 from run_store.loading import CONFIG
-from run_store.records import RESULTS, Finding, read_findings
+from run_store.records import RESULTS, Record, read_records
 
 FORMAT = 1  # of config.json: raised when the same weights would be probed otherwise than before
 
@@ -63,7 +63,7 @@ class ProbedFolder:
     def missing(self, probes: Iterable[str]) -> list[str]:
         """Those of `probes` that have no record yet."""
         results = self.path / RESULTS
-        recorded = {record.probe for record in read_findings([results])} if results.exists() else set()
+        recorded = {record.probe for record in read_records([results])} if results.exists() else set()
         return [probe for probe in probes if probe not in recorded]
 
     def lock(self) -> AbstractContextManager:
@@ -86,6 +86,6 @@ class ProbedFolder:
         write_text(file, passport.text() + "\n")
         write_json(self.path / CONFIG, self.config)
 
-    def add(self, record: Finding) -> None:
+    def add(self, record: Record) -> None:
         """Appends one record, forced to disk."""
         append_line(self.path / RESULTS, record.to_line())

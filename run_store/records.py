@@ -22,7 +22,7 @@ settings_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` would ma
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Record:
     """What every record has: which run it is of, on which data, at what cost, and which probe looked at it."""
 
     kind: ClassVar[str]  # what a line says it is
@@ -88,7 +88,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record(Finding):
+class AccuracyRecord(Record):
     """What one probe found of accuracies on the test images, with all that is needed to print them honestly. In per cent."""
 
     kind = "accuracy"
@@ -117,7 +117,7 @@ class Record(Finding):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Geometry(Finding):
+class GeometryRecord(Record):
     """The shape of the test images' features, for all and by group (keys all, many, medium, few; None for an empty group)."""
 
     kind = "geometry"
@@ -128,7 +128,7 @@ class Geometry(Finding):
     effective_rank: dict[str, float | None]  # exponential of the entropy of the features' normalised singular values
 
 
-KINDS: dict[str, type[Finding]] = {kind.kind: kind for kind in (Record, Geometry)}
+KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (AccuracyRecord, GeometryRecord)}
 
 
 def pack(correct: NDArray[np.bool_]) -> str:
@@ -142,14 +142,14 @@ def unpack(text: str, draws: int, images: int) -> NDArray[np.bool_]:
     return np.unpackbits(bits, count=draws * images).astype(bool).reshape(draws, images)
 
 
-def read_findings(files: Iterable[Path], *, warn: bool = True) -> list[Finding]:
+def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
     """Reads all records of the given `results.jsonl` files.
 
     Lines that are damaged or of another format are skipped, and with `warn` counted in a warning. Where a run has several
     records of one probe, the last counts.
     """
     known = {kind: {field.name for field in fields(form)} | {"format", "kind"} for kind, form in KINDS.items()}
-    findings: dict[tuple[str, str], Finding] = {}
+    records: dict[tuple[str, str], Record] = {}
     damaged = older = 0
     for file in files:
         for line in _read(file).splitlines():
@@ -165,30 +165,31 @@ def read_findings(files: Iterable[Path], *, warn: bool = True) -> list[Finding]:
                 damaged += 1
             else:
                 form = KINDS[content["kind"]]
-                finding = form(**{name: value for name, value in content.items() if name not in ("format", "kind")})
-                findings[finding.run_id, finding.probe] = finding
+                record = form(**{name: value for name, value in content.items() if name not in ("format", "kind")})
+                records[record.run_id, record.probe] = record
     if damaged and warn:
         log.warning("skipped %d damaged or foreign lines of the records", damaged)
     if older and warn:
         log.warning(
-            "skipped %d records of another version of this suite; `run` with the same options probes those runs again", older
+            "skipped %d records of another version of this suite; `run` with the same options probes those runs again",
+            older,
         )
-    return list(findings.values())
+    return list(records.values())
 
 
-def read_records(files: Iterable[Path]) -> list[Record]:
-    """Reads the accuracies alone, as `read_findings`."""
-    return accuracies(read_findings(files))
+def read_accuracy_records(files: Iterable[Path]) -> list[AccuracyRecord]:
+    """Reads the accuracies alone, as `read_records`."""
+    return accuracies(read_records(files))
 
 
-def accuracies(findings: Iterable[Finding]) -> list[Record]:
+def accuracies(records: Iterable[Record]) -> list[AccuracyRecord]:
     """Those that are accuracies."""
-    return [finding for finding in findings if isinstance(finding, Record)]
+    return [record for record in records if isinstance(record, AccuracyRecord)]
 
 
-def geometries(findings: Iterable[Finding]) -> list[Geometry]:
+def geometries(records: Iterable[Record]) -> list[GeometryRecord]:
     """Those that are geometry."""
-    return [finding for finding in findings if isinstance(finding, Geometry)]
+    return [record for record in records if isinstance(record, GeometryRecord)]
 
 
 def _read(file: Path) -> str:

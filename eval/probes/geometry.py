@@ -17,7 +17,7 @@ from eval.probes.base import Probe, Shape, register
 
 
 @register("geometry")
-class Geometry(Probe):
+class GeometryRecord(Probe):
     """Of all test images and of those of each group. Nothing is learned, and no number is an accuracy."""
 
     protocol = (

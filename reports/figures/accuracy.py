@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from reports import captions
 from reports.figures.setting import Setting, Sketch, mean_and_sd
 from reports.figures.style import DOUBLE, FAINT, SINGLE, bar_look, count_ticks, legend_below, line_look, sized, small_print
-from run_store.records import Record
+from run_store.records import AccuracyRecord
 
 SINGLE_CLASSES = 20  # up to so many classes are drawn one by one; more as a running mean
 MARKED = 25  # points of a line that get a marker
@@ -17,7 +17,7 @@ SHADED = 0.4  # share of the height that the number of images takes at most
 GROUPS = {"mean": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 
 
-def class_accuracy(setting: Setting[Record]) -> Iterator[Sketch]:
+def class_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Sketch]:
     """A line a method over the ranks of the classes, and behind it the number of training images, on a scale of its own."""
     classes = len(setting.first.class_accuracy)
     window = max(1, classes // 10 | 1) if classes > SINGLE_CLASSES else 1
@@ -46,7 +46,7 @@ def class_accuracy(setting: Setting[Record]) -> Iterator[Sketch]:
     yield Sketch("classes", "Accuracy by class", figure, about)
 
 
-def group_accuracy(setting: Setting[Record]) -> Iterator[Sketch]:
+def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Sketch]:
     """Bars of all, many, medium and few, one a method."""
     count = len(setting.series)
     figure, (axes,) = sized(width=DOUBLE if count > 4 else SINGLE, height=2.3)
@@ -78,7 +78,7 @@ def group_accuracy(setting: Setting[Record]) -> Iterator[Sketch]:
     yield Sketch("groups", "Accuracy of many, medium and few", figure, about)
 
 
-def _ordered(values: list[float] | list[int], record: Record) -> NDArray[np.float64]:
+def _ordered(values: list[float] | list[int], record: AccuracyRecord) -> NDArray[np.float64]:
     """(C,) values by class, from the class with the most images to the one with the fewest; ties by number."""
     # a balanced twin's classes keep the order of the long-tailed set
     order = np.lexsort([np.arange(len(values)), -np.array(record.group_counts), -np.array(record.class_counts)])

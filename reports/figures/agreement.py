@@ -10,21 +10,21 @@ from reports.comparable import SETTING, Title, apart_by, comparable
 from reports.figures.setting import Setting, Sketch
 from reports.figures.style import DOUBLE, SINGLE, plain, sized, small_print
 from reports.tables.analysis import agreement_of
-from reports.tables.formats import Sheet
-from run_store.records import Record
+from reports.tables.formats import Table
+from run_store.records import AccuracyRecord
 
 DARK = 0.55  # from this size of tau on, numbers are white
-METRICS = {"all": "all classes", "few": "few classes"}  # by what the sheets' names begin with
+METRICS = {"all": "all classes", "few": "few classes"}  # by what the tables' names begin with
 
 
-def rank_agreements(setting: Setting[Record], records: Sequence[Record], title: Title) -> Iterator[Sketch]:
+def rank_agreements(setting: Setting[AccuracyRecord], records: Sequence[AccuracyRecord], title: Title) -> Iterator[Sketch]:
     """A figure a metric that the tables have a matrix of; `records` are those of all probes, of any setting."""
     runs = {found.run_id for one in setting.series for found in one.found}
     for key, members in comparable((record for record in records if record.run_id in runs), SETTING):
-        for sheet in agreement_of(key, members, title):
-            metric = sheet.name.split("-")[1]
+        for table in agreement_of(key, members, title):
+            metric = table.name.split("-")[1]
             of = METRICS.get(metric, metric)
-            figure = heat_map(_matrix(sheet))
+            figure = heat_map(_matrix(table))
             small_print(figure, f"{setting.line} · {of}")
             about = (
                 f"Kendall's tau-b between the orders in which two probes put the methods by accuracy of {of}, on the runs that "
@@ -69,10 +69,10 @@ def heat_map(matrix: pd.DataFrame) -> Figure:
     return figure
 
 
-def _matrix(sheet: Sheet) -> pd.DataFrame:
-    """The numbers of a sheet whose rows are named by its first column; columns that are no rows are left out."""
-    rows = {str(row[0].value): row for row in sheet.rows}
-    places = {column.key: place for place, column in enumerate(sheet.columns) if column.key in rows}
+def _matrix(table: Table) -> pd.DataFrame:
+    """The numbers of a table whose rows are named by its first column; columns that are no rows are left out."""
+    rows = {str(row[0].value): row for row in table.rows}
+    places = {column.key: place for place, column in enumerate(table.columns) if column.key in rows}
     return pd.DataFrame(
         [[np.nan if row[place].value is None else row[place].value for place in places.values()] for row in rows.values()],
         index=list(rows),

@@ -11,16 +11,16 @@ from reports import captions
 from reports.figures.setting import Order, Series, Setting, Sketch, mean_and_sd
 from reports.figures.style import count_ticks, legend_below, line_look, sized, small_print
 from reports.tables.imbalance import SIZES, nominal_ratio, of_equal_size, pretraining_sets
-from run_store.records import Record
+from run_store.records import AccuracyRecord
 
 PANELS = {"mean": "all classes", "few": "few classes"}
 Points = dict[tuple[float, str], list[float]]  # accuracies of runs by what is varied, and what else tells them apart
 
 
-def fewshot_curve(setting: Setting[Record]) -> Iterator[Sketch]:
+def fewshot_curve(setting: Setting[AccuracyRecord]) -> Iterator[Sketch]:
     """Accuracy by labelled images a class; nothing where no record has a curve."""
 
-    def points(one: Series[Record], metric: str) -> Points:
+    def points(one: Series[AccuracyRecord], metric: str) -> Points:
         found: Points = {}
         for record in one.found:
             for point in record.curve or []:
@@ -37,12 +37,12 @@ def fewshot_curve(setting: Setting[Record]) -> Iterator[Sketch]:
         yield Sketch("fewshot", "Few labels", figure, about)
 
 
-def imbalance_curve(setting: Setting[Record]) -> Iterator[Sketch]:
+def imbalance_curve(setting: Setting[AccuracyRecord]) -> Iterator[Sketch]:
     """Accuracy by imbalance ratio; for settings of `imbalance_settings`."""
     sets = pretraining_sets(record for one in setting.series for record in one.found)
     name_of = {id(record): name for name, records in sets for record in records}
 
-    def points(one: Series[Record], metric: str) -> Points:
+    def points(one: Series[AccuracyRecord], metric: str) -> Points:
         found: Points = {}
         for record in one.found:
             value = getattr(record, metric)
@@ -60,14 +60,16 @@ def imbalance_curve(setting: Setting[Record]) -> Iterator[Sketch]:
         yield Sketch("imbalance", "Accuracy by imbalance", figure, about)
 
 
-def imbalance_settings(records: Iterable[Record], order: Order) -> list[Setting[Record]]:
-    """Records of pretraining sets of one size and at least two ratios, all else equal: the groups of `ratio_sheets`."""
+def imbalance_settings(records: Iterable[AccuracyRecord], order: Order) -> list[Setting[AccuracyRecord]]:
+    """Records of pretraining sets of one size and at least two ratios, all else equal: the groups of `ratio_tables`."""
     return [
         Setting(order.series(same), same[0].probe, "", f"{key} n={same[0].n_pretrain}") for key, same in of_equal_size(records)
     ]
 
 
-def _figure(setting: Setting[Record], points: Callable[[Series[Record], str], Points], label: str) -> Figure | None:
+def _figure(
+    setting: Setting[AccuracyRecord], points: Callable[[Series[AccuracyRecord], str], Points], label: str
+) -> Figure | None:
     """A panel for all and one for the few classes; None where there are no points."""
     drawn = [(one, {metric: points(one, metric) for metric in PANELS}) for one in setting.series]
     drawn = [(one, by_metric) for one, by_metric in drawn if by_metric["mean"]]

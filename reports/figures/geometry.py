@@ -8,7 +8,7 @@ from matplotlib.container import Container
 from reports import captions
 from reports.figures.setting import Setting, Sketch, mean_and_sd
 from reports.figures.style import legend_below, line_look, sized, small_print
-from run_store.records import Geometry
+from run_store.records import GeometryRecord
 
 PANELS = {
     "alignment": "alignment (lower: tighter)",
@@ -18,7 +18,7 @@ PANELS = {
 GROUPS = ("all", "many", "medium", "few")
 
 
-def group_geometry(setting: Setting[Geometry]) -> Iterator[Sketch]:
+def group_geometry(setting: Setting[GeometryRecord]) -> Iterator[Sketch]:
     """A panel a measure, a mark a method and group."""
     figure, panels = sized(3, height=2.2)
     count = len(setting.series)

@@ -31,7 +31,7 @@ from reports.figures.training import Histories
 from reports.figures.tsne import PERPLEXITY, embedding
 from run_store.feature_sample import Sample, load_sample
 from run_store.history import GROUPS
-from run_store.records import Finding
+from run_store.records import Record
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ AREA = 3.0  # points squared, of a mark
 FEW_CLASSES = len(COLOURS)  # up to so many have a colour and a mark each; more are coloured by their size
 
 
-def feature_maps(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch]:
+def feature_maps(setting: Setting[Record], histories: Histories) -> Iterator[Sketch]:
     """The first run of each method that has a sample, by class and by group."""
     drawn = []
     for one in setting.series:

@@ -8,12 +8,12 @@ from matplotlib.artist import Artist
 from reports.figures.setting import Setting, Sketch
 from reports.figures.style import FAINT, legend_below, line_look, sized, small_print
 from reports.figures.training import Histories
-from run_store.records import Finding
+from run_store.records import Record
 
 SMALLEST, LARGEST = 8, 90  # points squared, area of a cluster's mark
 
 
-def sampled_clusters(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch]:
+def sampled_clusters(setting: Setting[Record], histories: Histories) -> Iterator[Sketch]:
     """A mark a cluster, all runs of a method alike; nothing where no run sampled."""
     found = [
         (one, [s for f in one.found if f.run_id in histories and (s := histories[f.run_id].sampling) is not None])

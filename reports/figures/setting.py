@@ -1,4 +1,4 @@
-"""What one figure shows: findings that may be compared, by method; and the words that say where they are from."""
+"""What one figure shows: records that may be compared, by method; and the words that say where they are from."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from reports import captions
 from reports.comparable import COMPARABLE, SETTING, Title, by_method, comparable, method_key, one_a_run, table_name
-from run_store.records import Finding
+from run_store.records import Record
 
-F = TypeVar("F", bound=Finding)
+F = TypeVar("F", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Setting(Generic[F]):
     series: Sequence[Series[F]]
     probe: str  # empty for what has to do with none
     profile: str  # empty for what goes over several
-    key: str  # what its findings agree in
+    key: str  # what its records agree in
 
     @property
     def first(self) -> F:
@@ -61,7 +61,7 @@ class Setting(Generic[F]):
     def caption(self) -> str:
         """All that a reader needs to place the numbers, in plain text."""
         f = self.first
-        found = [finding for one in self.series for finding in one.found]
+        found = [record for one in self.series for record in one.found]
         if self.profile:
             data, training = f.data, captions.training(f)
         else:
@@ -82,26 +82,26 @@ class Setting(Generic[F]):
 class Order:
     """The titles of a report's methods, each in its place, so that a method looks the same in all figures."""
 
-    def __init__(self, findings: Iterable[Finding], title: Title):
+    def __init__(self, records: Iterable[Record], title: Title):
         self._places: dict[tuple[str, str], tuple[str, int]] = {}
         taken: Counter[str] = Counter()
-        for place, (key, rows) in enumerate(by_method(findings).items()):
+        for place, (key, rows) in enumerate(by_method(records).items()):
             text = title(rows[0])
             taken[text] += 1  # settings that print alike are told apart by number
             self._places[key] = (text if taken[text] == 1 else f"{text} [{taken[text]}]"), place
 
     def series(self, found: Iterable[F]) -> list[Series[F]]:
-        """Findings by method and hyper-parameters, in the report's order."""
+        """Records by method and hyper-parameters, in the report's order."""
         rows = by_method(sorted(found, key=lambda f: (f.split, f.seed, f.run_id)))
         return [Series(*self._places[key], members) for key, members in rows.items()]
 
-    def place(self, finding: Finding) -> tuple[str, int]:
-        """Title and place of the method of a finding."""
-        return self._places[method_key(finding)]
+    def place(self, record: Record) -> tuple[str, int]:
+        """Title and place of the method of a record."""
+        return self._places[method_key(record)]
 
 
 def probe_settings(found: Iterable[F], order: Order) -> list[Setting[F]]:
-    """Findings by all that decides their numbers but method, split and seed."""
+    """Records by all that decides their numbers but method, split and seed."""
     return [
         Setting(order.series(members), members[0].probe, members[0].profile, key)
         for key, members in comparable(found, COMPARABLE)
@@ -109,7 +109,7 @@ def probe_settings(found: Iterable[F], order: Order) -> list[Setting[F]]:
 
 
 def run_settings(found: Iterable[F], order: Order) -> list[Setting[F]]:
-    """Runs by all that decides their training but method, split and seed: one finding stands for all probes of a run."""
+    """Runs by all that decides their training but method, split and seed: one record stands for all probes of a run."""
     groups = comparable(one_a_run(found), SETTING)
     return [Setting(order.series(members), "", members[0].profile, key) for key, members in groups]
 

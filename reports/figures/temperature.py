@@ -26,7 +26,7 @@ from reports.figures.style import (
 from reports.figures.training import Histories
 from run_store.class_quantiles import ByClass, load_by_class
 from run_store.history import GROUPS, History
-from run_store.records import Finding
+from run_store.records import Record
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ LEAST = 1e-4  # a quantity that varies by less is the same everywhere, such as w
 LIGHT, MIDDLE, DARK = "#cfe3f2", "#8fc0e4", "#0072B2"
 
 
-def by_epoch(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch]:
+def by_epoch(setting: Setting[Record], histories: Histories) -> Iterator[Sketch]:
     """A figure a quantity, a panel a method: the groups' means by epoch."""
     for name in QUANTITIES:
         found = [(one, [h for h in _histories(one, histories) if name in h.groups]) for one in setting.series]
@@ -57,7 +57,7 @@ def by_epoch(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch
         yield Sketch(f"{name}-epochs", f"{name.capitalize()} by epoch", figure, about)
 
 
-def by_class_size(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch]:
+def by_class_size(setting: Setting[Record], histories: Histories) -> Iterator[Sketch]:
     """A figure a quantity, a panel a method: its distribution within each class against the class's images."""
     loaded = [(one, [_kept(history) for history in _histories(one, histories)]) for one in setting.series]
     for name in QUANTITIES:
@@ -80,7 +80,7 @@ def by_class_size(setting: Setting[Finding], histories: Histories) -> Iterator[S
         yield Sketch(f"{name}-sizes", f"{name.capitalize()} by class size", figure, about)
 
 
-def _histories(one: Series[Finding], histories: Histories) -> list[History]:
+def _histories(one: Series[Record], histories: Histories) -> list[History]:
     return [history for f in one.found if (history := histories.get(f.run_id)) is not None]
 
 
@@ -93,7 +93,7 @@ def _kept(history: History) -> ByClass | None:
         return None
 
 
-def _panels(series: Sequence[Series[Finding]]) -> tuple[Figure, list[Axes]]:
+def _panels(series: Sequence[Series[Record]]) -> tuple[Figure, list[Axes]]:
     """A panel a method, on one scale."""
     columns = min(COLUMNS, len(series))
     figure, panels = sized(columns, -(-len(series) // columns), width=SINGLE if columns == 1 else DOUBLE, height=2.0)

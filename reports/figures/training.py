@@ -13,7 +13,7 @@ from reports import captions
 from reports.figures.setting import Series, Setting, Sketch, mean_and_sd
 from reports.figures.style import DOUBLE, FAINT, SINGLE, legend_below, line_look, sized, small_print
 from run_store.history import History
-from run_store.records import Finding
+from run_store.records import Record
 
 Histories = Mapping[str, History]  # by run id
 PANELS = {"loss": "training loss", "lr": "learning rate", "images_per_second": "images/s"}
@@ -21,7 +21,7 @@ MARKED = 8  # markers on a line
 SMOOTHED = 5  # epochs of the running median of the speed
 
 
-def training_curves(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch]:
+def training_curves(setting: Setting[Record], histories: Histories) -> Iterator[Sketch]:
     """Loss, learning rate and images a second by epoch; nothing where no run has a log."""
     logged = _logged(setting, histories)
     if not logged:
@@ -50,7 +50,7 @@ def training_curves(setting: Setting[Finding], histories: Histories) -> Iterator
     yield Sketch("training", "Training curves", figure, about)
 
 
-def tail_curves(setting: Setting[Finding], histories: Histories) -> Iterator[Sketch]:
+def tail_curves(setting: Setting[Record], histories: Histories) -> Iterator[Sketch]:
     """AUROC of the tail scores by epoch; nothing where no log has any."""
     logged = [
         (one, runs) for one, runs in _logged(setting, histories) if all(np.isfinite(history.auroc).any() for history in runs)
@@ -70,7 +70,7 @@ def tail_curves(setting: Setting[Finding], histories: Histories) -> Iterator[Ske
     yield Sketch("tail", "Does the tail score find the tail?", figure, about)
 
 
-def _logged(setting: Setting[Finding], histories: Histories) -> list[tuple[Series[Finding], list[History]]]:
+def _logged(setting: Setting[Record], histories: Histories) -> list[tuple[Series[Record], list[History]]]:
     """Methods with the histories of those of their runs that have one."""
     found = [(one, [histories[f.run_id] for f in one.found if f.run_id in histories]) for one in setting.series]
     kept = [(one, [history for history in runs if len(history.epoch)]) for one, runs in found]

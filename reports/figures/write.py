@@ -21,7 +21,7 @@ from reports.figures.temperature import by_class_size, by_epoch
 from reports.figures.training import tail_curves, training_curves
 from reports.tables.formats import plain
 from run_store.history import History
-from run_store.records import Finding, accuracies, geometries
+from run_store.records import Record, accuracies, geometries
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +44,12 @@ class Drawn:
 
 
 def write_figures(
-    findings: Iterable[Finding], histories: Iterable[History], folder: Path, title: Title = method_name
+    records: Iterable[Record], histories: Iterable[History], folder: Path, title: Title = method_name
 ) -> list[Drawn]:
     """Writes every figure whose data is there, as SVG and PNG; one that fails is told of in a line and left out.
 
     Args:
-        findings: records of any runs.
+        records: records of any runs.
         histories: logs of any runs; those of runs without records are not drawn.
         folder: is made where it is not there.
         title: how the method of a record is printed.
@@ -58,25 +58,25 @@ def write_figures(
         UserError: the folder cannot be written, or the disk is full.
     """
     folder = writable_folder(folder, "--out")
-    plan = _plan(list(findings), {history.run_id: history for history in histories}, title)
+    plan = _plan(list(records), {history.run_id: history for history in histories}, title)
     with house_style():
         return [drawn for setting, draw in plan for drawn in _written(setting, draw, folder)]
 
 
-def _plan(findings: list[Finding], histories: dict[str, History], title: Title) -> Iterator[tuple[Setting, Draw]]:
+def _plan(records: list[Record], histories: dict[str, History], title: Title) -> Iterator[tuple[Setting, Draw]]:
     """All figures that there might be, with their settings: those of runs first, then probe by probe."""
-    order, records = Order(findings, title), accuracies(findings)
-    for runs in run_settings(findings, order):
+    order, accuracy_records = Order(records, title), accuracies(records)
+    for runs in run_settings(records, order):
         for draw in (training_curves, tail_curves, sampled_clusters, by_epoch, by_class_size, feature_maps):
             yield runs, partial(draw, runs, histories)
-    for runs_probed in run_settings(records, order):
-        yield runs_probed, partial(rank_agreements, runs_probed, records, title)
-    for probed in probe_settings(records, order):
+    for runs_probed in run_settings(accuracy_records, order):
+        yield runs_probed, partial(rank_agreements, runs_probed, accuracy_records, title)
+    for probed in probe_settings(accuracy_records, order):
         for draw_probed in (group_accuracy, class_accuracy, fewshot_curve):
             yield probed, partial(draw_probed, probed)
-    for shape in probe_settings(geometries(findings), order):
+    for shape in probe_settings(geometries(records), order):
         yield shape, partial(group_geometry, shape)
-    for across in imbalance_settings(records, order):
+    for across in imbalance_settings(accuracy_records, order):
         yield across, partial(imbalance_curve, across)
 
 

@@ -11,11 +11,11 @@ from reports import captions
 from reports.comparable import Title
 from reports.figures import Drawn
 from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
-from reports.tables.formats import Column as SheetColumn
-from reports.tables.formats import Entry, Sheet
+from reports.tables.formats import Column as TableColumn
+from reports.tables.formats import Entry, Table
 from reports.tables.states import RunState
 from run_store.history import History
-from run_store.records import Finding, Geometry, Record
+from run_store.records import AccuracyRecord, GeometryRecord, Record
 
 STATES: tuple[Literal["unfinished"], Literal["failed"]] = ("unfinished", "failed")
 LAST_LINES = 5  # of a log
@@ -25,25 +25,25 @@ COSTS = r"train_hours|peak_memory_mb|probe_seconds|relative_images|relative_time
 FALLING = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
 
 
-def section(sheet: Sheet) -> Section:
+def section(table: Table) -> Section:
     """A table of the page. Columns that are in the CSV alone stay there."""
-    places = [place for place, column in enumerate(sheet.columns) if column.reach != "csv"]
-    of, first, rest = sheet.of, places[0], places[1:]
+    places = [place for place, column in enumerate(table.columns) if column.reach != "csv"]
+    of, first, rest = table.of, places[0], places[1:]
     rows = []
-    for row, behind in zip(sheet.rows, sheet.runs or [()] * len(sheet.rows), strict=True):
-        name = row[first].parts(sheet.columns[first])[0]
-        rows.append(Row(name, [_cell(row[place], sheet.columns[place]) for place in rest], behind))
+    for row, behind in zip(table.rows, table.runs or [()] * len(table.rows), strict=True):
+        name = row[first].parts(table.columns[first])[0]
+        rows.append(Row(name, [_cell(row[place], table.columns[place]) for place in rest], behind))
     return Section(
-        name=sheet.name,
+        name=table.name,
         dataset=of.dataset if of else "",
         profile=of.profile if of else "",
-        probe=sheet.probe,
+        probe=table.probe,
         preset=of.preset if of else "",
-        title=_short(sheet),
-        caption=sheet.notes,
+        title=_short(table),
+        caption=table.notes,
         scale=captions.scale(of).strip() if of else "",
-        head=sheet.columns[first].head,
-        columns=[_column(sheet, place) for place in rest],
+        head=table.columns[first].head,
+        columns=[_column(table, place) for place in rest],
         rows=rows,
     )
 
@@ -67,9 +67,9 @@ def figure(drawn: Drawn) -> Figure:
     )
 
 
-def run(folder: Path | None, findings: Sequence[Finding], title: Title, history: History | None = None) -> Run:
+def run(folder: Path | None, records: Sequence[Record], title: Title, history: History | None = None) -> Run:
     """A run that is done, with what lies in its folder, where that has its name still, and what its log says."""
-    first = findings[0]
+    first = records[0]
     return Run(
         id=first.run_id,
         method=title(first),
@@ -80,12 +80,12 @@ def run(folder: Path | None, findings: Sequence[Finding], title: Title, history:
         seed=first.seed,
         status="done",
         facts=_facts(first),
-        results={finding.probe: _results(finding) for finding in findings},
+        results={record.probe: _results(record) for record in records},
         **(_files(folder, history) if folder else {}),
     )
 
 
-def begun(folder: Path, state: RunState, findings: Sequence[Finding] = (), history: History | None = None) -> Run:
+def begun(folder: Path, state: RunState, records: Sequence[Record] = (), history: History | None = None) -> Run:
     """A run that is not done, with what it has found so far."""
     return Run(
         id=state.run_id,
@@ -96,35 +96,35 @@ def begun(folder: Path, state: RunState, findings: Sequence[Finding] = (), histo
         split=state.split,
         seed=state.seed,
         status=state.status,
-        facts=({"reason": state.reason} if state.reason else {}) | (_facts(findings[0]) if findings else {}),
-        results={finding.probe: _results(finding) for finding in findings},
+        facts=({"reason": state.reason} if state.reason else {}) | (_facts(records[0]) if records else {}),
+        results={record.probe: _results(record) for record in records},
         **_files(folder, history),
     )
 
 
-def _short(sheet: Sheet) -> str:
+def _short(table: Table) -> str:
     """A title without what stands beside it on the page: data set, profile and probe."""
-    title = sheet.title
-    if sheet.of is not None:
-        title = title.removeprefix(f"{captions.subject(sheet.of)}, ").removeprefix(f"{sheet.of.dataset}, ")
-    title = title.removesuffix(f", probe {captions.probe_title(sheet.probe)}")
+    title = table.title
+    if table.of is not None:
+        title = title.removeprefix(f"{captions.subject(table.of)}, ").removeprefix(f"{table.of.dataset}, ")
+    title = title.removesuffix(f", probe {captions.probe_title(table.probe)}")
     return title[:1].upper() + title[1:]
 
 
-def _column(sheet: Sheet, place: int) -> Column:
-    column = sheet.columns[place]
-    words = any(isinstance(row[place].value, str) for row in sheet.rows)
+def _column(table: Table, place: int) -> Column:
+    column = table.columns[place]
+    words = any(isinstance(row[place].value, str) for row in table.rows)
     return Column(column.head, column.group, FALLING.fullmatch(column.key) is not None, words)
 
 
-def _facts(first: Finding) -> dict[str, str]:
+def _facts(first: Record) -> dict[str, str]:
     device = re.sub(r"\b1 threads\b", "1 thread", first.device)
     hours = "" if first.train_seconds is None else f"{first.train_seconds / 3600:.2f} h on {device}"
     facts = {"backbone": first.backbone, "training": hours, "pool": first.pool or "", "passport": first.passport}
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _cell(entry: Entry, column: SheetColumn) -> Cell:
+def _cell(entry: Entry, column: TableColumn) -> Cell:
     text, spread = entry.parts(column)
     value = entry.value if isinstance(entry.value, int | float) else None
     note = "Some runs are missing: see below the table." if entry.marked else ""
@@ -134,19 +134,19 @@ def _cell(entry: Entry, column: SheetColumn) -> Cell:
     return Cell(text, value, f"± {spread}" if spread else "", entry.bold, note)
 
 
-def _results(finding: Finding) -> dict[str, str]:
+def _results(record: Record) -> dict[str, str]:
     """By name, the one that stands for all of them first."""
-    if isinstance(finding, Record):
+    if isinstance(record, AccuracyRecord):
         numbers = {
-            "All": finding.mean,
-            "Many": finding.many,
-            "Medium": finding.medium,
-            "Few": finding.few,
-            "Std": finding.group_std,
+            "All": record.mean,
+            "Many": record.many,
+            "Medium": record.medium,
+            "Few": record.few,
+            "Std": record.group_std,
         }
         return {name: "empty" if value is None else f"{value:.1f}" for name, value in numbers.items()}
-    assert isinstance(finding, Geometry)
-    shapes = {"Alignment": finding.alignment, "Uniformity": finding.uniformity, "Effective rank": finding.effective_rank}
+    assert isinstance(record, GeometryRecord)
+    shapes = {"Alignment": record.alignment, "Uniformity": record.uniformity, "Effective rank": record.effective_rank}
     return {name: "empty" if (value := by["all"]) is None else f"{value:.3f}" for name, by in shapes.items()}
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from reports import captions
 from reports.comparable import Title, apart_by, by_method, comparable, method_key, method_name, run_ids, table_name
-from reports.tables.formats import Column, Entry, Sheet
+from reports.tables.formats import Column, Entry, Table
 from reports.tables.significance import RULE, Best, best_rows
 from reports.tables.states import RunState
-from run_store.records import Finding, Record, accuracies
+from run_store.records import AccuracyRecord, Record, accuracies
 
 METRICS = {"many": "Many", "medium": "Medium", "few": "Few", "mean": "All", "group_std": "Std"}
 FURTHER = {"worst": "Worst", "harmonic_mean": "Harmonic mean", "head_tail_gap": "Gap", "class_std": "Class std"}
@@ -59,7 +59,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class AccuracyTable:
     """What may be compared, under one probe."""
 
     name: str  # file name without suffix
@@ -71,7 +71,7 @@ class Table:
     runs: str  # groups, splits with their passports, seeds
     remarks: str  # what is bold and what is missing
     rows: list[Row]
-    first: Record = field(repr=False)  # any of the records
+    first: AccuracyRecord = field(repr=False)  # any of the records
     grouping: str  # of OTHER
     apart: str  # passport of the one split that it is of, where that is made in several ways; else empty
 
@@ -83,9 +83,9 @@ class Table:
     @property
     def caption(self) -> str:
         """All that a reader needs to place the numbers, in plain text."""
-        return self.sheet().caption
+        return self.table().caption
 
-    def sheet(self) -> Sheet:
+    def table(self) -> Table:
         """The table as it is printed. Worst, harmonic mean, gap, and the other rule's groups are in its CSV alone."""
         columns = [Column("Method", "method"), *metric_columns()]
         columns += [Column(head, key, spread=True, reach="csv") for key, head in FURTHER.items()]
@@ -106,7 +106,7 @@ class Table:
             for row in self.rows
         ]
         behind = [row.run_ids for row in self.rows]
-        return Sheet(self.name, self.title, f"{self.setting} {self.notes}", columns, rows, self.first, self.probe, behind)
+        return Table(self.name, self.title, f"{self.setting} {self.notes}", columns, rows, self.first, self.probe, behind)
 
 
 def metric_columns(group: str = "", prefix: str = "") -> list[Column]:
@@ -115,18 +115,18 @@ def metric_columns(group: str = "", prefix: str = "") -> list[Column]:
 
 
 def build_tables(
-    findings: Iterable[Finding], title: Title = method_name, states: Iterable[RunState] = (), *, bold: bool = True
-) -> list[Table]:
+    records: Iterable[Record], title: Title = method_name, states: Iterable[RunState] = (), *, bold: bool = True
+) -> list[AccuracyTable]:
     """Groups records into tables, in the order of their settings, the leading probe first; methods in alphabetical order.
 
     Args:
-        findings: of any runs; those that are no accuracies are passed over.
+        records: of any runs; those that are no accuracies are passed over.
         title: how the method of a record is printed.
         states: runs that are not done; those that would stand in a table of the records are shown in it.
         bold: whether to find out what is significantly worse than the best.
     """
     states = list(states)
-    tables = [_table(key, members, title, states, bold) for key, members in comparable(accuracies(findings))]
+    tables = [_table(key, members, title, states, bold) for key, members in comparable(accuracies(records))]
     place = {table.setting: place for place, table in reversed(list(enumerate(tables)))}
     return sorted(tables, key=lambda table: (place[table.setting], table.probe != captions.LEADING))
 
@@ -144,7 +144,7 @@ def entry(found: Cell | None) -> Entry:
     return Entry(None) if found is None else Entry(found.mean, found.std)
 
 
-def _table(key: str, members: list[Record], title: Title, states: Sequence[RunState], bold: bool) -> Table:
+def _table(key: str, members: list[AccuracyRecord], title: Title, states: Sequence[RunState], bold: bool) -> AccuracyTable:
     first = members[0]
     by_row = by_method(members)
     present = {record.run_id for record in members}
@@ -158,7 +158,7 @@ def _table(key: str, members: list[Record], title: Title, states: Sequence[RunSt
         bolds = frozenset(column for column, found in best.items() if place in found.equal)
         rows.append(_row(row, title(runs[0]), runs, bolds, _ordered(absent.get(row, ()))))
     rows += [_row(row, of[0].title, [], frozenset(), _ordered(of)) for row, of in absent.items() if row not in by_row]
-    return Table(
+    return AccuracyTable(
         name=table_name(first, key, first.probe),
         title=f"{captions.subject(first, key)}, test accuracy in %, probe {captions.probe_title(first.probe)}",
         setting=captions.setting(first),
@@ -174,7 +174,9 @@ def _table(key: str, members: list[Record], title: Title, states: Sequence[RunSt
     )
 
 
-def _row(key: tuple[str, str], name: str, runs: Sequence[Record], bold: frozenset[str], missing: tuple[RunState, ...]) -> Row:
+def _row(
+    key: tuple[str, str], name: str, runs: Sequence[AccuracyRecord], bold: frozenset[str], missing: tuple[RunState, ...]
+) -> Row:
     cells = {metric: cell(getattr(run, metric) for run in runs) for metric in (*METRICS, *FURTHER)}
     cells |= {f"other_{metric}": cell(run.other_groups[metric] for run in runs) for metric in OTHER}
     splits, seeds = {run.split for run in runs}, {run.seed for run in runs}

@@ -13,8 +13,8 @@ from scipy.stats import kendalltau
 from reports import captions
 from reports.comparable import SETTING, Title, by_method, comparable, method_key, method_name, one_a_run, run_ids, table_name
 from reports.tables.accuracy import METRICS, cell, entry
-from reports.tables.formats import Column, Entry, Sheet
-from run_store.records import Finding, Geometry, Record
+from reports.tables.formats import Column, Entry, Table
+from run_store.records import AccuracyRecord, GeometryRecord, Record
 
 FEWEST = 3  # methods that two probes must share for their rankings to be compared
 SHAPES = {"alignment": "Alignment", "uniformity": "Uniformity", "effective_rank": "Effective rank"}
@@ -23,24 +23,24 @@ PARTS = {"all": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 Ranking = dict[tuple[str, str], dict[tuple[int, int], float]]  # a probe's accuracies, by method and run (split, seed)
 
 
-def agreement_sheets(records: Sequence[Record], title: Title = method_name) -> list[Sheet]:
+def agreement_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
     """Kendall's tau between the rankings of methods by two probes, by All and by Few; a matrix for each setting and metric."""
-    return [sheet for key, members in comparable(records, SETTING) for sheet in agreement_of(key, members, title)]
+    return [table for key, members in comparable(records, SETTING) for table in agreement_of(key, members, title)]
 
 
-def agreement_of(key: str, members: Sequence[Record], title: Title = method_name) -> list[Sheet]:
+def agreement_of(key: str, members: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
     """The matrices of one setting, whose records and key are those of `comparable`."""
-    sheets = []
+    tables = []
     for metric in ("mean", "few"):
         rankings = _rankings(members, metric)
         taus = {pair: _tau(rankings[pair[0]], rankings[pair[1]]) for pair in combinations(sorted(rankings), 2)}
         found = {pair: result for pair, result in taus.items() if result is not None}
         if found:
-            sheets.append(_matrix(key, members, metric, found, rankings, title))
-    return sheets
+            tables.append(_matrix(key, members, metric, found, rankings, title))
+    return tables
 
 
-def tail_sheets(findings: Sequence[Finding], title: Title = method_name) -> list[Sheet]:
+def tail_tables(records: Sequence[Record], title: Title = method_name) -> list[Table]:
     """How well each method's own score finds the images of the few classes; one table for each setting."""
     columns = [
         Column("Method", "method"),
@@ -48,8 +48,8 @@ def tail_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
         Column("Spearman", "tail_spearman", decimals=3, spread=True, absent="-"),
         Column("n", "runs"),
     ]
-    sheets = []
-    for key, members in comparable(findings, SETTING):
+    tables = []
+    for key, members in comparable(records, SETTING):
         runs = [run for run in one_a_run(members) if run.tail_auroc is not None or run.tail_spearman is not None]
         if not runs:
             continue
@@ -68,8 +68,8 @@ def tail_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
             "AUROC of the tail scores of the last epoch against: the class is in the few group (0.5: by chance); Spearman: "
             "rank correlation with the rarity of the class (0: by chance). Methods without such scores are left out."
         )
-        sheets.append(
-            Sheet(
+        tables.append(
+            Table(
                 f"tail-{table_name(first, key)}",
                 f"{captions.subject(first, key)}, does a method find the tail",
                 f"{captions.setting(first)} {captions.groups(first)} {captions.runs(runs)} {notes}",
@@ -79,17 +79,17 @@ def tail_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
                 runs=[run_ids(of) for of in methods],
             )
         )
-    return sheets
+    return tables
 
 
-def geometry_sheets(geometries: Sequence[Geometry], title: Title = method_name) -> list[Sheet]:
+def geometry_tables(geometries: Sequence[GeometryRecord], title: Title = method_name) -> list[Table]:
     """Alignment, uniformity and effective rank of all test images and by group; one table for each setting."""
     columns = [Column("Method", "method")]
     for shape, head in SHAPES.items():
         decimals = 1 if shape == "effective_rank" else 3
         columns += [Column(of, f"{shape}_{part}", head, decimals=decimals, spread=True) for part, of in PARTS.items()]
     columns.append(Column("n", "runs"))
-    sheets = []
+    tables = []
     for key, members in comparable(geometries):
         methods = by_method(members).values()
         rows = [
@@ -101,8 +101,8 @@ def geometry_sheets(geometries: Sequence[Geometry], title: Title = method_name) 
             for of in methods
         ]
         first = members[0]
-        sheets.append(
-            Sheet(
+        tables.append(
+            Table(
                 f"geometry-{table_name(first, key)}",
                 f"{captions.subject(first, key)}, geometry of the test images' features",
                 f"{captions.setting(first)} {first.protocol}; {first.n_test} test images. {captions.groups(first)} "
@@ -114,15 +114,15 @@ def geometry_sheets(geometries: Sequence[Geometry], title: Title = method_name) 
                 [run_ids(of) for of in methods],
             )
         )
-    return sheets
+    return tables
 
 
-def curve_sheets(records: Sequence[Record], title: Title = method_name) -> list[Sheet]:
+def curve_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
     """Accuracy by number of labelled images a class, of probes that vary it; one table for each."""
     columns = [Column("Method", "method"), Column("Images a class", "shots")]
     columns += [Column(METRICS[name], name, spread=True) for name in ("many", "medium", "few", "mean")]
     columns += [Column("Over draws", "draws_sd"), Column("n", "runs")]
-    sheets = []
+    tables = []
     for key, members in comparable(record for record in records if record.curve):
         rows, behind = [], []
         for of in by_method(members).values():
@@ -135,8 +135,8 @@ def curve_sheets(records: Sequence[Record], title: Title = method_name) -> list[
                 rows.append([Entry(title(of[0])), Entry(shots), *entries, over_draws, Entry(len(here))])
                 behind.append(run_ids(of))
         first = members[0]
-        sheets.append(
-            Sheet(
+        tables.append(
+            Table(
                 f"curve-{table_name(first, key, first.probe)}",
                 f"{captions.subject(first, key)}, test accuracy in % by labelled images of each class, "
                 f"probe {captions.probe_title(first.probe)}",
@@ -149,10 +149,10 @@ def curve_sheets(records: Sequence[Record], title: Title = method_name) -> list[
                 behind,
             )
         )
-    return sheets
+    return tables
 
 
-def _rankings(records: Sequence[Record], metric: str) -> dict[str, Ranking]:
+def _rankings(records: Sequence[AccuracyRecord], metric: str) -> dict[str, Ranking]:
     rankings: dict[str, Ranking] = {}
     protocols: dict[str, set[str]] = {}
     for record in records:
@@ -187,12 +187,12 @@ def _tau(one: Ranking, other: Ranking) -> tuple[float | None, int, int] | None:
 
 def _matrix(
     key: str,
-    members: Sequence[Record],
+    members: Sequence[AccuracyRecord],
     metric: str,
     taus: dict[tuple[str, str], tuple[float | None, int, int]],
     rankings: dict[str, Ranking],
     title: Title,
-) -> Sheet:
+) -> Table:
     probes = sorted({probe for pair in taus for probe in pair})
     both = taus | {(b, a): result for (a, b), result in taus.items()}
     names = {method_key(record): title(record) for record in members}
@@ -207,7 +207,7 @@ def _matrix(
     methods = captions.span({n for _, n, _ in taus.values()}, "method")
     runs = captions.span({n for _, _, n in taus.values()}, "run")
     first = members[0]
-    return Sheet(
+    return Table(
         f"agreement-{'all' if metric == 'mean' else metric}-{table_name(first, key)}",
         f"{captions.subject(first, key)}, do probes rank methods alike by {METRICS[metric]}",
         f"{captions.setting(first)} {captions.runs(members)} Kendall's tau-b between the probes' rankings of the methods "

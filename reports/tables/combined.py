@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from reports import captions
 from reports.comparable import SETTING, comparable, table_name
-from reports.tables.accuracy import METRICS, Row, Table, metric_columns
-from reports.tables.formats import Column, Entry, Sheet
+from reports.tables.accuracy import METRICS, AccuracyTable, Row, metric_columns
+from reports.tables.formats import Column, Entry, Table
 
 FEW_SHOT = re.compile(r"(?P<family>.+)-(?P<amount>\d+)(?P<unit>pct|shot)")  # how the name of a few-shot probe ends
 
@@ -19,13 +19,13 @@ def family(probe: str) -> tuple[str, str]:
     return match["family"], f"{match['amount']} %" if match["unit"] == "pct" else f"{match['amount']}-shot"
 
 
-def combined_sheets(tables: Iterable[Table]) -> list[Sheet]:
+def combined_tables(accuracy_tables: Iterable[AccuracyTable]) -> list[Table]:
     """One for each setting and family of probes that has a full-shot and a few-shot form there."""
-    tables = list(tables)
-    of = {id(table.first): table for table in tables}
-    sheets = []
-    for key, firsts in comparable((table.first for table in tables), SETTING, passports=False):
-        families: dict[tuple[str, str], list[Table]] = {}
+    accuracy_tables = list(accuracy_tables)
+    of = {id(table.first): table for table in accuracy_tables}
+    tables = []
+    for key, firsts in comparable((table.first for table in accuracy_tables), SETTING, passports=False):
+        families: dict[tuple[str, str], list[AccuracyTable]] = {}
         for first in firsts:
             table = of[id(first)]
             families.setdefault((family(table.probe)[0], table.apart), []).append(table)
@@ -34,11 +34,11 @@ def combined_sheets(tables: Iterable[Table]) -> list[Sheet]:
             # two tables of one probe are of two protocols: there is no telling which belong together
             if name in probes and len(set(probes)) == len(probes) > 1:
                 members.sort(key=lambda table: (table.probe != name, -table.labels))
-                sheets.append(_sheet(table_name(members[0].first, key + apart, name), members))
-    return sheets
+                tables.append(_table(table_name(members[0].first, key + apart, name), members))
+    return tables
 
 
-def _sheet(name: str, tables: Sequence[Table]) -> Sheet:
+def _table(name: str, tables: Sequence[AccuracyTable]) -> Table:
     by_table = [{row.key: row for row in table.rows} for table in tables]
     keys = sorted({key for rows in by_table for key in rows})
     counts = [{rows[key].runs for rows in by_table if key in rows} for key in keys]
@@ -56,7 +56,7 @@ def _sheet(name: str, tables: Sequence[Table]) -> Sheet:
         rows.append([Entry(_title(by_table, key)), *row, n])
     titles = [captions.probe_title(table.probe) for table in tables]
     protocols = " ".join(f"{_label(table)}, {table.probe}: {table.protocol}" for table in tables)
-    return Sheet(
+    return Table(
         f"combined-{name}",
         tables[0].title.removesuffix(f"probe {captions.probe_title(tables[0].probe)}") + f"probes {', '.join(titles)}",
         f"{tables[0].setting} {protocols} {_once(tables, 'runs')} {_once(tables, 'remarks')}",
@@ -71,11 +71,11 @@ def _title(by_table: Sequence[dict[tuple[str, str], Row]], key: tuple[str, str])
     return next(rows[key].method for rows in by_table if key in rows)
 
 
-def _label(table: Table) -> str:
+def _label(table: AccuracyTable) -> str:
     return f"{family(table.probe)[1]} ({table.labels:,})"
 
 
-def _once(tables: Sequence[Table], part: str) -> str:
+def _once(tables: Sequence[AccuracyTable], part: str) -> str:
     """A part of the tables' notes, once for those that share it."""
     texts: dict[str, list[str]] = {}
     for table in tables:

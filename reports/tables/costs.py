@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from reports import captions
 from reports.comparable import SETTING, Title, by_method, comparable, method_name, one_a_run, run_ids, table_name
 from reports.tables.accuracy import Cell, cell, entry
-from reports.tables.formats import Column, Entry, Sheet
-from run_store.records import Finding, Record
+from reports.tables.formats import Column, Entry, Table
+from run_store.records import AccuracyRecord, Record
 
 BASELINE = "simclr"
 COSTS = (
@@ -19,18 +19,18 @@ COSTS = (
 )
 
 
-def cost_sheets(findings: Sequence[Finding], title: Title = method_name) -> list[Sheet]:
+def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[Table]:
     """Speed, hours, memory, images and probe seconds of each method; one table for each setting.
 
     Args:
-        findings: of any runs; the seconds of those probes are summed that all runs of a table have.
+        records: of any runs; the seconds of those probes are summed that all runs of a table have.
         title: how the method of a record is printed.
     """
-    sheets = []
-    for key, members in comparable(findings, SETTING):
+    tables = []
+    for key, members in comparable(records, SETTING):
         seconds: dict[str, dict[str, float]] = {}
-        for finding in members:
-            seconds.setdefault(finding.run_id, {})[finding.probe] = finding.probe_seconds
+        for record in members:
+            seconds.setdefault(record.run_id, {})[record.probe] = record.probe_seconds
         probes = sorted(set.intersection(*(set(by_probe) for by_probe in seconds.values())))
         runs = one_a_run(members)
         rows = []
@@ -57,8 +57,8 @@ def cost_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
             )
         first = runs[0]
         devices = "; ".join(sorted({run.device for run in runs}))
-        sheets.append(
-            Sheet(
+        tables.append(
+            Table(
                 f"costs-{table_name(first, key)}",
                 f"{captions.subject(first, key)}, cost of a run",
                 f"{captions.setting(first)} {captions.runs(runs)} Images are source images: the pretraining set once an epoch, "
@@ -71,16 +71,16 @@ def cost_sheets(findings: Sequence[Finding], title: Title = method_name) -> list
                 runs=[run_ids(of) for of in methods],
             )
         )
-    return sheets
+    return tables
 
 
-def budget_sheets(records: Sequence[Record], title: Title = method_name) -> list[Sheet]:
+def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
     """All and Few beside the images that training saw and its cost relative to SimCLR's; one table for each probe.
 
     Where SimCLR is not among the methods, the one that saw the fewest images is the measure. Tables of one method are left out,
     and weights from elsewhere.
     """
-    sheets = []
+    tables = []
     for key, members in comparable(record for record in records if record.images_seen is not None):
         by_row = list(by_method(members).values())
         if len(by_row) < 2:
@@ -112,8 +112,8 @@ def budget_sheets(records: Sequence[Record], title: Title = method_name) -> list
             Column("Time", "relative_time", f"relative to {measure}", decimals=2, absent="-"),
             Column("n", "runs"),
         ]
-        sheets.append(
-            Sheet(
+        tables.append(
+            Table(
                 f"budget-{table_name(first, key, first.probe)}",
                 f"{captions.subject(first, key)}, accuracy in % and what it cost, probe {captions.probe_title(first.probe)}",
                 f"{captions.setting(first)} {captions.probe(members)} {captions.runs(members)} {told} "
@@ -125,7 +125,7 @@ def budget_sheets(records: Sequence[Record], title: Title = method_name) -> list
                 [run_ids(of) for of in by_row],
             )
         )
-    return sheets
+    return tables
 
 
 def _mean(found: Cell | None) -> float:

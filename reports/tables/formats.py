@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Literal
 
 from reports.tables.escapes import latex_escaped, markdown_escaped, plain
-from run_store.records import Finding
+from run_store.records import Record
 
 Reach = Literal["everywhere", "text", "csv"]  # `text` is all but LaTeX, which has to stay narrow; `csv` is CSV alone
 
@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Table:
     """One table as it is printed."""
 
     name: str  # of its files, without suffix
@@ -65,7 +65,7 @@ class Sheet:
     notes: str  # all else that a reader needs to place the numbers
     columns: Sequence[Column]
     rows: Sequence[Sequence[Entry]]  # an entry a column
-    of: Finding | None = field(default=None, repr=False)  # any finding of its data and preset; None: of several
+    of: Record | None = field(default=None, repr=False)  # any record of its data and preset; None: of several
     probe: str = ""  # where it is of a single one
     runs: Sequence[Sequence[str]] = ()  # ids of the runs behind each row; empty where rows are no methods
 
@@ -83,13 +83,13 @@ class Sheet:
         ]
 
 
-def csv_text(sheet: Sheet) -> str:
+def csv_text(table: Table) -> str:
     """Numbers as numbers, rounded to four decimals, deviations in columns of their own; one row of heads."""
-    heads = [name for column in sheet.columns for name in _names(column)]
+    heads = [name for column in table.columns for name in _names(column)]
     lines = []
-    for row in sheet.rows:
+    for row in table.rows:
         line: list[object] = []
-        for column, entry in zip(sheet.columns, row, strict=True):
+        for column, entry in zip(table.columns, row, strict=True):
             line.append(_exact(entry.value))
             if column.spread:
                 line.append(_exact(entry.sd))
@@ -106,34 +106,34 @@ def rows_csv(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     return file.getvalue()
 
 
-def markdown_text(sheet: Sheet) -> str:
+def markdown_text(table: Table) -> str:
     """A Markdown table with its caption below."""
-    places = sheet.reaching("text")
-    heads = [markdown_escaped(sheet.columns[place].full_head) for place in places]
-    body = [[_joined(row[place], sheet.columns[place], markdown_escaped) for place in places] for row in sheet.rows]
-    sides = _sides(sheet, places)
+    places = table.reaching("text")
+    heads = [markdown_escaped(table.columns[place].full_head) for place in places]
+    body = [[_joined(row[place], table.columns[place], markdown_escaped) for place in places] for row in table.rows]
+    sides = _sides(table, places)
     widths = [max(3, *map(len, column)) for column in zip(heads, *body, strict=True)]
     rule = [f":{'-' * (n - 1)}" if side == "<" else f"{'-' * (n - 1)}:" for side, n in zip(sides, widths, strict=True)]
     lines = [f"| {' | '.join(_padded(line, sides, widths))} |" for line in (heads, rule, *body)]
-    return "\n".join(lines) + f"\n\n{markdown_escaped(sheet.caption)}\n"
+    return "\n".join(lines) + f"\n\n{markdown_escaped(table.caption)}\n"
 
 
-def terminal_text(sheet: Sheet) -> str:
+def terminal_text(table: Table) -> str:
     """Aligned columns for the terminal, without title and notes."""
-    places = sheet.reaching("text")
-    heads = [sheet.columns[place].full_head for place in places]
-    body = [[_joined(row[place], sheet.columns[place], plain) for place in places] for row in sheet.rows]
-    sides = _sides(sheet, places)
+    places = table.reaching("text")
+    heads = [table.columns[place].full_head for place in places]
+    body = [[_joined(row[place], table.columns[place], plain) for place in places] for row in table.rows]
+    sides = _sides(table, places)
     widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
     lines = [heads, ["-" * width for width in widths], *body]
     return "\n".join("  ".join(_padded(line, sides, widths)).rstrip() for line in lines)
 
 
-def latex_text(sheet: Sheet) -> str:
+def latex_text(table: Table) -> str:
     r"""A booktabs table that compiles as it is; it needs \usepackage{booktabs}. A wide one spans both columns of a page."""
-    places = sheet.reaching("latex")
-    columns = [sheet.columns[place] for place in places]
-    body = [[_joined(row[place], sheet.columns[place], plain) for place in places] for row in sheet.rows]
+    places = table.reaching("latex")
+    columns = [table.columns[place] for place in places]
+    body = [[_joined(row[place], table.columns[place], plain) for place in places] for row in table.rows]
     stacks = [_stacked(column.head, max(map(len, cells), default=0)) for column, *cells in zip(columns, *body, strict=True)]
     letters = sum(3 + max(map(len, cells)) for cells in zip((max(of, key=len) for of in stacks), *body, strict=True))
     wide = letters > NARROW
@@ -142,14 +142,14 @@ def latex_text(sheet: Sheet) -> str:
     lines += (
         [r"\tiny\setlength{\tabcolsep}{2pt}" if letters > WIDE else r"\scriptsize\setlength{\tabcolsep}{3pt}"] if wide else []
     )
-    lines += [rf"\caption{{{latex_escaped(sheet.title)}.}}", rf"\label{{tab:{sheet.name}}}"]
-    sides = "".join(_sides(sheet, places)).replace("<", "l").replace(">", "r")
+    lines += [rf"\caption{{{latex_escaped(table.title)}.}}", rf"\label{{tab:{table.name}}}"]
+    sides = "".join(_sides(table, places)).replace("<", "l").replace(">", "r")
     lines += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *_latex_groups(columns)]
     lines += [" & ".join(map(_latex_head, stacks)) + r" \\", r"\midrule"]
-    for row in sheet.rows:
-        lines.append(" & ".join(_latex_entry(row[place], sheet.columns[place], wide) for place in places) + r" \\")
+    for row in table.rows:
+        lines.append(" & ".join(_latex_entry(row[place], table.columns[place], wide) for place in places) + r" \\")
     # below, not in \caption: LaTeX sets a caption in one line first, which must not be longer than its largest length
-    notes = [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {latex_escaped(sheet.notes)}}}"]
+    notes = [r"\par\smallskip", rf"\parbox{{\linewidth}}{{\footnotesize {latex_escaped(table.notes)}}}"]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, rf"\end{{{around}}}"]) + "\n"
 
 
@@ -168,9 +168,9 @@ def _number(value: float, decimals: int) -> str:
     return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # no minus before a zero
 
 
-def _sides(sheet: Sheet, places: Sequence[int]) -> list[str]:
+def _sides(table: Table, places: Sequence[int]) -> list[str]:
     """To which side the columns are aligned: words to the left, numbers to the right."""
-    return ["<" if any(isinstance(row[place].value, str) for row in sheet.rows) else ">" for place in places]
+    return ["<" if any(isinstance(row[place].value, str) for row in table.rows) else ">" for place in places]
 
 
 def _padded(line: Sequence[str], sides: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -10,8 +10,8 @@ from reports import captions
 from reports.comparable import Title, apart_by, by_method, comparable, method_key, method_name, run_ids, table_name
 from reports.tables.accuracy import METRICS, cell, entry
 from reports.tables.costs import BASELINE
-from reports.tables.formats import Column, Entry, Sheet
-from run_store.records import Record
+from reports.tables.formats import Column, Entry, Table
+from run_store.records import AccuracyRecord
 
 SAME = ("dataset", "mark", "preset", "recipe", "precision", "executor", "probe", "protocol")  # all but the pretraining set
 SET = ("profile", "data")  # what a pretraining set is
@@ -20,10 +20,10 @@ NAMED = {"sdclr": 100.0, "cao": 100.0, "gh": 100.0}  # nominal ratios of CIFAR p
 RATIO = re.compile(r"ir=([0-9.e+]+)(?:,n=\d+)?")
 SIZES = 0.01  # by which share sizes may differ that count as equal: whole images of whole classes never give the same number
 
-Runs = dict[tuple[int, int], Record]  # by split and seed
+Runs = dict[tuple[int, int], AccuracyRecord]  # by split and seed
 
 
-def cost_of_imbalance_sheets(records: Sequence[Record], title: Title = method_name) -> list[Sheet]:
+def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
     """Accuracy on the balanced twin minus that on the long-tailed set, by method and group, and what is won back of SimCLR's.
 
     The balanced twin of a set is a profile of its size whose classes are equal but whose groups are decided by the set's own
@@ -34,7 +34,7 @@ def cost_of_imbalance_sheets(records: Sequence[Record], title: Title = method_na
     columns += [Column("n", "runs", "balanced − long-tailed")]
     columns += [Column(METRICS[name], f"won_{name}", "won back, %", absent="-") for name in ("mean", "few")]
     columns += [Column("n", "won_runs", "won back, %", absent="-")]
-    sheets = []
+    tables = []
     for key, members in comparable(records, SAME, passports=False):
         for own_key, subject, tailed_runs, flat_runs in _twins(key, members):
             balanced = {method: _runs(of) for method, of in by_method(flat_runs).items()}
@@ -54,8 +54,8 @@ def cost_of_imbalance_sheets(records: Sequence[Record], title: Title = method_na
                 behind.append(run_ids([*runs.values(), *balanced.get(method, {}).values()]))
             first, flat = tailed_runs[0], flat_runs[0]
             measure = f"that of {names[baseline]}" if baseline else "SimCLR's, which is not on both sets here"
-            sheets.append(
-                Sheet(
+            tables.append(
+                Table(
                     f"imbalance-{table_name(first, own_key, first.probe)}",
                     f"{subject}, what imbalance costs in points of test accuracy, probe {captions.probe_title(first.probe)}",
                     f"Data: {first.data}; its balanced twin: {flat.data}. "
@@ -71,16 +71,16 @@ def cost_of_imbalance_sheets(records: Sequence[Record], title: Title = method_na
                     behind,
                 )
             )
-    return sheets
+    return tables
 
 
-def ratio_sheets(records: Sequence[Record], title: Title = method_name) -> list[Sheet]:
+def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
     """Accuracies by imbalance ratio, ascending, at equal size and all else equal; a table where there are two ratios."""
     columns = [Column("Method", "method"), Column("Ratio", "ratio", decimals=0), Column("Images", "images")]
     columns += [Column("Profile", "profile", reach="text")]
     columns += [Column(head, name, spread=True) for name, head in METRICS.items()]
     columns += [Column("n", "runs")]
-    sheets = []
+    tables = []
     for key, group in of_equal_size(records):
         by_set = [(name, by_method(of)) for name, of in pretraining_sets(group)]
         rows, behind = [], []
@@ -96,8 +96,8 @@ def ratio_sheets(records: Sequence[Record], title: Title = method_name) -> list[
         sizes = sorted({r.n_pretrain for r in group})
         first = replace(group[0], profile="")  # the table is of several
         images = f"{sizes[0]} to {sizes[-1]} images" if len(sizes) > 1 else f"{sizes[0]} images"
-        sheets.append(
-            Sheet(
+        tables.append(
+            Table(
                 f"ratio-{first.dataset}-{sizes[0]}-{table_name(first, key, first.probe).removeprefix(first.dataset + '-')}",
                 f"{first.dataset}, test accuracy in % by imbalance ratio at equal size, "
                 f"probe {captions.probe_title(first.probe)}",
@@ -112,14 +112,14 @@ def ratio_sheets(records: Sequence[Record], title: Title = method_name) -> list[
                 behind,
             )
         )
-    return sheets
+    return tables
 
 
-def of_equal_size(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
+def of_equal_size(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:
     """Records of pretraining sets of one size and at least two ratios, all else equal, with a key of what that is."""
     found = []
     for key, members in comparable(records, SAME, passports=False):
-        groups: list[list[Record]] = []
+        groups: list[list[AccuracyRecord]] = []
         for record in sorted(members, key=lambda r: r.n_pretrain):  # a stable sort: the order within a size stays
             if groups and _of_one_size(groups[-1][0], record):
                 groups[-1].append(record)
@@ -129,13 +129,13 @@ def of_equal_size(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
     return found
 
 
-def pretraining_sets(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
+def pretraining_sets(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:
     """Records of one profile and data, each making of a split apart, with a key of `comparable`; by ratio and profile."""
     sets = comparable(records, (*SAME, *SET))
     return sorted(sets, key=lambda found: (nominal_ratio(found[1][0]), found[1][0].profile, found[0]))
 
 
-def nominal_ratio(r: Record) -> float:
+def nominal_ratio(r: AccuracyRecord) -> float:
     """The imbalance ratio that the profile is named for, where that is known; else largest over smallest class."""
     match = RATIO.fullmatch(r.profile)
     if match:
@@ -145,7 +145,7 @@ def nominal_ratio(r: Record) -> float:
     return max(r.class_counts) / max(1, min(r.class_counts))
 
 
-def _twins(key: str, members: Sequence[Record]) -> list[tuple[str, str, list[Record], list[Record]]]:
+def _twins(key: str, members: Sequence[AccuracyRecord]) -> list[tuple[str, str, list[AccuracyRecord], list[AccuracyRecord]]]:
     """Long-tailed records and those of their balanced twin, by splits that both have; with a key and what tables are of."""
     balanced = comparable([r for r in members if _is_twin(r)], (*SAME, *SET))
     found = []
@@ -163,15 +163,15 @@ def _twins(key: str, members: Sequence[Record]) -> list[tuple[str, str, list[Rec
     return [(key if once[tailed[0].profile] == 1 else own, subject, tailed, flat) for own, subject, tailed, flat in found]
 
 
-def _of_one_size(one: Record, other: Record) -> bool:
+def _of_one_size(one: AccuracyRecord, other: AccuracyRecord) -> bool:
     return abs(one.n_pretrain - other.n_pretrain) <= SIZES * min(one.n_pretrain, other.n_pretrain)
 
 
-def _is_twin(r: Record) -> bool:
+def _is_twin(r: AccuracyRecord) -> bool:
     return len(set(r.class_counts)) == 1 and r.class_counts != r.group_counts
 
 
-def _runs(records: Sequence[Record]) -> Runs:
+def _runs(records: Sequence[AccuracyRecord]) -> Runs:
     return {(r.split, r.seed): r for r in records}
 
 

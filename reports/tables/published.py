@@ -13,8 +13,8 @@ from pathlib import Path
 from reports import captions
 from reports.comparable import Title, by_method, comparable, method_name, run_ids, table_name
 from reports.tables.accuracy import Cell, cell, entry
-from reports.tables.formats import Column, Entry, Sheet
-from run_store.records import Record
+from reports.tables.formats import Column, Entry, Table
+from run_store.records import AccuracyRecord
 
 FILE = Path(__file__).parent.parent / "published.csv"
 QUANTITIES = {"avg": ("mean", "All"), "many": ("many", "Many"), "medium": ("medium", "Medium"), "few": ("few", "Few")}
@@ -54,7 +54,7 @@ class Published:
         """Whether the number was seen where it was published."""
         return not self.source.startswith(UNVERIFIED)
 
-    def corresponds(self, record: Record) -> bool:
+    def corresponds(self, record: AccuracyRecord) -> bool:
         """Whether method, data and protocol are the same."""
         names = (record.method, record.dataset, record.profile)
         return names == (self.our_method, self.our_dataset, self.our_profile) and record.probe in self.our_probes
@@ -66,9 +66,9 @@ def read_published(file: Path = FILE) -> list[Published]:
         return [_read(row) for row in csv.DictReader(lines)]
 
 
-def published_sheets(
-    records: Sequence[Record], title: Title = method_name, published: Sequence[Published] | None = None
-) -> list[Sheet]:
+def published_tables(
+    records: Sequence[AccuracyRecord], title: Title = method_name, published: Sequence[Published] | None = None
+) -> list[Table]:
     """Published numbers beside those of the same method, data and protocol; one table for each probe that has any.
 
     Args:
@@ -89,7 +89,7 @@ def published_sheets(
         Column("Ours differs in", "differs", reach="text"),
         Column("Source", "source", reach="text"),
     ]
-    sheets = []
+    tables = []
     for key, members in comparable(records):
         first = members[0]
         rows: list[list[Entry]] = []
@@ -103,11 +103,11 @@ def published_sheets(
             name = f"published-{table_name(first, key, first.probe)}"
             probe = captions.probe_title(first.probe)
             what = f"{captions.subject(first, key)}, published test accuracy in % beside ours, probe {probe}"
-            sheets.append(Sheet(name, what, notes, columns, rows, first, first.probe, behind))
-    return sheets
+            tables.append(Table(name, what, notes, columns, rows, first, first.probe, behind))
+    return tables
 
 
-def obstacles(row: Published, runs: Sequence[Record]) -> list[str]:
+def obstacles(row: Published, runs: Sequence[AccuracyRecord]) -> list[str]:
     """Why runs that correspond cannot be compared with a published row; empty if they can."""
     first = runs[0]
     found = [captions.SCALES[first.preset]] if first.preset in captions.SCALES else []
@@ -144,7 +144,7 @@ def status(row: Published, quantity: str, ours: Cell, reasons: Sequence[str]) ->
     return "reproduced" if abs(difference) <= margin else "below" if difference < 0 else "above"
 
 
-def _beside(row: Published, runs: Sequence[Record], name: str) -> list[list[Entry]]:
+def _beside(row: Published, runs: Sequence[AccuracyRecord], name: str) -> list[list[Entry]]:
     reasons = obstacles(row, runs)
     same = [run for run in runs if run.official_split and run.split in row.our_splits] or runs
     differs = [f"{key} ({_ours(same[0], key)} vs {value})" for key, value in _differing(row.told, same[0])]
@@ -164,12 +164,12 @@ def _beside(row: Published, runs: Sequence[Record], name: str) -> list[list[Entr
     return lines
 
 
-def _differing(wanted: dict[str, str], run: Record) -> list[tuple[str, str]]:
+def _differing(wanted: dict[str, str], run: AccuracyRecord) -> list[tuple[str, str]]:
     """Those settings of which the run has another value, with the wanted one."""
     return [(name, value) for name, value in wanted.items() if not _same(_ours(run, name), value)]
 
 
-def _ours(run: Record, name: str) -> object:
+def _ours(run: AccuracyRecord, name: str) -> object:
     return run.hparams.get(name, run.recipe.get(name))
 
 

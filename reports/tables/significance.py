@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from run_store.records import Record, unpack
+from run_store.records import AccuracyRecord, unpack
 
 RESAMPLES = 1000
 SEED = 0
@@ -60,7 +60,7 @@ class Sampled:
     resampled: NDArray[np.float32]  # (RESAMPLES, 4)
 
 
-def best_rows(rows: Sequence[Sequence[Record]]) -> dict[str, Best]:
+def best_rows(rows: Sequence[Sequence[AccuracyRecord]]) -> dict[str, Best]:
     """The best of each column of COMPARED among the rows of a table, a list of runs each.
 
     Rows of a single run are not looked at. The best is the row that is above the most others, less those it is below, on the
@@ -102,7 +102,7 @@ def interval(first: Sequence[Sampled], second: Sequence[Sampled], place: int) ->
     return float(lower), float(upper)
 
 
-def sample(records: Sequence[Record]) -> list[Sampled]:
+def sample(records: Sequence[AccuracyRecord]) -> list[Sampled]:
     """Resamples the test images of each record; where a probe drew its labelled images several times, of the draws' mean."""
     found: dict[int, Sampled] = {}
     for counts in {tuple(record.test_counts) for record in records}:
@@ -118,7 +118,7 @@ def sample(records: Sequence[Record]) -> list[Sampled]:
     return [found[place] for place in range(len(records))]
 
 
-def group_shares(record: Record) -> NDArray[np.float64]:
+def group_shares(record: AccuracyRecord) -> NDArray[np.float64]:
     """What each class counts for in each of COMPARED, (4, C); a row of nan for a group without classes."""
     classes = len(record.group_counts)
     shares = np.full((len(COMPARED), classes), np.nan)
@@ -158,7 +158,7 @@ def _pairs(mine: dict[Run, Sampled], its: dict[Run, Sampled]) -> list[tuple[Samp
     return [] if len(pairs) < 2 or any(one.test_counts != other.test_counts for one, other in pairs) else pairs
 
 
-def _right(record: Record, images: int) -> NDArray[np.float32]:
+def _right(record: AccuracyRecord, images: int) -> NDArray[np.float32]:
     """(M,) how often each test image was right, 0 to 1."""
     return unpack(record.correct, len(record.draw_means), images).mean(axis=0, dtype=np.float32)
 

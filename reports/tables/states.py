@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from reports.tables.escapes import plain
-from reports.tables.formats import Column, Entry, Sheet
-from run_store.records import Finding, settings_text
+from reports.tables.formats import Column, Entry, Table
+from run_store.records import Record, settings_text
 
 MATCHED = ("dataset", "profile", "preset", "precision", "executor")  # what places a run in a table, beside its recipe
 SHOWN = 80  # letters of a reason in a footer
@@ -34,13 +34,13 @@ class RunState:
     data: str | None = None  # the line of the run's passport; None where it has none yet, which fits any
     probes: tuple[str, ...] | None = None  # those asked for; None where that is not known, which means all of a table's setting
 
-    def belongs(self, finding: Finding) -> bool:
+    def belongs(self, record: Record) -> bool:
         """Whether the run would stand in the table of this record."""
         return (
-            all(getattr(self, name) == getattr(finding, name) for name in MATCHED)
-            and self.data in (None, finding.data)
-            and (self.probes is None or finding.probe in self.probes)
-            and self.recipe_text == finding.recipe_text
+            all(getattr(self, name) == getattr(record, name) for name in MATCHED)
+            and self.data in (None, record.data)
+            and (self.probes is None or record.probe in self.probes)
+            and self.recipe_text == record.recipe_text
         )
 
     @cached_property
@@ -61,7 +61,7 @@ class RunState:
         return f"split {self.split} seed {self.seed} {self.status}" + (f" ({short})" if short else "")
 
 
-def missing_sheet(states: Iterable[RunState]) -> Sheet:
+def missing_table(states: Iterable[RunState]) -> Table:
     """All runs that are not done, one a row."""
     ordered = sorted(states, key=lambda s: (s.dataset, s.profile, s.preset, s.title, s.split, s.seed, s.run_id))
     names = ("method", "dataset", "profile", "preset", "split", "seed", "status", "reason", "run_id")
@@ -70,7 +70,7 @@ def missing_sheet(states: Iterable[RunState]) -> Sheet:
         [Entry(plain(value) if isinstance(value, str) else value) for value in (s.title, *(getattr(s, n) for n in names[1:]))]
         for s in ordered
     ]
-    return Sheet(
+    return Table(
         "missing-runs",
         "Runs without all their records",
         "A run counts in tables of the probes that it has a record of; those of accuracies mark it as missing elsewhere.",

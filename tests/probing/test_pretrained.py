@@ -9,7 +9,7 @@ from core.errors import UserError
 from probing.pretrained import UNKNOWN
 from probing.probe_path import probe_path
 from run_store.loading import open_trained, trained_backbone
-from run_store.records import RESULTS, read_findings
+from run_store.records import RESULTS, read_records
 from tests.trained_run import trained_run
 from training.prepare import build_method
 
@@ -155,4 +155,4 @@ def test_a_run_has_to_be_trained_and_unchanged(tmp_path):
 
 
 def _all(out):
-    return read_findings(sorted(out.glob(f"*/{RESULTS}")))
+    return read_records(sorted(out.glob(f"*/{RESULTS}")))

@@ -8,7 +8,7 @@ import pytest
 from eval.probes import PROBES
 from grid.options import Request
 from grid.plan import make_plan
-from run_store.records import Geometry, Record, accuracies, read_findings, unpack
+from run_store.records import AccuracyRecord, GeometryRecord, accuracies, read_records, unpack
 from tests.runs import failures
 
 QUICK = ["ridge", "ridge-1pct", "knn"]
@@ -32,7 +32,7 @@ def probe(tmp_path):
         plan = make_plan(request)
         failed = failures(plan)
         (run,) = plan.runs
-        return run, failed, read_findings([run.results]) if run.results.exists() else []
+        return run, failed, read_records([run.results]) if run.results.exists() else []
 
     return probe
 
@@ -65,8 +65,8 @@ def test_both_definitions_of_the_groups_are_kept(probe):
 def test_every_probe_of_the_registry_makes_a_record_that_is_read_back(probe):
     run, failed, found = probe("all", epochs=2)
     assert not failed
-    assert {finding.probe for finding in found} == {name for name in PROBES.names() if name != "sdclr-cached-100shot"}
-    assert {type(finding) for finding in found} == {Record, Geometry}
+    assert {record.probe for record in found} == {name for name in PROBES.names() if name != "sdclr-cached-100shot"}
+    assert {type(record) for record in found} == {AccuracyRecord, GeometryRecord}
     again = make_plan(
         Request(
             methods=["simclr"],
@@ -100,5 +100,5 @@ def test_records_of_older_versions_are_probed_again(probe):
     run.results.write_text(json.dumps({**line, "format": 3}) + "\n")
     _, failed, again = probe("ridge")
     assert not failed
-    assert [finding.probe for finding in again] == ["ridge"]
+    assert [record.probe for record in again] == ["ridge"]
     assert again[0].mean == found[0].mean

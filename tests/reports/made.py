@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from eval.groups import RULES, break_down
-from run_store.records import Geometry, Record, pack
+from run_store.records import AccuracyRecord, GeometryRecord, pack
 
 COUNTS = [4500, 2697, 1617, 969, 581, 348, 208, 125, 75, 45]  # images of each class
 PROTOCOLS = {"sdclr-cached": "Linear probe, SGD lr 30", "ridge": "Ridge regression", "knn": "kNN, k = 20"}
@@ -15,7 +15,7 @@ PER_CLASS = 100  # test images
 
 def made_record(
     method: str = "simclr", *, probe: str = "ridge", split: int = 1, seed: int = 0, level: float = 60.0, **changes
-) -> Record:
+) -> AccuracyRecord:
     """A record of a run on CIFAR-10-LT whose head is better than its tail, `level` per cent on average or so.
 
     Equal arguments give equal records; split and seed shift the accuracies, `changes` replaces any field.
@@ -29,7 +29,7 @@ def made_record(
         correct[0, c * PER_CLASS + stream.permutation(PER_CLASS)[:right]] = True
     summary = break_down(accuracy, counts)
     main, other = (asdict(summary.groups[rule]) for rule in ("thirds", "number"))
-    return Record(
+    return AccuracyRecord(
         **_run(method, split, seed, counts, main.pop("group_sizes"))
         | {
             "probe": probe,
@@ -57,10 +57,10 @@ def made_record(
     )
 
 
-def made_geometry(method: str = "simclr", *, split: int = 1, seed: int = 0, **changes) -> Geometry:
+def made_geometry(method: str = "simclr", *, split: int = 1, seed: int = 0, **changes) -> GeometryRecord:
     """The geometry of such a run."""
     by_group = {"all": 1.0, "many": 0.9, "medium": 1.0, "few": 1.1}
-    return Geometry(
+    return GeometryRecord(
         **_run(method, split, seed, np.roll(COUNTS, split).tolist(), [4, 3, 3])
         | {
             "probe": "geometry",
@@ -75,7 +75,9 @@ def made_geometry(method: str = "simclr", *, split: int = 1, seed: int = 0, **ch
     )
 
 
-def made_grid(methods: Sequence[str], splits: int, seeds: int, probes: Sequence[str] = tuple(PROTOCOLS)) -> Iterator[Record]:
+def made_grid(
+    methods: Sequence[str], splits: int, seeds: int, probes: Sequence[str] = tuple(PROTOCOLS)
+) -> Iterator[AccuracyRecord]:
     """A record of every combination; later methods are better."""
     for rank, method in enumerate(methods):
         for split in range(1, splits + 1):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from reports.page import adapter
-from reports.tables import all_sheets
+from reports.tables import all_tables
 from reports.tables.states import RunState
 from run_store.history import LOG, read_history
 from tests.reports.made import made_geometry, made_grid, made_record
@@ -16,7 +16,7 @@ def title(record):
 
 
 @pytest.fixture
-def findings():
+def records():
     return [*made_grid(["byol", "simclr"], splits=2, seeds=1), made_geometry()]
 
 
@@ -27,11 +27,11 @@ def state(**changes):
     return RunState(**{"status": "failed", "reason": "it broke", "title": "BYOL", **settings, **changes})
 
 
-def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(findings):
-    (sheet,) = [
-        sheet for sheet in all_sheets(findings, title) if sheet.name.startswith("cifar10lt-") and "-ridge-" in sheet.name
+def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(records):
+    (table,) = [
+        table for table in all_tables(records, title) if table.name.startswith("cifar10lt-") and "-ridge-" in table.name
     ]
-    section = adapter.section(sheet)
+    section = adapter.section(table)
     assert (section.dataset, section.profile, section.probe, section.preset) == ("cifar10lt", "sdclr", "ridge", "cpu")
     assert section.title == "Test accuracy in %"
     assert section.scale.startswith("CPU-scale")
@@ -42,37 +42,37 @@ def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(findings):
     assert heads == ["Many", "Medium", "Few", "All", "Std", "n"]  # what is in the CSV alone stays there
     assert [column.title for column in section.columns if column.lower_is_better] == ["Std"]
     cell = by_method["SIMCLR"].cells[heads.index("All")]
-    records = [f for f in findings if f.method == "simclr" and f.probe == "ridge"]
-    assert cell.value == pytest.approx(sum(record.mean for record in records) / 2)
+    accuracy_records = [f for f in records if f.method == "simclr" and f.probe == "ridge"]
+    assert cell.value == pytest.approx(sum(record.mean for record in accuracy_records) / 2)
     assert cell.spread.startswith("± ")
 
 
-def test_every_sheet_becomes_a_section_with_a_cell_for_each_column(findings):
+def test_every_sheet_becomes_a_section_with_a_cell_for_each_column(records):
     states = [state()]
-    for sheet in all_sheets(findings, title, states):
-        section = adapter.section(sheet)
+    for table in all_tables(records, title, states):
+        section = adapter.section(table)
         assert section.title
         assert all(len(row.cells) == len(section.columns) for row in section.rows)
 
 
-def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(findings):
+def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(records):
     missing = state(method="sdclr", title="SDCLR", run_id="sdclr-1-0")
-    sheets = all_sheets(findings, title, [missing])
-    (sheet,) = [sheet for sheet in sheets if sheet.name.startswith("cifar10lt-") and "-ridge-" in sheet.name]
-    section = adapter.section(sheet)
+    tables = all_tables(records, title, [missing])
+    (table,) = [table for table in tables if table.name.startswith("cifar10lt-") and "-ridge-" in table.name]
+    section = adapter.section(table)
     (row,) = [row for row in section.rows if row.method == "SDCLR"]
     assert {cell.state for cell in row.cells[:5]} == {"failed"}
     assert list(row.runs) == ["sdclr-1-0"]
 
 
-def test_a_run_shows_what_lies_in_its_folder(tmp_path, findings):
+def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
     folder = tmp_path / "cifar10lt-simclr-split1-seed0-simclr-1-0"
     folder.mkdir()
     lines = [{"epoch": epoch, "loss": 5.0 - epoch, "lr": 0.1, "images_per_second": 100.0} for epoch in range(1, 9)]
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text('{"method": "simclr"}')
     (folder / "passport.txt").write_text("PASSPORT abc")
-    run = adapter.run(folder, [f for f in findings if f.run_id == "simclr-1-0"], title, read_history(folder))
+    run = adapter.run(folder, [f for f in records if f.run_id == "simclr-1-0"], title, read_history(folder))
     assert (run.status, run.method, run.split, run.seed) == ("done", "SIMCLR", 1, 0)
     assert run.log.series["loss"] == [5.0 - epoch for epoch in range(1, 9)]
     assert (run.log.lines, len(run.log.last)) == (8, adapter.LAST_LINES)
@@ -90,8 +90,8 @@ def test_a_run_that_is_not_done_shows_its_error(tmp_path):
     assert run.config == ""
 
 
-def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, findings):
-    found = [f for f in findings if f.run_id == "byol-1-0"]
+def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, records):
+    found = [f for f in records if f.run_id == "byol-1-0"]
     run = adapter.begun(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
     assert run.status == "unfinished"
     assert set(run.results) == {"sdclr-cached", "ridge", "knn"}

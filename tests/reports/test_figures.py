@@ -28,12 +28,12 @@ def _log(epoch, **more):
     return json.dumps(line | more)
 
 
-def _history(tmp_path, finding, *lines):
-    """The log of a finding's run, of a few epochs unless lines are given."""
-    folder = tmp_path / f"{finding.dataset}-{finding.run_id.replace('-', '_')}"
+def _history(tmp_path, record, *lines):
+    """The log of a record's run, of a few epochs unless lines are given."""
+    folder = tmp_path / f"{record.dataset}-{record.run_id.replace('-', '_')}"
     folder.mkdir(exist_ok=True)
     (folder / LOG).write_text("\n".join(lines or [_log(epoch) for epoch in range(1, EPOCHS + 1)]))
-    return replace(read_history(folder), run_id=finding.run_id)
+    return replace(read_history(folder), run_id=record.run_id)
 
 
 def _kinds(drawn):
@@ -61,8 +61,8 @@ def _everything(tmp_path):
 
 
 def test_every_kind_is_drawn_as_svg_and_png_with_all_that_places_it(tmp_path):
-    findings, histories = _everything(tmp_path)
-    drawn = write_figures(findings, histories, tmp_path / "figures", lambda finding: finding.method.upper())
+    records, histories = _everything(tmp_path)
+    drawn = write_figures(records, histories, tmp_path / "figures", lambda record: record.method.upper())
     assert {
         kind.rpartition("-")[2] if kind.startswith(("knn", "fewshot-curve", "geometry")) else kind for kind in _kinds(drawn)
     } == KINDS
@@ -86,10 +86,10 @@ def test_every_kind_is_drawn_as_svg_and_png_with_all_that_places_it(tmp_path):
 
 
 def test_equal_input_gives_equal_bytes_whatever_the_users_settings(tmp_path):
-    findings, histories = _everything(tmp_path)
-    first = write_figures(findings, histories, tmp_path / "first")
+    records, histories = _everything(tmp_path)
+    first = write_figures(records, histories, tmp_path / "first")
     with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "other", "axes.facecolor": "red"}):
-        second = write_figures(list(reversed(findings)), reversed(histories), tmp_path / "second")
+        second = write_figures(list(reversed(records)), reversed(histories), tmp_path / "second")
         assert matplotlib.rcParams["font.size"] == 20  # and they are left as they were
     assert [one.name for one in first] == [one.name for one in second]
     for one, other in zip(first, second, strict=True):

@@ -12,7 +12,7 @@ from reports.tables.formats import (
     FORMS,
     Column,
     Entry,
-    Sheet,
+    Table,
     csv_text,
     latex_text,
     markdown_text,
@@ -30,41 +30,41 @@ HOSTILE = [
 ]
 
 
-def sheet(*rows, columns=None):
+def table(*rows, columns=None):
     columns = columns or [Column("Method", "method"), Column("All", "mean", spread=True), Column("n", "runs")]
-    return Sheet("name-1", "Title", "Notes.", columns, rows)
+    return Table("name-1", "Title", "Notes.", columns, rows)
 
 
 def test_numbers_are_printed_as_papers_print_them():
-    table = sheet(
+    printed = table(
         [Entry("x"), Entry(66.25, 1.449, bold=True, marked=True), Entry(379610)], [Entry("y"), Entry(-0.04), Entry(1)]
     )
-    assert "**66.2 ± 1.4**†" in markdown_text(table)
-    assert r"\textbf{66.2} $\pm$ 1.4$^\dagger$ & 379,610" in latex_text(table)
+    assert "**66.2 ± 1.4**†" in markdown_text(printed)
+    assert r"\textbf{66.2} $\pm$ 1.4$^\dagger$ & 379,610" in latex_text(printed)
     # no minus before a zero
-    assert terminal_text(table).splitlines()[-1].split() == ["y", "0.0", "1"]
-    assert csv_text(table) == "method,mean,mean_sd,runs\nx,66.25,1.449,379610\ny,-0.04,,1\n"
+    assert terminal_text(printed).splitlines()[-1].split() == ["y", "0.0", "1"]
+    assert csv_text(printed) == "method,mean,mean_sd,runs\nx,66.25,1.449,379610\ny,-0.04,,1\n"
 
 
 def test_what_is_absent_is_words_in_print_and_nothing_in_csv():
-    table = sheet([Entry("x"), Entry(None), Entry(1)], [Entry("y"), Entry(None, words="failed"), Entry(0)])
+    printed = table([Entry("x"), Entry(None), Entry(1)], [Entry("y"), Entry(None, words="failed"), Entry(0)])
     for form in (markdown_text, latex_text, terminal_text):
-        assert "empty" in form(table)
-        assert "failed" in form(table)
-    assert csv_text(table) == "method,mean,mean_sd,runs\nx,,,1\ny,,,0\n"
+        assert "empty" in form(printed)
+        assert "failed" in form(printed)
+    assert csv_text(printed) == "method,mean,mean_sd,runs\nx,,,1\ny,,,0\n"
 
 
 @pytest.mark.parametrize("title", HOSTILE)
 def test_a_hostile_title_breaks_no_line_and_adds_no_column(title):
-    table = sheet([Entry(title), Entry(1.0), Entry(1)], [Entry("plain"), Entry(2.0), Entry(1)])
-    lines = markdown_text(table).split("\n\n")[0].splitlines()
+    printed = table([Entry(title), Entry(1.0), Entry(1)], [Entry("plain"), Entry(2.0), Entry(1)])
+    lines = markdown_text(printed).split("\n\n")[0].splitlines()
     assert len(lines) == 4
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
-    assert "<b>" not in markdown_text(table)
-    assert "](" not in markdown_text(table)
-    assert "\x1b" not in terminal_text(table)
-    assert len(terminal_text(table).splitlines()) == 4
-    read = list(csv.reader(io.StringIO(csv_text(table))))
+    assert "<b>" not in markdown_text(printed)
+    assert "](" not in markdown_text(printed)
+    assert "\x1b" not in terminal_text(printed)
+    assert len(terminal_text(printed).splitlines()) == 4
+    read = list(csv.reader(io.StringIO(csv_text(printed))))
     assert {len(line) for line in read} == {4}
 
 
@@ -77,40 +77,40 @@ def test_what_latex_and_markdown_take_for_orders_is_escaped():
 
 def test_wide_columns_are_in_csv_alone_and_text_is_not_in_latex():
     columns = [Column("Method", "method"), Column("Only", "only", reach="csv"), Column("Source", "source", reach="text")]
-    table = sheet([Entry("x"), Entry(1.0), Entry("somewhere")], columns=columns)
-    assert "only" in csv_text(table)
-    assert "Only" not in markdown_text(table) + latex_text(table) + terminal_text(table)
-    assert "somewhere" in markdown_text(table)
-    assert "somewhere" not in latex_text(table)
+    printed = table([Entry("x"), Entry(1.0), Entry("somewhere")], columns=columns)
+    assert "only" in csv_text(printed)
+    assert "Only" not in markdown_text(printed) + latex_text(printed) + terminal_text(printed)
+    assert "somewhere" in markdown_text(printed)
+    assert "somewhere" not in latex_text(printed)
 
 
 def test_heads_of_groups_stand_above_their_columns():
     columns = [Column("Method", "method"), Column("All", "a", "one"), Column("Few", "b", "one"), Column("All", "c", "two")]
-    table = sheet([Entry("x"), Entry(1.0), Entry(2.0), Entry(3.0)], columns=columns)
-    assert r" & \multicolumn{2}{c}{one} & \multicolumn{1}{c}{two} \\" in latex_text(table)
-    assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in latex_text(table)
-    assert "one All" in markdown_text(table)
+    printed = table([Entry("x"), Entry(1.0), Entry(2.0), Entry(3.0)], columns=columns)
+    assert r" & \multicolumn{2}{c}{one} & \multicolumn{1}{c}{two} \\" in latex_text(printed)
+    assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in latex_text(printed)
+    assert "one All" in markdown_text(printed)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_table_without_rows_is_no_error(form):
-    assert FORMS[form](sheet())
+    assert FORMS[form](table())
 
 
 def test_the_notes_are_no_part_of_a_latex_caption_and_long_heads_are_stacked():
     columns = [Column("Probe", "probe"), Column("sdclr-cached-1pct", "a", decimals=2), Column("Hours", "b")]
-    text = latex_text(sheet([Entry("x"), Entry(1.0), Entry(2.0)], columns=columns))
+    text = latex_text(table([Entry("x"), Entry(1.0), Entry(2.0)], columns=columns))
     assert r"\caption{Title.}" in text
     assert text.index(r"\end{tabular}") < text.index("Notes.")
     assert r"Probe & \shortstack{sdclr- \\ cached- \\ 1pct} & Hours" in text
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_long_notes_compile_and_an_accuracy_table_fits_a_page_of_two_columns(tmp_path):
+def test_long_notes_compile_and_a_table_fits_a_page_of_two_columns(tmp_path):
     numbers = [Column(head, head, spread=True) for head in ("Many", "Medium", "Few", "All", "Std")]
     rows = [[Entry(name), *[Entry(66.2, 1.4, bold=True)] * 5, Entry(5)] for name in ("SimCLR", "SDCLR")]
     notes = "split 3 seed 0 failed (no memory). " * 200
-    table = Sheet("a", "Title", notes, [Column("Method", "m"), *numbers, Column("n", "n")], rows)
+    table = Table("a", "Title", notes, [Column("Method", "m"), *numbers, Column("n", "n")], rows)
     start = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}\n"
     (tmp_path / "t.tex").write_text(start + latex_text(table) + "\\end{document}\n")
     finished = subprocess.run(
@@ -123,8 +123,8 @@ def test_long_notes_compile_and_an_accuracy_table_fits_a_page_of_two_columns(tmp
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_hostile_latex_compiles(tmp_path):
     rows = [[Entry(title), Entry(1.0, 0.5, bold=True, marked=True), Entry(1)] for title in HOSTILE]
-    table = Sheet("name-1", " ".join(HOSTILE), "Notes.", sheet().columns, rows)
-    document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex_text(table) + "\\end{document}\n"
+    printed = Table("name-1", " ".join(HOSTILE), "Notes.", table().columns, rows)
+    document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex_text(printed) + "\\end{document}\n"
     (tmp_path / "t.tex").write_text(document)
     finished = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True

@@ -2,12 +2,12 @@
 
 import pytest
 
-from reports.tables.imbalance import cost_of_imbalance_sheets, nominal_ratio, ratio_sheets
+from reports.tables.imbalance import cost_of_imbalance_tables, nominal_ratio, ratio_tables
 from tests.reports.made import COUNTS, made_record
 
 
-def rows(sheet):
-    return [dict(zip((c.key for c in sheet.columns), row, strict=True)) for row in sheet.rows]
+def rows(table):
+    return [dict(zip((c.key for c in table.columns), row, strict=True)) for row in table.rows]
 
 
 def balanced(method="simclr", split=1, **changes):
@@ -24,8 +24,8 @@ def test_the_cost_of_imbalance_is_paired_by_split_and_seed():
         made_record("ts", mean=53.0, few=45.0),
     ]
     records += [balanced(mean=60.0, few=55.0), balanced(split=2, mean=61.0, few=57.0), balanced(split=3, mean=99.0)]
-    (sheet,) = cost_of_imbalance_sheets(records)
-    byol, simclr, ts = rows(sheet)
+    (table,) = cost_of_imbalance_tables(records)
+    byol, simclr, ts = rows(table)
     assert simclr["runs"].value == 2
     assert simclr["gap_mean"].value == pytest.approx((10 + 9) / 2)
     assert simclr["gap_few"].value == pytest.approx((15 + 16) / 2)
@@ -35,7 +35,7 @@ def test_the_cost_of_imbalance_is_paired_by_split_and_seed():
     assert byol["won_few"].value == pytest.approx(100 * 9 / 31)
     assert simclr["won_mean"].value == 0
     assert (ts["won_mean"].value, ts["won_runs"].value) == (None, 1)
-    assert sheet.runs[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
+    assert table.runs[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
 
 
 def test_nothing_is_won_back_of_a_gap_within_its_own_spread():
@@ -43,34 +43,34 @@ def test_nothing_is_won_back_of_a_gap_within_its_own_spread():
     records += [made_record("byol", mean=61.6), made_record("byol", split=2, mean=61.0)]
     records += [balanced(mean=60.0), balanced(split=2, mean=59.1)]
     for changed, won in ((records, 800), ([*records[:-1], balanced(split=2, mean=58.9)], None)):
-        byol, _ = rows(cost_of_imbalance_sheets(changed)[0])
+        byol, _ = rows(cost_of_imbalance_tables(changed)[0])
         assert byol["won_mean"].value == (None if won is None else pytest.approx(won))
 
 
 def test_each_making_of_a_split_has_a_table_with_its_twin_and_rows_of_its_own():
     other = made_record("byol", passport="0" * 12)
     records = [made_record(), other, made_record(split=2), balanced(), balanced("byol"), balanced(split=2)]
-    sheets = cost_of_imbalance_sheets(records)
-    assert len({sheet.name for sheet in sheets}) == len(sheets) == 3
-    assert sum(sheet.title.startswith(f"cifar10lt (profile sdclr), split 1 made as [{'0' * 12}]") for sheet in sheets) == 1
-    assert sum(len(sheet.rows) for sheet in sheets) == 3
-    (ratios,) = ratio_sheets(records)
+    tables = cost_of_imbalance_tables(records)
+    assert len({table.name for table in tables}) == len(tables) == 3
+    assert sum(table.title.startswith(f"cifar10lt (profile sdclr), split 1 made as [{'0' * 12}]") for table in tables) == 1
+    assert sum(len(table.rows) for table in tables) == 3
+    (ratios,) = ratio_tables(records)
     profiles = [row["profile"].value for row in rows(ratios) if row["method"].value == "simclr"]
     assert profiles == ["balanced", f"sdclr [{1:012x}]", "sdclr"]
 
 
 @pytest.mark.parametrize("change", [{"n_pretrain": 45000}, {"preset": "paper"}, {"probe": "knn"}, {"group_counts": [9] * 10}])
 def test_what_is_no_twin_is_not_set_against_the_long_tailed_set(change):
-    assert cost_of_imbalance_sheets([made_record(), balanced(**change)]) == []
+    assert cost_of_imbalance_tables([made_record(), balanced(**change)]) == []
 
 
 def test_ratios_ascend_at_equal_size():
     ten = made_record(profile="ir=10,n=11165", class_counts=[2731] * 9 + [273], n_pretrain=11_160, data="ir 10", run_id="ten")
     larger = made_record(profile="ir=20", n_pretrain=15_318, data="ir 20", run_id="larger")
-    (sheet,) = ratio_sheets([made_record(), ten, balanced(), larger])
-    assert [row["ratio"].value for row in rows(sheet)] == [1, 10, 100]
-    assert (sheet.of.profile, "balanced" in sheet.name) == ("", False)  # it is of several
-    assert ratio_sheets([made_record(), larger]) == []
+    (table,) = ratio_tables([made_record(), ten, balanced(), larger])
+    assert [row["ratio"].value for row in rows(table)] == [1, 10, 100]
+    assert (table.of.profile, "balanced" in table.name) == ("", False)  # it is of several
+    assert ratio_tables([made_record(), larger]) == []
 
 
 def test_the_ratio_is_the_profiles_own_name():

@@ -6,7 +6,7 @@ import pytest
 
 from reports.tables.accuracy import Cell
 from reports.tables.formats import markdown_text
-from reports.tables.published import POINTS, obstacles, published_sheets, read_published, status
+from reports.tables.published import POINTS, obstacles, published_tables, read_published, status
 from tests.reports.made import made_record
 
 PAPER = {
@@ -23,9 +23,9 @@ def runs(splits=(1, 2, 3, 4, 5), method="simclr", probe="sdclr", **changes):
     return [made_record(method, probe=probe, split=split, **(PAPER | changes)) for split in splits]
 
 
-def column(sheet, name):
-    place = [column.key for column in sheet.columns].index(name)
-    return [row[place].value for row in sheet.rows]
+def column(table, name):
+    place = [column.key for column in table.columns].index(name)
+    return [row[place].value for row in table.rows]
 
 
 def row_of(method, protocol, split):
@@ -56,12 +56,12 @@ def test_rows_of_balanced_data_correspond_to_nothing():
 
 
 def test_a_number_of_ours_stands_beside_the_published_of_its_method_data_and_protocol():
-    (sheet,) = published_sheets(runs())
-    assert column(sheet, "published") == [78.18, 76.23, 71.37, 84.28]
-    assert column(sheet, "runs") == [5, 5, 5, 1]  # the last is of split 1 alone
-    assert set(column(sheet, "status")) <= {"reproduced", "below", "above"}
+    (table,) = published_tables(runs())
+    assert column(table, "published") == [78.18, 76.23, 71.37, 84.28]
+    assert column(table, "runs") == [5, 5, 5, 1]  # the last is of split 1 alone
+    assert set(column(table, "status")) <= {"reproduced", "below", "above"}
     for changed in ({"profile": "cao"}, {"dataset": "cifar100lt"}, {"probe": "ridge"}, {"method": "byol"}):
-        assert published_sheets(runs(**changed)) == []
+        assert published_tables(runs(**changed)) == []
 
 
 def test_the_status_is_by_deviations_or_a_point():
@@ -89,15 +89,15 @@ OBSTACLES = {
 def test_what_differs_makes_a_number_not_comparable(reason):
     of = runs(**OBSTACLES[reason])
     assert obstacles(row_of(*TABLE4), of) == [reason]
-    (sheet,) = published_sheets(of)
-    assert set(column(sheet, "status")) == {"not comparable"}
-    assert reason in column(sheet, "why")[0]
+    (table,) = published_tables(of)
+    assert set(column(table, "status")) == {"not comparable"}
+    assert reason in column(table, "why")[0]
 
 
 def test_a_setting_of_the_recipe_is_an_obstacle_with_its_value():
     row = dataclasses.replace(row_of(*TABLE4), agree={"optimizer": "lars"})
     assert obstacles(row, runs()) == ["optimizer (sgd vs lars)"]
-    keys = [column.key for column in published_sheets(runs())[0].columns]
+    keys = [column.key for column in published_tables(runs())[0].columns]
     assert keys.index("status") == keys.index("ours") + 1
 
 
@@ -107,14 +107,14 @@ def test_missing_splits_are_an_obstacle_where_the_published_number_is_over_all()
 
 
 def test_cached_features_and_other_settings_are_told_of():
-    (sheet,) = published_sheets(runs(probe="sdclr-cached"))
-    assert column(sheet, "differs")[0] == "on cached features"
-    (sheet,) = published_sheets(runs(method="sdclr", hparams={"temperature": 0.2, "head_layers": 2}))
-    assert "head_layers (2 vs 3)" in column(sheet, "differs")[0]
-    assert "on cached features" in markdown_text(published_sheets(runs(probe="sdclr-cached"))[0])
+    (table,) = published_tables(runs(probe="sdclr-cached"))
+    assert column(table, "differs")[0] == "on cached features"
+    (table,) = published_tables(runs(method="sdclr", hparams={"temperature": 0.2, "head_layers": 2}))
+    assert "head_layers (2 vs 3)" in column(table, "differs")[0]
+    assert "on cached features" in markdown_text(published_tables(runs(probe="sdclr-cached"))[0])
 
 
 def test_a_number_that_nobody_could_check_is_shown_as_such():
     unverified = dataclasses.replace(row_of(*TABLE4), source="UNVERIFIED: a secondary summary")
-    (sheet,) = published_sheets(runs(), published=[unverified])
-    assert set(column(sheet, "status")) == {"unverified"}
+    (table,) = published_tables(runs(), published=[unverified])
+    assert set(column(table, "status")) == {"unverified"}

@@ -6,13 +6,13 @@ import logging
 
 import pytest
 
-from run_store.records import RESULTS, Record, read_records
+from run_store.records import RESULTS, AccuracyRecord, read_accuracy_records
 from tests.conftest import GOLDEN
 
 
 @pytest.fixture(scope="module")
 def records():
-    return read_records([GOLDEN / "tables" / RESULTS])
+    return read_accuracy_records([GOLDEN / "tables" / RESULTS])
 
 
 def test_damaged_and_foreign_lines_are_skipped_and_counted(records, tmp_path, caplog):
@@ -20,7 +20,7 @@ def test_damaged_and_foreign_lines_are_skipped_and_counted(records, tmp_path, ca
     older = json.dumps({**json.loads(good), "format": 3})
     (tmp_path / RESULTS).write_text("\n".join([good, good[: len(good) // 2], "[]", older, "", good]) + "\n")
     with caplog.at_level(logging.WARNING):
-        found = read_records([tmp_path / RESULTS])
+        found = read_accuracy_records([tmp_path / RESULTS])
     assert found == [records[0]]
     assert "skipped 3 damaged or foreign lines" in caplog.text
     assert "skipped 1 records of another version" in caplog.text
@@ -29,9 +29,9 @@ def test_damaged_and_foreign_lines_are_skipped_and_counted(records, tmp_path, ca
 def test_the_last_record_of_a_run_and_probe_counts(records, tmp_path):
     newer = dataclasses.replace(records[0], mean=1.0)
     (tmp_path / RESULTS).write_text(records[0].to_line() + "\n" + newer.to_line() + "\n")
-    assert read_records([tmp_path / RESULTS]) == [newer]
+    assert read_accuracy_records([tmp_path / RESULTS]) == [newer]
 
 
 def test_records_round_trip(records):
     content = {name: value for name, value in json.loads(records[0].to_line()).items() if name not in ("format", "kind")}
-    assert Record(**content) == records[0]
+    assert AccuracyRecord(**content) == records[0]
