@@ -51,7 +51,7 @@ def records():
 
 
 @pytest.fixture(scope="module")
-def accuracy_records(records):
+def accurate(records):
     return accuracies(records)
 
 
@@ -65,14 +65,14 @@ def test_all_tables_are_the_golden_text(records, suffix):
     assert together(all_tables(records, title, STATES), suffix) == (FOLDER / f"all.{suffix}").read_text()
 
 
-def test_terminal_and_tidy_forms_are_the_golden_text(records, accuracy_records):
-    assert tables_text(build_tables(accuracy_records, title, STATES)) + "\n" == (FOLDER / "terminal.txt").read_text()
-    assert records_csv(accuracy_records, AccuracyRecord) == (FOLDER / "results.csv").read_text()
+def test_terminal_and_tidy_forms_are_the_golden_text(records, accurate):
+    assert tables_text(build_tables(accurate, title, STATES)) + "\n" == (FOLDER / "terminal.txt").read_text()
+    assert records_csv(accurate, AccuracyRecord) == (FOLDER / "results.csv").read_text()
     assert records_csv(geometries(records), GeometryRecord) == (FOLDER / "geometry.csv").read_text()
 
 
-def test_the_table_of_the_leading_probe_comes_first_in_each_setting(accuracy_records):
-    others = [record for record in accuracy_records if record.probe == "knn"]
+def test_the_table_of_the_leading_probe_comes_first_in_each_setting(accurate):
+    others = [record for record in accurate if record.probe == "knn"]
     ridge = [dataclasses.replace(record, probe="ridge", protocol="a ridge regression") for record in others]
     probes = {}
     for table in build_tables([*others, *ridge]):
@@ -81,8 +81,8 @@ def test_the_table_of_the_leading_probe_comes_first_in_each_setting(accuracy_rec
     assert all(found == [("ridge", "probe linear (ridge)"), ("knn", "probe knn")] for found in probes.values())
 
 
-def test_the_mean_and_deviation_are_over_runs(accuracy_records):
-    changed = [dataclasses.replace(r, mean={1: 57.0, 2: 61.0}.get(r.split, r.mean)) for r in accuracy_records if r.split != 3]
+def test_the_mean_and_deviation_are_over_runs(accurate):
+    changed = [dataclasses.replace(r, mean={1: 57.0, 2: 61.0}.get(r.split, r.mean)) for r in accurate if r.split != 3]
     rows = {row.key: row for row in table_of(build_tables(changed), "sdclr-cached").rows}
     row = rows["simclr", '{"temperature": 0.2}']
     assert (row.splits, row.seeds, row.runs) == (2, 1, 2)
@@ -105,26 +105,26 @@ OTHER = {
 
 
 @pytest.mark.parametrize(("field", "value"), OTHER.items())
-def test_what_cannot_be_compared_is_never_in_one_table(accuracy_records, field, value):
-    before = len(build_tables(accuracy_records, bold=False))
-    changed = dataclasses.replace(accuracy_records[0], run_id="other", **{field: value})
-    tables = build_tables([*accuracy_records, changed], bold=False)
+def test_what_cannot_be_compared_is_never_in_one_table(accurate, field, value):
+    before = len(build_tables(accurate, bold=False))
+    changed = dataclasses.replace(accurate[0], run_id="other", **{field: value})
+    tables = build_tables([*accurate, changed], bold=False)
     assert len(tables) == len({table.name for table in tables}) == before + 1
 
 
-def test_one_split_made_in_two_ways_is_never_averaged(accuracy_records):
-    changed = dataclasses.replace(accuracy_records[0], run_id="other", passport="0" * 12)
-    tables = [t for t in build_tables([*accuracy_records, changed]) if t.probe == "sdclr-cached" and t.first.preset == "cpu"]
+def test_one_split_made_in_two_ways_is_never_averaged(accurate):
+    changed = dataclasses.replace(accurate[0], run_id="other", passport="0" * 12)
+    tables = [t for t in build_tables([*accurate, changed]) if t.probe == "sdclr-cached" and t.first.preset == "cpu"]
     for table in tables:
-        assert not ("0" * 12 in table.notes and accuracy_records[0].passport in table.notes)
+        assert not ("0" * 12 in table.notes and accurate[0].passport in table.notes)
     assert sum(row.runs for table in tables for row in table.rows if row.key == ("simclr", '{"temperature": 0.2}')) == 4
 
 
-def test_one_probe_of_another_passport_splits_no_other_probe(accuracy_records):
+def test_one_probe_of_another_passport_splits_no_other_probe(accurate):
     """Only the probe that has both passports is split, and its tables say by which."""
-    changed = [dataclasses.replace(r, passport="0" * 12) if r is accuracy_records[0] else r for r in accuracy_records]
-    (probe, preset) = accuracy_records[0].probe, accuracy_records[0].preset
-    before, after = ([(t.probe, t.first.preset) for t in build_tables(of, bold=False)] for of in (accuracy_records, changed))
+    changed = [dataclasses.replace(r, passport="0" * 12) if r is accurate[0] else r for r in accurate]
+    (probe, preset) = accurate[0].probe, accurate[0].preset
+    before, after = ([(t.probe, t.first.preset) for t in build_tables(of, bold=False)] for of in (accurate, changed))
     assert [place for place in after if place != (probe, preset)] == [place for place in before if place != (probe, preset)]
     titles = [t.title for t in build_tables(changed, bold=False) if (t.probe, t.first.preset) == (probe, preset)]
     assert len(set(titles)) == len(titles) == 3
@@ -147,21 +147,21 @@ def test_tables_that_are_there_are_not_built_again(records, monkeypatch):
     assert all_tables(records, title, STATES, tables)[0].name == tables[0].name
 
 
-def test_other_hyper_parameters_are_never_averaged(accuracy_records):
-    table = table_of(build_tables(accuracy_records, title), "sdclr-cached")
+def test_other_hyper_parameters_are_never_averaged(accurate):
+    table = table_of(build_tables(accurate, title), "sdclr-cached")
     assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 3), ("SimCLR (temperature=0.5)", 2)]
 
 
-def test_splits_share_a_table_that_names_their_passports_and_which_are_this_suites(accuracy_records):
-    further = dataclasses.replace(accuracy_records[0], run_id="other", split=7, official_split=False, passport="777777777777")
-    table = table_of(build_tables([r for r in accuracy_records if r.split != 3] + [further]), "sdclr-cached")
+def test_splits_share_a_table_that_names_their_passports_and_which_are_this_suites(accurate):
+    further = dataclasses.replace(accurate[0], run_id="other", split=7, official_split=False, passport="777777777777")
+    table = table_of(build_tables([r for r in accurate if r.split != 3] + [further]), "sdclr-cached")
     splits = "3 splits: 1 [000000000001], 2 [000000000002], 7 of this suite [777777777777]; 1 seed: 0"
     assert splits in table.notes
-    assert f"Data: {accuracy_records[0].data}." in table.caption
+    assert f"Data: {accurate[0].data}." in table.caption
 
 
-def test_a_name_tells_ratio_size_and_mark_in_signs_that_files_and_labels_can_have(accuracy_records):
-    changed = dataclasses.replace(accuracy_records[0], profile="ir=12.5,n=9000", mark="surrogate-order")
+def test_a_name_tells_ratio_size_and_mark_in_signs_that_files_and_labels_can_have(accurate):
+    changed = dataclasses.replace(accurate[0], profile="ir=12.5,n=9000", mark="surrogate-order")
     (table,) = build_tables([changed])
     assert table.name.startswith("cifar10lt-ir12.5-n9000-surrogate-order-cpu-sdclr-cached-")
 
@@ -177,8 +177,8 @@ def test_an_empty_group_is_said_to_be_empty_and_never_a_number(records):
     assert "nan" not in "".join(numbers)
 
 
-def test_a_row_with_some_runs_missing_is_marked_and_the_footer_says_which(accuracy_records):
-    table = table_of(build_tables(accuracy_records, title, STATES), "sdclr-cached")
+def test_a_row_with_some_runs_missing_is_marked_and_the_footer_says_which(accurate):
+    table = table_of(build_tables(accurate, title, STATES), "sdclr-cached")
     (row,) = [line for line in markdown_text(table.table()).splitlines() if line.startswith("| BYOL")]
     assert row.count("†") == 5
     expected = "BYOL: 2 of 4 runs: split 3 seed 0 failed (CUDA ran out of memory), split 4 seed 0 unfinished."
@@ -186,18 +186,16 @@ def test_a_row_with_some_runs_missing_is_marked_and_the_footer_says_which(accura
     assert r"$^\dagger$" in latex_text(table.table())
 
 
-def test_a_footer_names_the_first_missing_runs_and_counts_the_rest(accuracy_records):
+def test_a_footer_names_the_first_missing_runs_and_counts_the_rest(accurate):
     lost = [state("byol", split, title="BYOL", status="unfinished", reason="") for split in range(3, 43)]
-    (row,) = [
-        row for row in table_of(build_tables(accuracy_records, title, lost), "knn").table().rows if row[0].value == "BYOL"
-    ]
+    (row,) = [row for row in table_of(build_tables(accurate, title, lost), "knn").table().rows if row[0].value == "BYOL"]
     assert "split 42 seed 0 unfinished" in row[-1].value  # the CSV has all
-    assert "split 7 seed 0 unfinished and 35 more." in table_of(build_tables(accuracy_records, title, lost), "knn").caption
+    assert "split 7 seed 0 unfinished and 35 more." in table_of(build_tables(accurate, title, lost), "knn").caption
 
 
-def test_a_method_without_any_run_is_shown_as_failed_or_unfinished(accuracy_records):
+def test_a_method_without_any_run_is_shown_as_failed_or_unfinished(accurate):
     tables = build_tables(
-        accuracy_records, title, [*STATES, state("ts", 1, title="TS"), state("ts", 2, title="TS", status="unfinished")]
+        accurate, title, [*STATES, state("ts", 1, title="TS"), state("ts", 2, title="TS", status="unfinished")]
     )
     knn = {row.method: row for row in table_of(tables, "knn").rows}
     assert (knn["COLT"].words, knn["COLT"].runs) == ("unfinished", 0)
@@ -207,16 +205,16 @@ def test_a_method_without_any_run_is_shown_as_failed_or_unfinished(accuracy_reco
     assert "failed" in markdown_text(table_of(tables, "knn").table())
 
 
-def test_a_run_whose_probe_is_recorded_is_not_missed_there(accuracy_records):
+def test_a_run_whose_probe_is_recorded_is_not_missed_there(accurate):
     half = dataclasses.replace(STATES[0], run_id="byol-1", split=1)
-    rows = {row.key[0]: row for row in table_of(build_tables(accuracy_records, title, [half]), "knn").rows}
+    rows = {row.key[0]: row for row in table_of(build_tables(accurate, title, [half]), "knn").rows}
     assert rows["byol"].missing == ()
 
 
 @pytest.mark.parametrize("change", [{"preset": "paper"}, {"profile": "cao"}, {"data": "other"}, {"recipe": {"epochs": 1}}])
-def test_a_run_is_missed_only_where_it_would_be_compared(accuracy_records, change):
+def test_a_run_is_missed_only_where_it_would_be_compared(accurate, change):
     elsewhere = dataclasses.replace(STATES[0], **change)
-    table = table_of(build_tables(accuracy_records, title, [elsewhere]), "sdclr-cached")
+    table = table_of(build_tables(accurate, title, [elsewhere]), "sdclr-cached")
     assert all(row.missing == () for row in table.rows)
 
 
@@ -242,12 +240,10 @@ def test_every_form_of_every_table_is_written_under_its_name(records, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == expected
 
 
-def test_weights_from_elsewhere_have_tables_too(accuracy_records):
+def test_weights_from_elsewhere_have_tables_too(accurate):
     unknown = dict.fromkeys(["epochs", "batch_size", "train_seconds", "images_seen", "images_per_second", "peak_memory_mb"])
-    recipe = dict.fromkeys(accuracy_records[0].recipe) | {"backbone": "resnet18"}
-    foreign = dataclasses.replace(
-        accuracy_records[0], method="byol", preset="external", recipe=recipe, tail_auroc=None, **unknown
-    )
+    recipe = dict.fromkeys(accurate[0].recipe) | {"backbone": "resnet18"}
+    foreign = dataclasses.replace(accurate[0], method="byol", preset="external", recipe=recipe, tail_auroc=None, **unknown)
     tables = all_tables([foreign, dataclasses.replace(foreign, split=2)], title)
     assert any("how they were trained is not on record" in table.caption for table in tables)
 
