@@ -28,8 +28,9 @@ from data.benchmark import BENCHMARKS
 from data.views.spec import Evaluation
 from methods import METHODS
 from reports.model_card import Model, model_card
-from run_store.folder import PASSPORT, RunFolder
-from run_store.loading import CONFIG, check_done, open_trained, trained_backbone
+from run_store.folder import RunFolder
+from run_store.layout import CONFIG
+from run_store.loading import check_done, load_trained_backbone, open_run
 from training.prepare import build_method
 
 WEIGHTS = "model.safetensors"
@@ -60,7 +61,7 @@ def export(path: Path, to: Path | None = None) -> Path:
         UserError: the run is not finished or was never trained, there is something in the folder already, or it cannot be
             written.
     """
-    run = open_trained(path)
+    run = open_run(path)
     check_done(run)
     if not run.config.recipe.epochs:
         raise UserError(f"{path} is an untrained network (0 epochs), and is not exported: it could pass for a trained one")
@@ -71,7 +72,7 @@ def export(path: Path, to: Path | None = None) -> Path:
     to = to or run.path.parent / "exports" / run.path.name
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"there is something in {to} already; delete it, or choose another folder with --to")
-    backbone = trained_backbone(run)
+    backbone = load_trained_backbone(run)
     parent = writable_folder(to.absolute().parent, "--to")
     unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{to.name}.", suffix=".part"))
     try:
@@ -91,7 +92,7 @@ def hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
     """`config.json` as timm's `load_model_config_from_hf` reads it, with the run's configuration under `tailbench`."""
     shown, size = _shown(run), _size(run)
     declared = getattr(backbone, "pretrained_cfg", {})
-    identity = run.identity()
+    passport = run.passport()
     return {
         "architecture": _architecture(run),
         "num_classes": 0,
@@ -111,7 +112,7 @@ def hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
             "first_conv": declared.get("first_conv"),
             "classifier": declared.get("classifier"),
         },
-        "tailbench": {"run_id": run.config.run_id, "passport": identity and identity.short, **run.config.to_json()},
+        "tailbench": {"run_id": run.config.run_id, "passport": passport and passport.short, **run.config.to_json()},
     }
 
 
@@ -161,7 +162,7 @@ def _card(run: RunFolder, backbone: nn.Module) -> str:
             code=code.format(name=name, size=benchmark.image_size),
             loading=_loading(run),
             config=json.dumps(config.to_json(), indent=2),
-            passport=(run.path / PASSPORT).read_text().strip(),
+            passport=passport.text() if (passport := run.passport()) else "",
         ),
         run.records(),
     )

@@ -1,6 +1,5 @@
 """Everything that is written about a folder of runs: tables, figures and the page, from records and logs alone."""
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from reports.figures import write_figures
 from reports.page import About, adapter, write_page
 from reports.tables import AccuracyTable, build_tables, tables_text, terminal_text, write_tables
 from reports.tables.states import RunState
-from run_store.folder import RESULTS, RunFolder
-from run_store.history import read_histories, run_id_of
+from run_store.contents import read_unfinished, run_folders, run_id_of
+from run_store.folder import RunFolder
+from run_store.history import read_histories
+from run_store.layout import RESULTS
 from run_store.records import Record, accuracies, read_records
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 PAGE = "report.html"
 FIGURES = "figures"
 MISSING = "missing-runs"  # the table of runs that are not done
-FIELDS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     Raises:
         UserError: a record or a log cannot be read, or nothing can be written.
     """
-    folders = sorted(folder for folder in out.iterdir() if folder.is_dir() and (folder / "config.json").exists())
+    folders = run_folders(out)
     records = read_records(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
     by_id: dict[str, list[Record]] = {}
     for record in records:
@@ -94,21 +94,9 @@ def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
 
 
 def run_state(folder: Path) -> RunState | None:
-    """What to say of a run that is not done; None for one that is, or for a folder that holds no training run."""
-    if (folder / "done").exists():
+    """The state of a run that is not done, for tables; None for any other folder."""
+    run = read_unfinished(folder)
+    if run is None:
         return None
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        settings = {name: config[name] for name in FIELDS}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # of something else than a run that is trained here
-    error = folder / "error.txt"
-    lines = error.read_text(errors="replace").strip().splitlines() if error.exists() else []
-    return RunState(
-        status="failed" if lines else "unfinished",
-        reason=lines[-1] if lines else "",
-        run_id=run_id_of(folder),
-        title=title_of(config["method"], config["hparams"], config["dataset"], config["preset"]),
-        data=None,
-        **settings,
-    )
+    title = title_of(*(run.settings[name] for name in ("method", "hparams", "dataset", "preset")))
+    return RunState(status=run.status, reason=run.reason, run_id=run.run_id, title=title, data=None, **run.settings)

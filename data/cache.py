@@ -1,4 +1,4 @@
-"""The data that is there for a plan: each benchmark read once for all that asks, and nothing fetched before a run needs it."""
+"""Cache of opened data sets: each benchmark is read once per process, and downloaded only when a run needs it."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -6,27 +6,28 @@ from pathlib import Path
 from data.benchmark import BENCHMARKS, Benchmark, Images, NotThere, Source
 from data.lists.longtail import Indices
 from data.passport import Passport, passport_of
+from data.split import Split
 
 
-class DataThere:
-    """What lies under a data root, as far as anyone has asked."""
+class DataCache:
+    """Benchmarks and images that have been opened under one data root."""
 
     def __init__(self, data_root: Path) -> None:
         self.root = data_root
         self._benchmarks: dict[str, Benchmark] = {}
         self._images: dict[str, Images] = {}
-        self._needs: dict[str, frozenset[str]] = {}  # index lists that images in files were looked for by
+        self._needs: dict[str, frozenset[str]] = {}  # index lists whose image files have been checked
 
-    def __reduce__(self) -> tuple[type["DataThere"], tuple[Path]]:
-        """A copy in another process reads the data again: that takes less time than to send it."""
-        return DataThere, (self.root,)
+    def __reduce__(self) -> tuple[type["DataCache"], tuple[Path]]:
+        """A copy in another process reads the data again, which takes less time than to send it."""
+        return DataCache, (self.root,)
 
     def benchmark(self, dataset: str) -> Benchmark:
-        """The one object of a benchmark: where lists are files, it knows them once they are read."""
+        """The benchmark of that name; one that reads its lists from files keeps them."""
         return self._benchmarks.setdefault(dataset, BENCHMARKS[dataset]())
 
     def load(self, dataset: str, needs: Collection[str]) -> Images:
-        """The images, fetched where they are missing. Raises UserError where they cannot be had.
+        """The images, downloaded where they are missing. Raises UserError where that is not possible.
 
         Args:
             dataset: registered name.
@@ -39,7 +40,7 @@ class DataThere:
         return self._images[dataset]
 
     def labels(self, dataset: str) -> tuple[Indices, Source]:
-        """Labels of the training images, and the source; nothing is fetched. Raises UserError where they are not there."""
+        """Labels of the training images, and the source; downloads nothing. Raises UserError where they are missing."""
         benchmark = self.benchmark(dataset)
         if benchmark.in_files and dataset not in self._images:
             return benchmark.labels(self.root)
@@ -49,16 +50,20 @@ class DataThere:
         return images.train_labels, images.source
 
     def passport(self, dataset: str, profile: str, split: int) -> Passport:
-        """The passport of a split; nothing is fetched. Raises UserError where the labels are not there."""
+        """The passport of a split; downloads nothing. Raises UserError where the labels are missing."""
         labels, source = self.labels(dataset)
         benchmark = self.benchmark(dataset)
         return passport_of(benchmark, profile, split, labels, benchmark.lists(labels, profile, split), source)
 
+    def split(self, dataset: str, profile: str, split: int, needs: Collection[str]) -> Split:
+        """A split with its images, downloaded where they are missing. Raises UserError where that is not possible."""
+        return Split.of(self.benchmark(dataset), self.load(dataset, needs), profile, split)
+
     def line(self, dataset: str, profile: str, splits: Iterable[int], needs: Collection[str]) -> str:
-        """The data of some splits in a line: what their passports share and the short hash of each, or why there is none yet.
+        """One line on the data of some splits: what their passports share and the short hash of each, or what is missing.
 
         Raises:
-            UserError: something that is there is damaged or contradictory.
+            UserError: existing data is damaged or contradictory.
         """
         lacking = ", ".join(self.benchmark(dataset).lacking(self.root, needs))
         try:

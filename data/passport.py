@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 
 from data.benchmark import Benchmark, Source
 from data.lists.longtail import IndexLists, Indices, by_number, by_thirds
 
+FORMAT = 1  # of `passport.json`
 DIGITS = 12  # of a hash in its short form
 WIDTH = 128  # of the full text
 
@@ -61,8 +62,41 @@ class Passport:
             f"{largest / smallest:.4g}; {self.source.name}, {sums}"
         )
 
+    def trains_as(self, other: "Passport") -> bool:
+        """Whether training on this data and on the other's is the same training."""
+        return self.pretraining == other.pretraining
+
+    def changed_lists(self, other: "Passport") -> list[str]:
+        """Names of this passport's lists that the other has differently or not at all; lists that only it has do not count."""
+        return [name for name, known in self.lists.items() if name != "balanced" and other.lists.get(name) != known]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `passport.json`: every field, and the two hashes for readers."""
+        return {"format": FORMAT, "passport": self.short, "pretraining": self.pretraining, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Passport":
+        """Reads `to_json` back. Raises ValueError where a field is missing or of a wrong type, or the hashes do not fit."""
+        try:
+            values = {field.name: content[field.name] for field in fields(cls)}
+            passport = cls(
+                **{
+                    **values,
+                    "source": Source(**values["source"]),
+                    "counts": tuple(values["counts"]),
+                    "group_counts": tuple(values["group_counts"]),
+                    "lists": {name: (int(images), str(sha256)) for name, (images, sha256) in values["lists"].items()},
+                }
+            )
+            hashes = (content["format"], content["passport"], content["pretraining"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a passport ({error})") from error
+        if hashes != (FORMAT, passport.short, passport.pretraining):
+            raise ValueError("format or hashes do not fit the fields")
+        return passport
+
     def text(self) -> str:
-        """The whole passport, a line a fact."""
+        """The whole passport for display, one fact per line."""
         largest, smallest = max(self.counts), min(self.counts)
         decisive = self.deciding
         facts = {
@@ -86,32 +120,6 @@ class Passport:
             if fact:
                 lines.append(fill(fact, WIDTH, initial_indent=f"  {name:10}", subsequent_indent=" " * 12))
         return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a run keeps of the passport of its data."""
-
-    short: str
-    pretraining: str | None  # None in texts of before there was this hash
-    lists: Mapping[str, str]  # the lists' sums by their names
-
-    @classmethod
-    def read(cls, text: str) -> "Identity":
-        """Reads it back from `Passport.text`."""
-        short = re.match(r"PASSPORT (\w+):", text)
-        pretraining = re.search(r"^  training  (\w+), ", text, re.MULTILINE)
-        lists = re.findall(r"^  (\w+) *\d+ images, sha256 (\w+)$", text, re.MULTILINE)
-        return cls(short[1] if short else "", pretraining and pretraining[1], dict(lists))
-
-    def trained_on(self, passport: Passport) -> bool:
-        """Whether training on the passport's data would be the training that this was kept of."""
-        return self.short == passport.short if self.pretraining is None else self.pretraining == passport.pretraining
-
-    def other_lists(self, passport: Passport) -> list[str]:
-        """Names of the lists that are not any more what they were; those that have come since are no such."""
-        now = {name: digest for name, (_, digest) in passport.lists.items()}
-        return [name for name, digest in self.lists.items() if name != "balanced" and now.get(name) != digest]
 
 
 def passport_of(benchmark: Benchmark, profile: str, split: int, labels: Indices, lists: IndexLists, source: Source) -> Passport:

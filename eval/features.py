@@ -1,6 +1,6 @@
 """Features of a frozen backbone: of unaugmented images once, shared by every probe; of augmented ones as a stream."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
-from data.benchmark import Images
-from data.lists.longtail import IndexLists, Indices
+from data.lists.longtail import Indices
 from data.pictures import Pictures, Unreadable
+from data.split import Split
+from eval.groups import grouped
 
 BLOCK = 4096  # rows that are looked at together where all of them would be a second copy
 Report = Callable[[int, int], None]  # called with (images that have passed the backbone, images in all)
@@ -70,11 +71,8 @@ class Frozen:
     def __init__(
         self,
         backbone: nn.Module,
-        images: Images,
-        lists: IndexLists,
+        split: Split,
         corpus: Corpus,
-        classes: int,
-        groups: Sequence[NDArray[np.int64]],
         needs: Iterable[str],
         tally: Tally | None = None,
     ):
@@ -82,11 +80,8 @@ class Frozen:
 
         Args:
             backbone: (B, 3, H, W) to (B, d); put in eval mode.
-            images: the benchmark's.
-            lists: of one split.
-            corpus: of the run, which shows images to networks, at the run's precision.
-            classes: how many classes the benchmark has, whatever labels are seen.
-            groups: the many, the medium and the few classes.
+            split: images, labels and index lists.
+            corpus: of the run; computes features at the run's precision.
             needs: names of the lists whose unaugmented features will be asked for.
             tally: counts the images as they pass.
 
@@ -94,22 +89,27 @@ class Frozen:
             UserError: a picture cannot be read.
         """
         self.backbone = backbone.eval()
-        self.images, self.lists, self.corpus = images, lists, corpus
-        self.classes, self.groups = classes, groups
+        self.split, self.corpus = split, corpus
+        self.images, self.lists, self.classes = split.images, split.lists, split.classes
         self.tally = tally or Tally(lambda done, total: None)
-        self._exact: dict[tuple[str, ...], Frozen] = {}
+        self._fp32: dict[tuple[str, ...], Frozen] = {}
         self._last: tuple[tuple[int, bytes], Rows] | None = None
-        named = [getattr(lists, name) for name in dict.fromkeys(needs)]
+        named = [getattr(self.lists, name) for name in dict.fromkeys(needs)]
         needed = np.unique(np.concatenate(named)) if named else np.zeros(0, dtype=np.int64)
-        self._place = torch.full((len(images.train),), -1)
+        self._place = torch.full((len(self.images.train),), -1)
         self._place[torch.from_numpy(needed)] = torch.arange(len(needed))
-        self._train_labels = torch.from_numpy(images.train_labels)
-        self._bank = self._extract(images.train, needed) if len(needed) else torch.empty(0, 0)
+        self._train_labels = torch.from_numpy(self.images.train_labels)
+        self._bank = self._extract(self.images.train, needed) if len(needed) else torch.empty(0, 0)
         self.test = Rows(
-            self._extract(images.test, np.arange(len(images.test))),
-            torch.arange(len(images.test)),
-            torch.from_numpy(images.test_labels),
+            self._extract(self.images.test, np.arange(len(self.images.test))),
+            torch.arange(len(self.images.test)),
+            torch.from_numpy(self.images.test_labels),
         )
+
+    @property
+    def groups(self) -> list[NDArray[np.int64]]:
+        """Classes of the many, the medium and the few group."""
+        return grouped(self.split.group_counts, self.split.benchmark.groups)
 
     @property
     def device(self) -> torch.device:
@@ -121,17 +121,15 @@ class Frozen:
         """Whether the benchmark's images are pictures in files."""
         return isinstance(self.images.train, Pictures)
 
-    def exact(self, needs: Iterable[str]) -> "Frozen":
-        """The same in float32, whatever the precision of the run; itself where the run has that."""
+    def in_fp32(self, needs: Iterable[str]) -> "Frozen":
+        """The same backbone and split with features in float32; this object if the run's precision is float32."""
         if not self.corpus.bf16:
             return self
         key = tuple(needs)
-        if key not in self._exact:
+        if key not in self._fp32:
             corpus = replace(self.corpus, bf16=False)
-            self._exact[key] = Frozen(
-                self.backbone, self.images, self.lists, corpus, self.classes, self.groups, key, self.tally
-            )
-        return self._exact[key]
+            self._fp32[key] = Frozen(self.backbone, self.split, corpus, key, self.tally)
+        return self._fp32[key]
 
     def rows(self, indices: Indices) -> Rows:
         """Unaugmented training images by their indices. Raises ValueError for one that is in no list that was named."""

@@ -1,49 +1,43 @@
-"""Whether runs that are done were trained and probed on the data that is there now."""
+"""Compares the data that finished runs were trained and probed on with the present data."""
 
 import logging
 from collections.abc import Iterable
 from functools import cache
 
 from core.errors import UserError
-from data.cache import DataThere
+from data.cache import DataCache
 from data.passport import Passport
 from run_store.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 
-def warn_of_other_data(done: Iterable[RunFolder], there: DataThere) -> None:
-    """Warns of each done run that was trained on other data than is there now, or whose probes used other lists.
+def warn_of_changed_data(done: Iterable[RunFolder], data: DataCache) -> None:
+    """Logs a warning for each finished run that was trained on other data, or probed with other index lists, than the present.
 
-    A list that has come since is no other list. Nothing is fetched; where data is not there any more, there is nothing to
-    compare with.
+    New index lists do not count. Nothing is downloaded; runs whose data is missing are not checked.
     """
 
     @cache
-    def now(dataset: str, profile: str, split: int) -> Passport | None:
+    def present(dataset: str, profile: str, split: int) -> Passport | None:
         try:
-            return there.passport(dataset, profile, split)
+            return data.passport(dataset, profile, split)
         except UserError:
             return None
 
     for run in done:
-        passport = now(run.config.dataset, run.config.profile, run.config.split)
+        passport = present(run.config.dataset, run.config.profile, run.config.split)
+        if passport is None:
+            continue
         try:
-            kept = run.identity()
+            run.check_data(passport)
+            kept = run.passport()
         except UserError as error:
-            log.warning("%s", error)
+            log.warning("%s; its records are kept", error)
             continue
-        if passport is None or kept is None:
-            continue
-        if not kept.trained_on(passport):
+        if kept and (changed := kept.changed_lists(passport)):
             log.warning(
-                "%s is done, but on other data (passport %s) than is there now (%s): its numbers stay what they are; delete "
-                "the folder to run it again",
-                *(run.path, kept.short, passport.short),
-            )
-        elif changed := kept.other_lists(passport):
-            log.warning(
-                "%s is done, but its probes had other lists (%s; passport %s) than are there now (%s): its numbers stay what "
-                "they are; delete %s to probe it again",
+                "%s was probed with other index lists (%s; passport %s) than the present (%s); its records are kept: delete %s "
+                "to probe it again",
                 *(run.path, ", ".join(changed), kept.short, passport.short, run.results.name),
             )

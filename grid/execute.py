@@ -7,24 +7,22 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.files import write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
-from data.lists.longtail import Indices
-from data.passport import passport_of
 from data.pools.pool import Pool, load_pool
-from data.views.executor import image_set
+from data.split import Split
 from eval.tail import describe_state, tail_detection
-from grid.data_check import warn_of_other_data
+from grid.data_check import warn_of_changed_data
 from grid.plan import Plan
 from grid.workers import Died, share_out
 from probing.probe import probe_run
-from run_store.class_quantiles import save_by_class
-from run_store.folder import Busy, RunFolder, TrainingFacts
+from run_store.class_quantiles import save_class_quantiles
+from run_store.folder import RunFolder, TrainingFacts
+from run_store.record_folder import Busy
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory, use_threads
 from training.loop import Diverged, train
@@ -53,7 +51,7 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
     """
     attempt = _Attempt(plan, checkpoint_seconds)
     attempt.check_data(order)
-    warn_of_other_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.there)
+    warn_of_changed_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data)
     jobs, threads = plan.shares
     if jobs == 1:
         for place, number in enumerate(order, start=1):
@@ -95,15 +93,15 @@ class _Attempt:
         """The pool that a run draws on, if any."""
         name, size = which = _pool_of(config)
         if which not in self._pools:
-            self._pools[which] = load_pool(name, size, self._plan.there.root) if name else None
+            self._pools[which] = load_pool(name, size, self._plan.data.root) if name else None
         return self._pools[which]
 
     def check_data(self, numbers: Sequence[int]) -> None:
         """Loads what runs need before the first one starts: missing data is the user's mistake, not the failure of a run."""
-        there = self._plan.there
+        data = self._plan.data
         for config in (self._plan.runs[number].config for number in numbers):
             dataset = config.dataset
-            _check_size(config, there.benchmark(dataset), there.load(dataset, self._plan.needs(dataset)))
+            _check_size(config, data.benchmark(dataset), data.load(dataset, self._plan.needs(dataset)))
             pool = self.pool(config)
             if pool is not None:
                 check_pool_size(config, len(pool.images))
@@ -135,41 +133,33 @@ def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_secon
     run.create()
     with run.lock():
         config = run.config
-        benchmark = plan.there.benchmark(config.dataset)
-        images = plan.there.load(config.dataset, plan.needs(config.dataset))
-        lists = benchmark.lists(images.train_labels, config.profile, config.split)
-        passport = passport_of(benchmark, config.profile, config.split, images.train_labels, lists, images.source)
-        run.begin(passport, pool.about if pool else None)
-        labels = images.train_labels[lists.pretrain]
+        split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
+        run.begin(split.passport, pool.about if pool else None)
         training = prepare(
             config,
-            image_set(images.train[lists.pretrain]),
+            split.pretrain_images,
             plan.device,
             pool=None if pool is None else pool.images,
-            labels=torch.from_numpy(labels),
+            labels=torch.from_numpy(split.pretrain_labels),
         )
         if run.trained():
             run.load_weights(training.method)
         else:
-            counts, group_counts = np.array(passport.counts), np.array(passport.deciding)
-            monitor = KnnMonitor(images, lists, len(counts), plan.monitor_every) if plan.monitored else None
-            _train(run, training, labels, counts, group_counts, monitor, checkpoint_seconds)
-        missing = run.missing(plan.probes[config.dataset])
-        probe_run(run, training, benchmark, images, lists, passport, missing)
+            monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
+            _train(run, training, split, monitor, checkpoint_seconds)
+        probe_run(run, training, split, run.missing(plan.probes[config.dataset]))
         run.finish()
 
 
 def _train(
     run: RunFolder,
     training: Training,
-    labels: Indices,
-    counts: NDArray[np.int64],
-    group_counts: NDArray[np.int64],
+    split: Split,
     monitor: KnnMonitor | None,
     checkpoint_seconds: float,
 ) -> None:
     reset_peak_memory(training.device)
-    tail = _analysis(run, labels, counts, group_counts)
+    tail = _analysis(run, split)
 
     def analyse(training: Training, epoch: int) -> dict[str, Any]:
         return tail(training) | (monitor(training, epoch) if monitor else {})
@@ -182,19 +172,22 @@ def _train(
     facts = TrainingFacts(
         progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable)
     )
-    save_by_class(run.path, _state(training), labels, len(counts))
+    save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes)
     run.save_trained(training.method, facts)
 
 
-def _analysis(
-    run: RunFolder, labels: Indices, counts: NDArray[np.int64], group_counts: NDArray[np.int64]
-) -> Callable[[Training], dict[str, Any]]:
-    """What is written into the log at the end of each epoch: whether the method finds the tail. The method never sees it."""
+def _analysis(run: RunFolder, split: Split) -> Callable[[Training], dict[str, Any]]:
+    """Returns what computes the log's fields on tail scores after each epoch, from labels that the method never sees."""
+    labels, counts, group_counts, grouping = (
+        split.pretrain_labels,
+        split.class_counts,
+        split.group_counts,
+        split.benchmark.groups,
+    )
 
     def analyse(training: Training) -> dict[str, Any]:
         scores = training.tail_scores.all().cpu().numpy()
-        run.keep_tail_scores(scores)
-        grouping = BENCHMARKS[training.config.dataset].groups
+        run.save_tail_scores(scores)
         found = describe_state(_state(training), labels, counts, grouping, group_counts)
         return {"tail": tail_detection(scores, labels, counts, grouping, group_counts), **found}
 

@@ -14,7 +14,7 @@ import torch
 import backbones
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BALANCED, BENCHMARKS, data_folder
-from data.cache import DataThere
+from data.cache import DataCache
 from data.lists.holdout import NONE, ListedLists
 from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
@@ -22,6 +22,7 @@ from data.views.executor import choose_executor
 from eval.probes import PROBES
 from grid.options import Request, check_positive
 from methods import METHODS
+from probing.selection import allowed_probes
 from run_store.folder import RunFolder, State, folder_of
 from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision, has_bf16, memory_bytes
@@ -42,7 +43,7 @@ class Plan:
     why_preset: str
     device: torch.device
     views: str  # which executor makes the views of each dataset, and why, for people
-    there: DataThere
+    data: DataCache
     cores: int  # processor threads that this process may use
     asked_jobs: int | None = None  # processes that share the runs
     asked_threads: int | None = None  # processor threads of each
@@ -68,10 +69,12 @@ class Plan:
     def needs(self, dataset: str) -> frozenset[str]:
         """The index lists that training on a benchmark and its probes use, by their names."""
         profiles = {run.config.profile for run in self.runs if run.config.dataset == dataset}
-        absent = self.there.benchmark(dataset).absent(self.there.root)
+        absent = self.data.benchmark(dataset).absent(self.data.root)
         some = np.zeros(1, dtype=np.int64)  # stands for any list that is not empty: probes say by these what they look at
         lists = ListedLists(**{role: NONE if role in absent else some for role in TRAINING})
-        probes = {need for probe in self.probes[dataset] for need in (*PROBES[probe].needs, *PROBES[probe].banked(lists))}
+        probes = {
+            need for probe in self.probes[dataset] for need in (*PROBES[probe].needs, *PROBES[probe].feature_lists(lists))
+        }
         monitor = set(MONITORED) if self.monitored else set()
         return frozenset(probes | {"pretrain", "test"} | ({BALANCED} & profiles) | monitor)
 
@@ -85,7 +88,7 @@ class Plan:
         splits: dict[tuple[str, str], dict[int, None]] = {}
         for config in (run.config for run in self.runs):
             splits.setdefault((config.dataset, config.profile), {})[config.split] = None
-        return [self.there.line(*which, numbers, self.needs(which[0])) for which, numbers in splits.items()]
+        return [self.data.line(*which, numbers, self.needs(which[0])) for which, numbers in splits.items()]
 
 
 def make_plan(request: Request) -> Plan:
@@ -141,9 +144,9 @@ def make_plan(request: Request) -> Plan:
         run.check()
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in executors.items())
     monitored = _monitored(request, datasets, data_root)
-    there, cores = DataThere(data_root), torch.get_num_threads()
+    data, cores = DataCache(data_root), torch.get_num_threads()
     shared = (cores, request.jobs, request.workers)
-    return Plan(runs, probes, preset, why_preset, device, views, there, *shared, monitored, request.monitor_every)
+    return Plan(runs, probes, preset, why_preset, device, views, data, *shared, monitored, request.monitor_every)
 
 
 def _monitored(request: Request, datasets: Sequence[str], data_root: Path) -> bool:
@@ -217,27 +220,6 @@ def _profiles(dataset: str, asked: Sequence[str]) -> list[str]:
     """The profiles asked for, each once and in its one spelling; the benchmark's first where none is."""
     benchmark = BENCHMARKS[dataset]()
     return list(dict.fromkeys(map(benchmark.profile, asked))) or [benchmark.profile(None)]
-
-
-def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> list[str]:
-    """The probes that are asked for, or the quick ones, without those whose index lists the benchmark lacks.
-
-    Raises:
-        UserError: one that is asked for by its name lacks a list, or all of them do.
-    """
-    absent = BENCHMARKS[dataset]().absent(data_root)
-    chosen = []
-    for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.quick]:
-        lacking = " and ".join(need for need in PROBES[name].needs if need in absent)
-        if lacking and name in patterns:
-            raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")
-        if lacking:
-            log.info("%s: left out the probe %s, as there is no %s list", dataset, name, lacking)
-        else:
-            chosen.append(name)
-    if not chosen:
-        raise UserError(f"{dataset} lacks the index lists of every probe asked for; choose others with --probes")
-    return chosen
 
 
 def _pool(method: str, dataset: str, preset: str, changes: Mapping[str, Any], data_root: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from backbones.corpus import BATCH, Corpus
 from data.benchmark import BENCHMARKS, Benchmark, NotThere
-from data.cache import DataThere
+from data.cache import DataCache
 from data.pictures import Pictures
 from data.pools.pool import POOLS
 from data.prefetch import DEPTH
@@ -84,7 +84,7 @@ def estimate(plan: Plan) -> Estimate:
         config = run.config
         key = replace(config, split=1, seed=0).run_id
         try:
-            counts = _counts(config, plan.there)
+            counts = _counts(config, plan.data)
         except NotThere:
             unknown[f"{config.dataset} (profile {config.profile})"] = None
             continue
@@ -153,18 +153,18 @@ def _time_run(config: RunConfig, device: torch.device, counts: tuple[int, int], 
     return [of_steps + of_hook for of_steps, of_hook in zip(steps, hooks, strict=True)], _seconds_per_feature(whole, images)
 
 
-def _counts(config: RunConfig, there: DataThere) -> tuple[int, int]:
+def _counts(config: RunConfig, data: DataCache) -> tuple[int, int]:
     """Images of the pretraining set, and images that the probes look at.
 
     Raises:
         NotThere: lists that alone tell are not there yet.
         UserError: they are damaged or contradictory.
     """
-    benchmark = there.benchmark(config.dataset)
+    benchmark = data.benchmark(config.dataset)
     size = benchmark.size(config.profile)
     if size:
         return size, benchmark.labelled_images
-    labels, _ = there.labels(config.dataset)
+    labels, _ = data.labels(config.dataset)
     lists = benchmark.lists(labels, config.profile, config.split)
     return len(lists.pretrain), 2 * len(lists.labelled)  # as many test images, at a guess
 

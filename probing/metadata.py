@@ -1,4 +1,4 @@
-"""What a record says of a run, its data and its accuracies, put together from what each knows."""
+"""Fields of a record: metadata of the run and of the data, and the accuracies of a probe."""
 
 import importlib.metadata
 import platform
@@ -9,8 +9,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from data.benchmark import Benchmark, Grouping
+from data.benchmark import Grouping
 from data.passport import Passport
+from data.split import Split
 from eval.groups import RULES, GroupMeans, break_down, class_accuracies, grouped
 from eval.probes import ProbeResult
 from run_store.folder import RunFolder, TrainingFacts
@@ -19,8 +20,8 @@ from run_store.records import pack
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
 
 
-def of_data(passport: Passport, grouping: Grouping) -> dict[str, Any]:
-    """What a record says of the data."""
+def data_metadata(passport: Passport, grouping: Grouping) -> dict[str, Any]:
+    """Fields on the data."""
     n_pretrain, pretrain_sha256 = passport.lists["pretrain"]
     return {
         "dataset": passport.benchmark,
@@ -39,8 +40,8 @@ def of_data(passport: Passport, grouping: Grouping) -> dict[str, Any]:
     }
 
 
-def facts_of_run(run: RunFolder) -> dict[str, Any]:
-    """What a record says of the run that trained the backbone: its configuration, its cost, how it found the tail."""
+def run_metadata(run: RunFolder) -> dict[str, Any]:
+    """Fields on the run that trained the backbone: configuration, cost, and quality of its tail scores."""
     config, recipe = run.config, run.config.recipe
     tail = run.last_epoch().get("tail", {})
     return {
@@ -74,19 +75,14 @@ def _cost(facts: TrainingFacts) -> dict[str, Any]:
     }
 
 
-def accuracies_of(
-    found: ProbeResult,
-    labels: NDArray[np.int64],
-    val_labels: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    benchmark: Benchmark,
-) -> dict[str, Any]:
-    """What a record says of accuracies, but for the run and the probe."""
-    classes = len(benchmark.class_names)
+def accuracies_of(found: ProbeResult, split: Split) -> dict[str, Any]:
+    """Fields on the accuracies of a probe on a split."""
+    labels, val_labels, counts = split.images.test_labels, split.val_labels, split.group_counts
+    classes, grouping = split.classes, split.benchmark.groups
     by_draw = np.array([class_accuracies(predicted, labels, classes) for predicted in found.predicted])
     summary = break_down(by_draw, counts)
     by_class = np.argsort(labels, kind="stable")
-    (other,) = (rule for rule in get_args(Grouping) if rule != benchmark.groups)
+    (other,) = (rule for rule in get_args(Grouping) if rule != grouping)
     return {
         "chosen": found.chosen,
         "val_accuracy": found.val_accuracy,
@@ -101,18 +97,18 @@ def accuracies_of(
         "draw_means": by_draw.mean(axis=1).tolist(),
         "test_counts": np.bincount(labels, minlength=classes).tolist(),
         "correct": pack(found.predicted[:, by_class] == labels[by_class]),
-        "curve": found.curve and [_point(point, counts, benchmark.groups) for point in found.curve],
+        "curve": found.curve and [_point(point, counts, grouping) for point in found.curve],
         "mean": summary.mean,
         "class_std": summary.class_std,
         "worst": summary.worst,
         "harmonic_mean": summary.harmonic_mean,
-        **{name: value for name, value in asdict(summary.groups[benchmark.groups]).items() if name != "group_sizes"},
+        **{name: value for name, value in asdict(summary.groups[grouping]).items() if name != "group_sizes"},
         "other_groups": {"grouping": RULES[other], **asdict(summary.groups[other])},
     }
 
 
 def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping) -> dict[str, float]:
-    """One point of a curve: what the probe found, with the groups in the place of the classes."""
+    """One point of a curve, with means of the groups in place of accuracies of the classes."""
     means: GroupMeans = break_down(point["class_accuracy"], counts).groups[grouping]
     groups = {"many": means.many, "medium": means.medium, "few": means.few}
     rest = {name: value for name, value in point.items() if name != "class_accuracy"}
@@ -121,5 +117,5 @@ def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping)
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python and the packages that numbers depend on most."""
+    """Versions of Python and of the packages that the numbers depend on."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}

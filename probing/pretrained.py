@@ -1,12 +1,11 @@
-"""Backbones that were not trained on the data they are probed on: weights of a file, or a run's for another benchmark.
+"""External pretrained backbones: weights of a file, or a trained run that is probed on other data.
 
-Records tell them from runs: of a file, method and preset are `external` and what is not known of its training is None; of a
-run, the recipe says under `pretrained_on` what trained it, and of that are `n_pretrain` and `pretrain_sha256`.
+In records of a file, method and preset are `external` and unknown fields on training are None. In records of a run, the recipe
+has `pretrained_on`, and `n_pretrain` and `pretrain_sha256` are those of the data that it was trained on.
 """
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -21,16 +20,16 @@ from core.errors import UserError, first_line
 from data.benchmark import Benchmark
 from data.recipe import Recipe
 from data.views.spec import Evaluation
-from probing.metadata import facts_of_run
-from run_store.folder import PASSPORT, RunFolder
-from run_store.loading import trained_backbone
+from probing.metadata import run_metadata
+from run_store.folder import RunFolder
+from run_store.loading import load_trained_backbone
 from training.config import LATER
 
 log = logging.getLogger(__name__)
 
 EXTERNAL = "external"  # method and preset of weights from a file
 NAMES = 12  # of tensors that are left out, in a line
-# what nobody can know of weights from a file; zeros would say that they were not trained
+# unknown of weights from a file; zeros would say that they were not trained
 UNKNOWN = (
     "epochs", "batch_size", "pool", "tail_auroc", "tail_spearman", "train_seconds", "images_seen", "images_per_second",
     "peak_memory_mb",
@@ -38,18 +37,20 @@ UNKNOWN = (
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A frozen backbone, and what its records say of how it came to be."""
+class PretrainedBackbone:
+    """A backbone, and the metadata of its training for records."""
 
     backbone: nn.Module
-    shown: Evaluation  # how it is shown the images
-    weights: Mapping[str, Any]  # what decides it
-    label: str  # the same in a few words
-    told: Mapping[str, Any]  # what records say of its training
+    evaluation: Evaluation  # evaluation transform of its images
+    weights: Mapping[str, Any]  # identity of the weights
+    label: str  # name for messages
+    metadata: Mapping[str, Any]  # fields of its records on training
 
 
-def of_file(path: Path, name: str, key: str | None = None, prefix: str | None = None) -> Callable[[Benchmark], Subject]:
-    """Weights from elsewhere, read once and fitted into the network that each benchmark's images want.
+def from_file(
+    path: Path, name: str, key: str | None = None, prefix: str | None = None
+) -> Callable[[Benchmark], PretrainedBackbone]:
+    """External pretrained weights, read once and loaded into the network for the image size of each benchmark.
 
     Args:
         path: as `read_tensors` takes it.
@@ -66,7 +67,7 @@ def of_file(path: Path, name: str, key: str | None = None, prefix: str | None = 
         digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     @cache
-    def on(benchmark: Benchmark) -> Subject:
+    def on(benchmark: Benchmark) -> PretrainedBackbone:
         backbone = backbones.create(name, benchmark.image_size)
         try:
             loaded = load_backbone(backbone, tensors, prefix)
@@ -75,7 +76,7 @@ def of_file(path: Path, name: str, key: str | None = None, prefix: str | None = 
         names = [*loaded.left_out[:NAMES], *(["..."] if len(loaded.left_out) > NAMES else [])]
         log.info("%s fits %s; left out: %s", path.name, name, ", ".join(names) or "nothing")
         weights = {"sha256": digest, "key": found_key, "prefix": loaded.prefix, "backbone": name}
-        told = {
+        metadata = {
             "method": EXTERNAL,
             "hparams": {"file": path.name, "sha256": digest[:12], "key": found_key, "prefix": loaded.prefix},
             "seed": 0,
@@ -87,42 +88,42 @@ def of_file(path: Path, name: str, key: str | None = None, prefix: str | None = 
             "device": "unknown",
             **dict.fromkeys(UNKNOWN),
         }
-        return _checked(Subject(backbone, benchmark.evaluation, weights, path.name, told), benchmark)
+        return _checked(PretrainedBackbone(backbone, benchmark.evaluation, weights, path.name, metadata), benchmark)
 
     return on
 
 
-def of_run(run: RunFolder) -> Callable[[Benchmark], Subject]:
-    """The backbone of a trained run: the network of the images that it was trained on, whatever it is shown.
+def from_run(run: RunFolder) -> Callable[[Benchmark], PretrainedBackbone]:
+    """The backbone of a trained run: the network for the image size that it was trained on.
 
     Raises:
-        UserError: what is returned raises it as `trained_backbone`, and for a network that cannot take the images.
+        UserError: what is returned raises it as `load_trained_backbone`, and for a network that cannot take the images.
     """
-    config, identity = run.config, run.identity()
-    text = (run.path / PASSPORT).read_text() if identity else ""
-    length = re.search(r"^  pretrain +(\d+) images", text, re.MULTILINE)
-    told = facts_of_run(run)
-    if identity and length:
-        told |= {"n_pretrain": int(length[1]), "pretrain_sha256": identity.lists["pretrain"]}
-    weights = {"run": config.run_id, "passport": identity and identity.short, "pretrained_on": config.to_json()}
+    config, passport = run.config, run.passport()
+    metadata = run_metadata(run)
+    if passport:
+        n_pretrain, sha256 = passport.lists["pretrain"]
+        metadata |= {"n_pretrain": n_pretrain, "pretrain_sha256": sha256}
+    weights = {"run": config.run_id, "passport": passport and passport.short, "pretrained_on": config.to_json()}
 
     @cache
-    def on(benchmark: Benchmark) -> Subject:
+    def on(benchmark: Benchmark) -> PretrainedBackbone:
         split = f" split {config.split}" if benchmark.name == config.dataset else ""  # else it matters less than the benchmark
-        recipe = {**told["recipe"], "pretrained_on": f"{config.dataset} (profile {config.profile}){split}"}
-        backbone, shown = trained_backbone(run), benchmark.shown_to(config.recipe)
-        return _checked(Subject(backbone, shown, weights, config.label, told | {"recipe": recipe}), benchmark)
+        recipe = {**metadata["recipe"], "pretrained_on": f"{config.dataset} (profile {config.profile}){split}"}
+        backbone, evaluation = load_trained_backbone(run), benchmark.shown_to(config.recipe)
+        pretrained = PretrainedBackbone(backbone, evaluation, weights, config.label, metadata | {"recipe": recipe})
+        return _checked(pretrained, benchmark)
 
     return on
 
 
-def _checked(subject: Subject, benchmark: Benchmark) -> Subject:
-    """The subject; raises UserError for a network that fails on images of the size that it will be shown."""
-    size = subject.shown.crop or benchmark.image_size
+def _checked(pretrained: PretrainedBackbone, benchmark: Benchmark) -> PretrainedBackbone:
+    """Returns `pretrained`. Raises UserError if the network fails on images of the size of the evaluation transform."""
+    size = pretrained.evaluation.crop or benchmark.image_size
     try:
-        backbones.feature_width(subject.backbone, size)
+        backbones.feature_width(pretrained.backbone, size)
     except Exception as error:  # whatever a network can raise at a size that it was not made for
         raise UserError(
-            f"{subject.label} cannot take {benchmark.name}'s images of {size} px ({first_line(error)}); probe it on others"
+            f"{pretrained.label} cannot take {benchmark.name}'s images of {size} px ({first_line(error)}); probe it on others"
         ) from error
-    return subject
+    return pretrained

@@ -1,4 +1,4 @@
-"""What a method keeps of each image, by true class at the end of training: a small file that figures are drawn from.
+"""Quantiles, over each true class, of what a method stores per image at the end of training; for figures.
 
 by_class.npz    counts (C,) int64, images of each class
                 quantities (Q,) str, their names
@@ -14,20 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.files import write_atomic
 from run_store.arrays import read_arrays
+from run_store.layout import CLASS_QUANTILES
 
-BY_CLASS = "by_class.npz"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, eq=False)
-class ByClass:
-    """What the file holds."""
+class ClassQuantiles:
+    """Content of the file."""
 
     counts: NDArray[np.int64]  # (C,)
     values: Mapping[str, NDArray[np.float32]]  # (C, 5) by quantity
 
 
-def save_by_class(folder: Path, state: Mapping[str, ArrayLike], labels: ArrayLike, classes: int) -> None:
+def save_class_quantiles(folder: Path, state: Mapping[str, ArrayLike], labels: ArrayLike, classes: int) -> None:
     """Writes `by_class.npz` into a run folder. Raises UserError where it cannot be written.
 
     Args:
@@ -47,16 +47,18 @@ def save_by_class(folder: Path, state: Mapping[str, ArrayLike], labels: ArrayLik
             if len(part):
                 values[number, c] = np.quantile(part, QUANTILES)
     quantities = np.array(names, dtype=np.str_)
-    write_atomic(folder / BY_CLASS, lambda file: np.savez_compressed(file, counts=counts, quantities=quantities, values=values))
+    write_atomic(
+        folder / CLASS_QUANTILES, lambda file: np.savez_compressed(file, counts=counts, quantities=quantities, values=values)
+    )
 
 
-def load_by_class(folder: Path) -> ByClass | None:
+def load_class_quantiles(folder: Path) -> ClassQuantiles | None:
     """Reads it back; None where there is none. Raises ValueError for a file that is damaged."""
-    file = folder / BY_CLASS
+    file = folder / CLASS_QUANTILES
     if not file.exists():
         return None
     content = read_arrays(file)
     counts, names, values = (content.get(name, np.empty(0)) for name in ("counts", "quantities", "values"))
     if counts.ndim != 1 or values.shape != (len(names), len(counts), len(QUANTILES)):
         raise ValueError(f"{file} is damaged: the shapes do not fit each other")
-    return ByClass(counts, dict(zip(names.tolist(), values, strict=True)))
+    return ClassQuantiles(counts, dict(zip(names.tolist(), values, strict=True)))

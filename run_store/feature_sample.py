@@ -1,4 +1,4 @@
-"""A sample of the test images' features, small enough to keep beside a run, for figures.
+"""A sample of the test features of a run, for figures.
 
 tsne.npz    features (n, d) float16 of unit length, labels (n,) int64, groups (n,) int8: 0 many, 1 medium, 2 few
 """
@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.files import write_atomic
 from run_store.arrays import read_arrays
+from run_store.layout import FEATURE_SAMPLE
 
-SAMPLE = "tsne.npz"
 MOST = 2000  # images of a sample
 
 
@@ -49,12 +49,14 @@ def draw_sample(features: ArrayLike, labels: ArrayLike, groups: ArrayLike, seed:
 def save_sample(folder: Path, sample: Sample) -> None:
     """Writes `tsne.npz` into a run folder. Raises UserError where it cannot be written."""
     features, labels, groups = sample.features, sample.labels, sample.groups
-    write_atomic(folder / SAMPLE, lambda file: np.savez_compressed(file, features=features, labels=labels, groups=groups))
+    write_atomic(
+        folder / FEATURE_SAMPLE, lambda file: np.savez_compressed(file, features=features, labels=labels, groups=groups)
+    )
 
 
 def load_sample(folder: Path) -> Sample | None:
     """Reads it back; None where there is none. Raises ValueError for a file that is damaged."""
-    file = folder / SAMPLE
+    file = folder / FEATURE_SAMPLE
     if not file.exists():
         return None
     content = read_arrays(file)

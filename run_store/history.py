@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from run_store.contents import run_id_of
+from run_store.layout import LOG
 
 log = logging.getLogger(__name__)
 
-LOG = "log.jsonl"
 GROUPS = ("many", "medium", "few")
 Column = NDArray[np.float64]
 
@@ -56,12 +57,6 @@ def read_histories(folders: Iterable[Path]) -> list[History]:
     if damaged:
         log.warning("skipped %d damaged lines of the logs", damaged)
     return histories
-
-
-def run_id_of(folder: Path) -> str:
-    """The id of the run in a folder: what it was marked as done with, however it is called since, else its name's end."""
-    done = folder / "done"
-    return (done.read_text(errors="replace").strip() if done.is_file() else "") or folder.name.rpartition("-")[2]
 
 
 def read_history(folder: Path) -> History:

@@ -17,7 +17,6 @@ from core.errors import UserError
 log = logging.getLogger(__name__)
 
 FORMAT = 4
-RESULTS = "results.jsonl"
 settings_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` would make an encoder for every call
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from data.benchmark import BENCHMARKS
-from data.passport import passport_of
+from data.split import Split
 from run_store.folder import RunFolder, TrainingFacts, folder_of
 from tests.runs import small_config
 from training.prepare import build_method
@@ -15,11 +15,11 @@ def trained_run(out: Path, method: str = "simclr", **changes) -> RunFolder:
     """A trained run on digitslt that has no record yet; `changes` as `small_config` takes them."""
     config = small_config(method, **changes)
     benchmark = BENCHMARKS[config.dataset]()
-    images = benchmark.load(None)
-    lists = benchmark.lists(images.train_labels, config.profile, config.split)
+    split = Split.of(benchmark, benchmark.load(None), config.profile, config.split)
+    images, lists = split.images, split.lists
     run = folder_of(out, config)
     run.create()
-    run.begin(passport_of(benchmark, config.profile, config.split, images.train_labels, lists, images.source))
+    run.begin(split.passport)
     made = build_method(config, len(lists.pretrain)).train()
     stream = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -1,34 +1,34 @@
-"""A look at the features while a method trains: kNN on validation images, outside the method, which cannot notice it.
+"""Monitoring during training: kNN accuracy on validation images.
 
-No random stream is drawn from and no parameter, statistic or gradient changes: weights are the same with and without it.
+It draws no random numbers and changes no parameter, statistic or gradient: weights are the same with and without it.
 """
 
 import numpy as np
 import torch
 
-from data.benchmark import Images
-from data.lists.longtail import IndexLists, Indices
+from data.lists.longtail import Indices
+from data.split import Split
 from eval.features import Rows
 from eval.probes.knn import classify
 from training.prepare import Training
 
-BANK, QUERIES = 10_000, 2000  # images at most: a look has to be cheap, not exact
-LOOKS = 20  # over a whole run
-LISTS = ("train", "val")  # that it looks at
+BANK, QUERIES = 10_000, 2000  # images at most: monitoring has to be cheap, not exact
+EVALUATIONS = 20  # over a whole run
+LISTS = ("train", "val")  # index lists that it needs
 
 
 class KnnMonitor:
-    """Every few epochs, how many of some validation images the labelled training images' neighbours classify right."""
+    """kNN accuracy of some validation images, by neighbours among labelled training images, every few epochs."""
 
-    def __init__(self, images: Images, lists: IndexLists, classes: int, every: int | None = None):
+    def __init__(self, split: Split, every: int | None = None):
         """`every` is in epochs; None is a twentieth of the run."""
-        self.images, self.classes, self.every = images, classes, every
-        self.bank, self.queries = _some(lists.train, BANK), _some(lists.val, QUERIES)
-        self.last = ""  # what it saw last, for the progress bar
+        self.images, self.classes, self.every = split.images, split.classes, every
+        self.bank, self.queries = _some(split.lists.train, BANK), _some(split.lists.val, QUERIES)
+        self.last = ""  # last result, for the progress bar
 
     def __call__(self, training: Training, epoch: int) -> dict[str, float]:
-        """The accuracy in per cent by the name `knn`, or nothing in an epoch (from 1) that is not looked at."""
-        every = self.every or max(1, training.epochs // LOOKS)
+        """The accuracy in per cent as `knn`; empty in an epoch (from 1) without evaluation."""
+        every = self.every or max(1, training.epochs // EVALUATIONS)
         if epoch % every and epoch != training.epochs:
             return {}
         bank, queries = self._rows(training, self.bank), self._rows(training, self.queries)

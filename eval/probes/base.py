@@ -25,7 +25,7 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
-class Shape:
+class GeometryResult:
     """The geometry of the test images' features, for all and by group: keys all, many, medium, few; None for an empty group."""
 
     alignment: dict[str, float | None]
@@ -44,11 +44,11 @@ class Probe(ABC):
     quick: ClassVar[bool] = False  # whether it belongs to the panel that runs unless others are asked for
 
     @abstractmethod
-    def run(self, frozen: Frozen, seed: int) -> ProbeResult | Shape:
+    def run(self, frozen: Frozen, seed: int) -> ProbeResult | GeometryResult:
         """Runs the protocol; `seed` decides all that it draws. The same features and seed give the same result."""
 
     @classmethod
-    def banked(cls, lists: IndexLists) -> tuple[str, ...]:
+    def feature_lists(cls, lists: IndexLists) -> tuple[str, ...]:
         """Those of a benchmark's lists whose unaugmented features it looks at: they are extracted once, for all probes."""
         return cls.needs
 

@@ -70,7 +70,7 @@ class BCL100Shot(FewShot):
     shots = 100
 
     @classmethod
-    def banked(cls, lists: IndexLists) -> tuple[str, ...]:
+    def feature_lists(cls, lists: IndexLists) -> tuple[str, ...]:
         return ("train",) if _listed(lists) is None else ("shot100",)
 
     def draws(self, frozen: Frozen, seed: int) -> tuple[list[Indices], str]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from eval.features import BLOCK, Frozen, Rows
 from eval.groups import GROUPS
 from eval.moments import moments
-from eval.probes.base import Probe, Shape, register
+from eval.probes.base import GeometryResult, Probe, register
 
 
 @register("geometry")
@@ -28,14 +28,14 @@ class GeometryRecord(Probe):
     needs = ()
     passes = 0.3  # two of the test images
 
-    def run(self, frozen: Frozen, seed: int) -> Shape:
+    def run(self, frozen: Frozen, seed: int) -> GeometryResult:
         views = [frozen.augmented_test(seed, "geometry", draw) for draw in (1, 2)]
         distances = squared_distances(*views)
         parts = {"all": torch.arange(len(frozen.test))} | {
             name: torch.isin(frozen.test.labels, torch.from_numpy(group)).nonzero()[:, 0]
             for name, group in zip(GROUPS, frozen.groups, strict=True)
         }
-        return Shape(
+        return GeometryResult(
             alignment={name: distances[part].mean().item() if len(part) else None for name, part in parts.items()},
             uniformity=dict(zip(parts, uniformity(frozen.test, list(parts.values()), frozen.device), strict=True)),
             effective_rank={name: effective_rank(_some(frozen.test, part)) for name, part in parts.items()},

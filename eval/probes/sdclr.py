@@ -70,7 +70,7 @@ class SDCLR(Probe):
     files: ClassVar[Schedule]  # of pictures in files: the reference's for ImageNet
 
     @classmethod
-    def banked(cls, lists: IndexLists) -> tuple[str, ...]:
+    def feature_lists(cls, lists: IndexLists) -> tuple[str, ...]:
         return ("val",)  # it trains on augmented images
 
     @abstractmethod
@@ -92,7 +92,7 @@ class Literal(SDCLR):
     """Augmented images through the frozen network in every epoch, in float32, as the reference."""
 
     def features(self, frozen: Frozen) -> Frozen:
-        return frozen.exact(("val",))
+        return frozen.in_fp32(("val",))
 
     def epochs(self, frozen: Frozen, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
         train = getattr(frozen.lists, self.trains_on)

@@ -80,7 +80,7 @@ class FewShot(Probe):
     needs = ("pretrain", "fewshot")
 
     @classmethod
-    def banked(cls, lists: IndexLists) -> tuple[str, ...]:
+    def feature_lists(cls, lists: IndexLists) -> tuple[str, ...]:
         return ("fewshot",)
 
     def run(self, frozen: Frozen, seed: int) -> ProbeResult:

@@ -24,7 +24,7 @@ from reports.figures.style import (
     titled,
 )
 from reports.figures.training import Histories
-from run_store.class_quantiles import ByClass, load_by_class
+from run_store.class_quantiles import ClassQuantiles, load_class_quantiles
 from run_store.history import GROUPS, History
 from run_store.records import Record
 
@@ -84,10 +84,10 @@ def _histories(one: Series[Record], histories: Histories) -> list[History]:
     return [history for f in one.found if (history := histories.get(f.run_id)) is not None]
 
 
-def _kept(history: History) -> ByClass | None:
+def _kept(history: History) -> ClassQuantiles | None:
     """What a run keeps; None, and a line, where the file is damaged."""
     try:
-        return load_by_class(history.folder)
+        return load_class_quantiles(history.folder)
     except ValueError as error:
         log.warning("%s; the run is left out of figures by class", error)
         return None
@@ -118,7 +118,7 @@ def _epochs(axes: Axes, runs: Sequence[History], name: str) -> None:
             axes.fill_between(np.arange(1, last + 1), low, high, color=GROUP_COLOURS[group], alpha=0.15, linewidth=0)
 
 
-def _sizes(axes: Axes, runs: Sequence[ByClass], name: str) -> None:
+def _sizes(axes: Axes, runs: Sequence[ClassQuantiles], name: str) -> None:
     orders = [np.argsort(-content.counts, kind="stable") for content in runs]
     counts = np.mean([content.counts[order] for content, order in zip(runs, orders, strict=True)], axis=0)
     table = np.mean([content.values[name][order] for content, order in zip(runs, orders, strict=True)], axis=0)

@@ -1,6 +1,5 @@
 """From tables, figures and run folders to what the page shows."""
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
 from reports.tables.formats import Column as TableColumn
 from reports.tables.formats import Entry, Table
 from reports.tables.states import RunState
+from run_store.contents import read_texts
 from run_store.history import History
 from run_store.records import AccuracyRecord, GeometryRecord, Record
 
@@ -151,26 +151,12 @@ def _results(record: Record) -> dict[str, str]:
 
 
 def _files(folder: Path, history: History | None) -> dict:
-    """What is said of a run by the files in its folder; those that are not there are empty."""
-    lines = _text(folder / "log.jsonl").splitlines()
+    """Log, configuration, passport and error in the folder of a run; empty where a file is missing."""
+    texts = read_texts(folder)
     series = {name: getattr(history, name).tolist() for name in SERIES} if history else {}
     return {
-        "log": Log(len(lines), lines[-LAST_LINES:], series),
-        "config": _indented(_text(folder / "config.json")),
-        "passport": _text(folder / "passport.txt"),
-        "error": _text(folder / "error.txt"),
+        "log": Log(len(texts.log), texts.log[-LAST_LINES:], series),
+        "config": texts.config,
+        "passport": texts.passport,
+        "error": texts.error,
     }
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _indented(text: str) -> str:
-    try:
-        return json.dumps(json.loads(text), indent=1)
-    except ValueError:
-        return text

@@ -36,7 +36,7 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
     assert len(folders) == 4
     for folder in folders:
         assert {file.name for file in folder.iterdir()} - {"tsne-embedding.npz"} == {  # which one run of a method has
-            ".lock", "config.json", "passport.txt", "log.jsonl", "weights.safetensors", "training.json",
+            ".lock", "config.json", "passport.json", "log.jsonl", "weights.safetensors", "training.json",
             "tail_scores.npy", "by_class.npz", "tsne.npz", "results.jsonl", "done",
         }  # fmt: skip
         records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]

@@ -113,7 +113,7 @@ def test_damaged_weights_of_a_finished_run_are_told_and_fail_that_run_only(tmp_p
     (file,) = tmp_path.glob("*/weights.safetensors")
     file.write_bytes(file.read_bytes()[:-10])
     assert bench.main([*asked, "--probes", "all"]) == 1
-    assert "is damaged or foreign" in capsys.readouterr().err
+    assert "is damaged or of another network" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

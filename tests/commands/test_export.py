@@ -133,7 +133,7 @@ def test_the_card_tells_all_that_places_the_numbers(tmp_path):
         assert f"{record.n_test}" in rows[record.probe]
     assert "split 1 of this suite, seed 0" in body
     assert run.records()[0].data in body
-    assert (run.path / "passport.txt").read_text().strip() in body
+    assert run.passport().text() in body
     assert json.dumps(run.config.to_json(), indent=2) in body
 
 
@@ -145,13 +145,13 @@ def test_what_is_not_trained_or_not_finished_is_refused(tmp_path):
         return str(told.value)
 
     run = trained_run(tmp_path / "a")
-    assert "not probed to its end" in said(run.path)
+    assert "is not complete" in said(run.path)
     run.facts.unlink()
-    assert "is not trained to its end" in said(run.path)
+    assert "is not complete" in said(run.path)
     untrained = trained_run(tmp_path / "b", epochs=0)
     probe_path(untrained.path, probes=["knn"], device="cpu")
     assert "untrained network (0 epochs)" in said(untrained.path)
-    assert "is no run's folder" in said(tmp_path)
+    assert "is not a run folder" in said(tmp_path)
     done = _finished(tmp_path / "c")
     assert "is an export; probe its model.safetensors with --backbone tiny-resnet8" in said(export(done.path))
     full = tmp_path / "full"

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
-from data.cache import DataThere
+from data.cache import DataCache
 from grid.options import Request
 from grid.plan import make_plan
 from tests.folders import FILES, make_folder
@@ -37,7 +37,7 @@ def test_the_data_of_a_plan_is_a_line_for_each_profile(root):
 
 def test_all_splits_stand_in_the_line(tmp_path):
     (line,) = _plan(tmp_path, datasets=["digitslt"], splits=[3, 1], methods=["simclr", "byol"]).passports
-    third, first = (DataThere(tmp_path).passport("digitslt", "own", split).short for split in (3, 1))
+    third, first = (DataCache(tmp_path).passport("digitslt", "own", split).short for split in (3, 1))
     assert line.endswith(f"; split 3: {third}, split 1: {first}")
 
 
@@ -59,7 +59,7 @@ def test_a_published_list_that_a_probe_needs_is_told_where_it_is_not_there(root,
     files["fewshot"] = declared["fewshot"]
     monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "files", files)
     monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "classes", 3)
-    there = DataThere(root)
+    there = DataCache(root)
     needed, without = (there.line("imagenet100lt", "sdclr", [1], needs) for needs in ({"fewshot", "val"}, {"train"}))
     assert needed.endswith(f"; not there yet: {declared['fewshot'].name}, the folder {root / 'imagenet'}")
     assert without.endswith(f"; not there yet: the folder {root / 'imagenet'}")
@@ -79,7 +79,7 @@ def test_data_is_read_once(root, monkeypatch):
         inner = "load" if name == "digitslt" else "_read"
         real = getattr(declared, inner)
         monkeypatch.setattr(declared, inner, lambda self, *a, real=real, n=name, **k: read.append(n) or real(self, *a, **k))
-    there = DataThere(root)
+    there = DataCache(root)
     for dataset in ("digitslt", "folderlt"):
         there.passport(dataset, "own", 1)
         labels, _ = there.labels(dataset)
@@ -90,7 +90,7 @@ def test_data_is_read_once(root, monkeypatch):
 
 
 def test_images_of_further_lists_are_looked_for_when_they_are_needed(root):
-    there = DataThere(root)
+    there = DataCache(root)
     (root / "folderlt" / "train" / "class0" / "0.jpg").unlink()
     (root / "folderlt" / "val.txt").write_text("".join(f"train/class{c}/1.jpg {c}\n" for c in range(3)))
     images = there.load("folderlt", {"pretrain", "test", "val"})
@@ -101,7 +101,7 @@ def test_images_of_further_lists_are_looked_for_when_they_are_needed(root):
 
 
 def test_a_list_that_changed_is_read_again(root):
-    there = DataThere(root)
+    there = DataCache(root)
     before = there.passport("folderlt", "own", 1)
     file = root / "folderlt" / FILES["test"]
     file.write_text(file.read_text().rsplit("\n", 2)[0] + "\n")

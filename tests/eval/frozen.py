@@ -4,8 +4,9 @@ Images are 1 px high and 2 px wide; channels 0 and 1 of both pixels hold the num
 A weak augmentation can only mirror them, which adds `jolt` to all dimensions of the feature.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -18,10 +19,10 @@ from data.benchmark import Images
 from data.lists.holdout import ListedLists
 from data.lists.longtail import IndexLists
 from data.pictures import Pictures
+from data.split import Split
 from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews
 from eval.features import Frozen
-from eval.groups import grouped
 from eval.probes import PROBES
 
 SHOWN = Evaluation()
@@ -49,6 +50,13 @@ def spelled(first: int, count: int) -> NDArray[np.uint8]:
     return images
 
 
+def made_split(images: Images, lists: IndexLists, classes: int) -> Split:
+    """A split of a benchmark of so many classes, grouped by thirds."""
+    counts = tuple(np.bincount(images.train_labels[lists.pretrain], minlength=classes).tolist())
+    benchmark = SimpleNamespace(class_names=tuple(map(str, range(classes))), groups="thirds")
+    return Split(benchmark, images, lists, SimpleNamespace(counts=counts, deciding=counts))
+
+
 @dataclass(frozen=True)
 class MadeUp:
     """Features and labels of training and test images, and lists into the former."""
@@ -61,16 +69,19 @@ class MadeUp:
     classes: int
     jolt: float = 0.0
 
-    def frozen(self, *, in_files: bool = False, banked: Iterable[str] | None = None) -> Frozen:
+    def frozen(self, *, in_files: bool = False, feature_lists: Iterable[str] | None = None) -> Frozen:
         """What probes see; by default with the lists of all of them. Pictures in files are told, but lie in memory."""
-        needs = [name for _, probe in PROBES for name in probe.banked(self.lists)] if banked is None else banked
+        needs = (
+            [name for _, probe in PROBES for name in probe.feature_lists(self.lists)]
+            if feature_lists is None
+            else feature_lists
+        )
         pixels = spelled(0, len(self.train)), spelled(len(self.train), len(self.test))
         train, test = ((Pictures(list(part)) if in_files else part) for part in pixels)
         shown = Evaluation(resize=1, crop=1) if in_files else SHOWN
         backbone = LookUp(torch.cat([self.train, self.test]).float(), self.jolt)
-        groups: Sequence[NDArray[np.int64]] = grouped(np.bincount(self.labels[self.lists.pretrain], minlength=self.classes))
-        images = Images(train, self.labels, test, self.test_labels)
-        return Frozen(backbone, images, self.lists, Corpus(torch.empty(0), TorchViews(()), shown), self.classes, groups, needs)
+        split = made_split(Images(train, self.labels, test, self.test_labels), self.lists, self.classes)
+        return Frozen(backbone, split, Corpus(torch.empty(0), TorchViews(()), shown), needs)
 
 
 def clouds(classes: int = 3, width: int = 8, noise: float = 0.6, jolt: float = 0.0, seed: int = 0) -> MadeUp:

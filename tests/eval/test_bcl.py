@@ -83,7 +83,7 @@ def few(monkeypatch, made, name, shots):
     seen = []
     original = bcl.train_head
     monkeypatch.setattr(bcl, "train_head", lambda rows, *rest: seen.append((rows.at, rest)) or original(rows, *rest))
-    return PROBES[name]().run(made.frozen(banked=("train", "shot100")), seed=3), seen
+    return PROBES[name]().run(made.frozen(feature_lists=("train", "shot100")), seed=3), seen
 
 
 @pytest.mark.parametrize("name", ["bcl-100shot", "bcl-50shot"])
@@ -94,7 +94,7 @@ def test_five_heads_learn_from_five_draws(monkeypatch, name):
     for draw, (at, (_, _, seed)) in enumerate(seen, start=1):
         assert np.array_equal(at, draw_shots(made.lists.train, made.labels, 10, seed=3, draw=draw))
         assert seed == seed_of(3, "bcl", draw)
-    assert (PROBES[name].banked(made.lists), PROBES[name].needs) == (("train",), ("train",))
+    assert (PROBES[name].feature_lists(made.lists), PROBES[name].needs) == (("train",), ("train",))
 
 
 def test_classes_that_have_fewer_give_all_and_it_is_said(monkeypatch):
@@ -110,7 +110,7 @@ def test_a_published_list_of_a_hundred_is_the_only_draw(monkeypatch):
     result, seen = few(monkeypatch, listed, "bcl-100shot", 10)
     assert (result.predicted.shape, result.n_train, result.chosen) == ((1, 150), 30, "list of Geometric-Harmonization")
     assert len(seen) == 1
-    assert PROBES["bcl-100shot"].banked(listed.lists) == ("shot100",)
+    assert PROBES["bcl-100shot"].feature_lists(listed.lists) == ("shot100",)
     result, seen = few(monkeypatch, listed, "bcl-50shot", 10)
     assert len(seen) == 5
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.probes import PROBES, Shape
+from eval.probes import PROBES, GeometryResult
 from tests.eval.frozen import clouds
 
 DRAWN = ("bcl", "fewshot-curve", "geometry")  # probes whose result depends on the seed, here
@@ -19,7 +19,7 @@ def made_up():
 
 @pytest.fixture(scope="module")
 def found(made_up):
-    """What every probe finds at seed 0, with the lists banked that any probe wants."""
+    """What every probe finds at seed 0, with the lists feature_lists that any probe wants."""
     torch.manual_seed(1)
     np.random.seed(1)
     frozen = made_up.frozen()
@@ -27,7 +27,7 @@ def found(made_up):
 
 
 def same(one, other):
-    if isinstance(one, Shape):
+    if isinstance(one, GeometryResult):
         return one == other
     pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)]
     return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
@@ -37,7 +37,7 @@ def same(one, other):
 def test_probes_learn(found, made_up, name):
     result = found[name]
     assert "\n" not in PROBES[name].describe(True) + PROBES[name].describe(False)
-    if isinstance(result, Shape):
+    if isinstance(result, GeometryResult):
         return
     assert result.predicted.shape[1:] == made_up.test_labels.shape
     assert result.predicted.dtype == np.int64
@@ -50,7 +50,7 @@ def test_a_probe_repeats_to_the_last_bit_alone_and_whatever_was_drawn_before(fou
     torch.manual_seed(2)
     np.random.seed(2)
     probe = PROBES[name]
-    assert same(probe().run(made_up.frozen(banked=probe.banked(made_up.lists)), seed=0), found[name])
+    assert same(probe().run(made_up.frozen(feature_lists=probe.feature_lists(made_up.lists)), seed=0), found[name])
 
 
 @pytest.mark.parametrize("name", [name for name in PROBES.names() if name.startswith(DRAWN)])
@@ -62,7 +62,7 @@ def test_another_seed_is_another_draw(found, made_up, name):
 
 @pytest.mark.parametrize("name", PROBES.names())
 def test_test_labels_change_nothing_that_is_predicted_or_chosen(found, made_up, name):
-    if isinstance(found[name], Shape):
+    if isinstance(found[name], GeometryResult):
         return
     relabelled = dataclasses.replace(made_up, test_labels=made_up.test_labels[::-1].copy())
     result = PROBES[name]().run(relabelled.frozen(), seed=0)
@@ -74,6 +74,6 @@ def test_test_labels_change_nothing_that_is_predicted_or_chosen(found, made_up, 
 def test_a_class_without_labelled_images_breaks_nothing_and_is_not_predicted(made_up, name):
     labels = np.where(made_up.labels == 1, 0, made_up.labels)
     result = PROBES[name]().run(dataclasses.replace(made_up, labels=labels).frozen(), seed=0)
-    if not isinstance(result, Shape):  # a head of gradient descent can stray where it has seen no image
+    if not isinstance(result, GeometryResult):  # a head of gradient descent can stray where it has seen no image
         assert (result.predicted == 1).mean() < (0.05 if name.startswith(("bcl", "sdclr")) else 1e-9)
         assert (result.predicted == 2).mean() > 0.2

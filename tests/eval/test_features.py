@@ -12,6 +12,7 @@ from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews
 from data.views.weak_augmentation import shifted
 from eval.features import BLOCK, Frozen, Rows, Tally
+from tests.eval.frozen import made_split
 
 SHOWN = Evaluation(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))  # grey levels as they are
 ORDER = np.arange(100)
@@ -25,7 +26,7 @@ def make(photographs):
         labels = np.arange(len(pixels)) % 3
         images = Images(pixels[:200], labels[:200], pixels[200:], labels[200:])
         corpus = Corpus(photographs[:200], TorchViews(()), SHOWN, bf16=bf16)
-        return Frozen(network or nn.Flatten(), images, LISTS, corpus, 3, [], needs, Tally(report))
+        return Frozen(network or nn.Flatten(), made_split(images, LISTS, 3), corpus, needs, Tally(report))
 
     return make
 
@@ -87,12 +88,12 @@ def test_a_pass_that_probes_share_is_extracted_once(make):
     assert sum(seen) == before + 90
 
 
-def test_exact_features_are_in_float32_whatever_the_run_is_in(make):
+def test_features_in_float32_do_not_depend_on_the_precision_of_the_run(make):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8))
     rounded, plain = make(network, bf16=True), make(network)
     assert not torch.equal(rounded.test.bank, plain.test.bank)
-    assert torch.equal(rounded.exact(("val",)).test.bank, plain.test.bank)
-    assert plain.exact(("val",)) is plain
+    assert torch.equal(rounded.in_fp32(("val",)).test.bank, plain.test.bank)
+    assert plain.in_fp32(("val",)) is plain
 
 
 def test_progress_counts_what_is_known_to_come(make):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import eval.features
-from eval.features import Rows
+from eval.features import Frozen, Rows
 from eval.probes import PROBES, geometry
 from eval.probes.geometry import effective_rank, uniformity
 from tests.eval.frozen import Largest, clouds
@@ -68,10 +68,10 @@ def test_views_that_are_equal_are_perfectly_aligned_and_other_seeds_are_other_vi
     assert (a.uniformity, a.effective_rank) == (b.uniformity, b.effective_rank)
 
 
-def test_a_group_without_classes_is_none():
+def test_a_group_without_classes_is_none(monkeypatch):
     made = clouds()
     frozen = made.frozen()
-    frozen.groups = [np.array([0, 1, 2]), np.array([], dtype=np.int64), np.array([], dtype=np.int64)]
+    monkeypatch.setattr(Frozen, "groups", [np.array([0, 1, 2]), np.array([], dtype=np.int64), np.array([], dtype=np.int64)])
     for found in dataclasses.asdict(PROBES["geometry"]().run(frozen, seed=0)).values():
         assert list(found) == ["all", "many", "medium", "few"]
         assert (found["all"], found["medium"], found["few"]) == (pytest.approx(found["many"]), None, None)

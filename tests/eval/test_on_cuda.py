@@ -1,27 +1,23 @@
 """Probes on a GPU, as far as a machine without one can tell: features come to the CPU, and heads meet them on the device."""
 
-import numpy as np
 import pytest
 import torch
 
 from data.benchmark import BENCHMARKS
-from data.views.executor import image_set
+from data.split import Split
 from eval.features import Frozen
 from eval.probes import PROBES, bcl
 from tests.fake_cuda import fake_cuda
 from tests.runs import small_config
 from training.prepare import prepare
 
-GROUPS = [np.arange(4), np.arange(4, 7), np.arange(7, 10)]
-
 
 def _frozen(data_root, needs) -> Frozen:
     """Digits-LT before a small network; made inside `fake_cuda`."""
     benchmark = BENCHMARKS["digitslt"]()
-    images = benchmark.load(data_root)
-    lists = benchmark.lists(images.train_labels, "own", 1)
-    training = prepare(small_config("simclr"), image_set(images.train[lists.pretrain]), torch.device("cuda"))
-    return Frozen(training.method.backbone, images, lists, training.corpus, 10, GROUPS, needs)
+    split = Split.of(benchmark, benchmark.load(data_root), "own", 1)
+    training = prepare(small_config("simclr"), split.pretrain_images, torch.device("cuda"))
+    return Frozen(training.method.backbone, split, training.corpus, needs)
 
 
 def test_features_are_fetched_to_the_cpu(tmp_path):

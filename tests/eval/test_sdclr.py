@@ -15,6 +15,7 @@ from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews
 from eval.features import Frozen
 from eval.probes import PROBES, sdclr
+from tests.eval.frozen import made_split
 
 NAMES = ["sdclr", "sdclr-1pct", "sdclr-cached", "sdclr-cached-1pct"]
 CLASSES = 6
@@ -35,7 +36,7 @@ def frozen():
     images = Images(pictures(labels), labels, pictures(test_labels), test_labels)
     network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
     corpus = Corpus(torch.from_numpy(images.train), TorchViews(()), Evaluation())
-    return Frozen(network, images, lists, corpus, CLASSES, [], ("val",))
+    return Frozen(network, made_split(images, lists, CLASSES), corpus, ("val",))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -49,7 +49,7 @@ def test_other_lists_are_told_and_probes_can_be_repeated(root, tmp_path, caplog,
     (root / "folderlt" / "fewshot_train.txt").write_text("train/class0/0.jpg 0\ntrain/class1/0.jpg 1\ntrain/class2/0.jpg 2\n")
     (root / "folderlt" / "val.txt").write_text("train/class0/1.jpg 0\ntrain/class1/1.jpg 1\ntrain/class2/1.jpg 2\n")
     assert bench.main(asked) == 0
-    assert "is done, but its probes had other lists (train, val; passport " in caplog.text
+    assert "was probed with other index lists (train, val; passport " in caplog.text
     caplog.clear()
 
     monkeypatch.setattr("grid.execute.train", None)  # lists of the probes need no other training
@@ -63,7 +63,7 @@ def test_other_lists_are_told_and_probes_can_be_repeated(root, tmp_path, caplog,
     file = root / "folderlt" / FILES["pretrain"]
     file.write_text(file.read_text().replace("pretrain/class0/11.jpg 0\n", ""))
     assert bench.main(asked) == 0
-    assert "is done, but on other data" in caplog.text
+    assert "was trained on other data" in caplog.text
     (folder / "results.jsonl").unlink()
     assert bench.main(asked) == 1  # and is refused what it was not trained on
 
@@ -90,10 +90,10 @@ def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog)
     assert (
         said == "bench.py: the probe sdclr-cached-1pct needs a fewshot list, which folderlt lacks; choose others with --probes"
     )
-    assert "lacks the index lists of every probe" in mistake(*asked, "--probes", "*1pct")
+    assert "lacks the index lists of all chosen probes" in mistake(*asked, "--probes", "*1pct")
     caplog.set_level("INFO")
     assert bench.main([str(argument) for argument in asked]) == 0
-    assert "folderlt: left out the probe ridge-1pct, as there is no fewshot list" in caplog.text
+    assert "folderlt: left out the probe ridge-1pct, which needs a fewshot list" in caplog.text
     assert "100shot" not in caplog.text
     caplog.clear()
     (root / "folderlt" / "fewshot_train.txt").write_text((root / "folderlt" / FILES["train"]).read_text())

@@ -69,7 +69,7 @@ def test_a_half_trained_run_does_not_go_on_with_other_images(pool, tmp_path, cap
     file = tmp_path / "pool.npy"
     np.save(file, 255 - np.load(file))
     assert bench.main(asked) == 1
-    assert "began with the pool" in capsys.readouterr().err
+    assert "was begun with the OOD pool" in capsys.readouterr().err
 
 
 def test_a_pool_smaller_than_the_budget_is_refused_before_the_first_run(pool, tmp_path, mistake):

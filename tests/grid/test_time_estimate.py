@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from data.cache import DataThere
+from data.cache import DataCache
 from data.pictures import Pictures
 from grid import time_estimate
 from grid.options import Request
@@ -30,7 +30,7 @@ def test_decoding_is_timed_where_images_are_files(tmp_path, monkeypatch):
     config = replace(config, dataset="imagenet100lt", profile="sdclr")
     seen = []
     monkeypatch.setattr(time_estimate, "_seconds_per_image", lambda training: seen.append(training) or 0.001 * training.size(0))
-    counts = time_estimate._counts(config, DataThere(tmp_path))
+    counts = time_estimate._counts(config, DataCache(tmp_path))
     epochs, feature = time_estimate._time_run(config, torch.device("cpu"), counts, tmp_path)
     assert epochs == pytest.approx([12_205 * 0.016, 12_205 * 0.016, 12_205 * 0.024], rel=1e-4)  # and the hook
     assert 1e-4 < feature < 1  # seconds: a photograph is decoded for it

@@ -1,15 +1,20 @@
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from core.errors import UserError
+from data.benchmark import Source
+from data.passport import Passport
 from probing.pretrained import UNKNOWN
 from probing.probe_path import probe_path
-from run_store.loading import open_trained, trained_backbone
-from run_store.records import RESULTS, read_records
+from run_store.layout import RESULTS
+from run_store.loading import load_trained_backbone, open_run
+from run_store.passport import write_passport
+from run_store.records import read_records
 from tests.trained_run import trained_run
 from training.prepare import build_method
 
@@ -27,7 +32,8 @@ def run(tmp_path_factory):
 @pytest.fixture
 def file(run, tmp_path):
     save_file(
-        _under("module.", trained_backbone(run).state_dict()) | {"fc.bias": torch.zeros(3)}, tmp_path / "elsewhere.safetensors"
+        _under("module.", load_trained_backbone(run).state_dict()) | {"fc.bias": torch.zeros(3)},
+        tmp_path / "elsewhere.safetensors",
     )
     return tmp_path / "elsewhere.safetensors"
 
@@ -63,7 +69,7 @@ def test_weights_of_a_file_are_probed_as_the_run_that_they_came_from(run, file, 
     ((folder, run_id),) = probe_path(file, backbone="tiny-resnet8", out=tmp_path / "runs", **DIGITS)
     assert "elsewhere.safetensors fits tiny-resnet8; left out: fc.bias" in caplog.text
     assert folder.name == f"digitslt-external-split1-seed0-{run_id}"
-    assert {"config.json", "passport.txt", "results.jsonl"} <= {entry.name for entry in folder.iterdir()}
+    assert {"config.json", "passport.json", "results.jsonl"} <= {entry.name for entry in folder.iterdir()}
     (record,), (own,) = _all(tmp_path / "runs"), run.records()
     assert (record.class_accuracy, record.correct) == (own.class_accuracy, own.correct)
     assert (record.run_id, record.method, record.preset) == (run_id, "external", "external")
@@ -85,7 +91,7 @@ def test_the_same_weights_are_probed_once_and_others_beside_them(run, file, tmp_
     with monkeypatch.context() as patched:
         patched.setattr("probing.probe_path.probe_backbone", None)
         assert probe_path(renamed, **options) == first
-    weights = trained_backbone(run).state_dict()
+    weights = load_trained_backbone(run).state_dict()
     save_file({name: 2 * tensor if name.endswith("bias") else tensor for name, tensor in weights.items()}, renamed)
     assert not set(probe_path(renamed, **options)) & set(first)
     assert len(_all(tmp_path / "runs")) == 4
@@ -104,37 +110,36 @@ def test_a_run_is_probed_on_another_split_and_its_record_says_so(run, tmp_path):
     told = json.loads((folder / "config.json").read_text())
     assert told["weights"]["run"] == run.config.run_id
     assert told["weights"]["pretrained_on"] == run.config.to_json()
-    assert "holds records of simclr on digitslt split 1 seed 0, no run" in _said(folder)
+    assert "holds records of simclr on digitslt split 1 seed 0, not a run" in _said(folder)
 
 
 def test_the_run_that_is_opened_is_the_one_that_was_trained(tmp_path):
     for method, hparams in (("simclr", {"temperature": "cosine:0.1:1.0:20%"}), ("sdclr", {}), ("byol", {"hidden_dim": 8})):
         run = trained_run(tmp_path, method, hparams=hparams)
-        opened = open_trained(run.path)
+        opened = open_run(run.path)
         assert opened.config.to_json() == run.config.to_json()
         made = build_method(opened.config, 372)
         opened.load_weights(made)
-        pairs = zip(trained_backbone(opened).state_dict().values(), made.backbone.state_dict().values(), strict=True)
+        pairs = zip(load_trained_backbone(opened).state_dict().values(), made.backbone.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_records_of_other_data_are_not_mixed(file, tmp_path):
     options = DIGITS | {"backbone": "tiny-resnet8", "out": tmp_path / "runs"}
     ((folder, _),) = probe_path(file, **options)
-    passport = folder / "passport.txt"
-    text = passport.read_text()
-    line = next(line for line in text.splitlines() if line.startswith("  training"))
-    passport.write_text(text.replace(line, "  training  000000000000, the hash of what training depends on"))
+    passport = folder / "passport.json"
+    kept = Passport.from_json(json.loads(passport.read_text()))
+    write_passport(folder, replace(kept, source=Source("other digits", "sha256 1111")))
     assert "has records of other data" in _said(file, **options | {"probes": ["ridge"]})
 
 
 def test_mistakes_are_told_in_a_line(run, file, tmp_path):
     assert "name it with --backbone" in _said(file, **DIGITS)
     assert "leave out --backbone" in _said(run.path, backbone="resnet18")
-    assert f"give the folder {run.path}" in _said(run.weights, backbone="tiny-resnet8")
+    assert f"give the run folder {run.path}" in _said(run.weights, backbone="tiny-resnet8")
     assert "there is no file" in _said(tmp_path / "no.pth", backbone="tiny-resnet8")
-    assert "is no run's folder" in _said(tmp_path)
-    assert "leave it out" in _said(run.path, views="torchvision", probes=["ridge"])
+    assert "is not a run folder" in _said(tmp_path)
+    assert "leave the option out" in _said(run.path, views="torchvision", probes=["ridge"])
     said = _said(file, backbone="slim-resnet8", **DIGITS)
     assert said.startswith(f"{file} as slim-resnet8 for digitslt: 9 of its")
     assert not (tmp_path / "probed").exists()
@@ -145,13 +150,13 @@ def test_mistakes_are_told_in_a_line(run, file, tmp_path):
 
 def test_a_run_has_to_be_trained_and_unchanged(tmp_path):
     run = trained_run(tmp_path)
-    assert "not probed to its end on its own data" in _said(run.path, splits=[2])
+    assert "on its own data is not complete" in _said(run.path, splits=[2])
     text = (run.path / "config.json").read_text()
     (run.path / "config.json").write_text(text.replace('"seed": 0', '"seed": 1'))
     assert "is not that of run" in _said(run.path)
     (run.path / "config.json").write_text(text)
     run.facts.unlink()
-    assert "is not trained to its end" in _said(run.path)
+    assert "is not complete" in _said(run.path)
 
 
 def _all(out):

@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from data.benchmark import Source
+from data.passport import Passport
 from reports.page import adapter
 from reports.tables import all_tables
 from reports.tables.states import RunState
 from run_store.history import LOG, read_history
+from run_store.passport import write_passport
 from tests.reports.made import made_geometry, made_grid, made_record
 
 
@@ -71,7 +74,8 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
     lines = [{"epoch": epoch, "loss": 5.0 - epoch, "lr": 0.1, "images_per_second": 100.0} for epoch in range(1, 9)]
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text('{"method": "simclr"}')
-    (folder / "passport.txt").write_text("PASSPORT abc")
+    passport = Passport("cifar10lt", "sdclr", "", 1, True, Source("CIFAR-10", "sha256 00"), (9, 3, 1), {"pretrain": (13, "00")})
+    write_passport(folder, passport)
     run = adapter.run(folder, [f for f in records if f.run_id == "simclr-1-0"], title, read_history(folder))
     assert (run.status, run.method, run.split, run.seed) == ("done", "SIMCLR", 1, 0)
     assert run.log.series["loss"] == [5.0 - epoch for epoch in range(1, 9)]
@@ -79,7 +83,7 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
     assert run.config == '{\n "method": "simclr"\n}'
     assert set(run.results) == {"sdclr-cached", "ridge", "knn", "geometry"}
     assert next(iter(run.results["ridge"])) == "All"  # what the panel says of a run that is not opened
-    assert run.passport == "PASSPORT abc"
+    assert run.passport == passport.text()
 
 
 def test_a_run_that_is_not_done_shows_its_error(tmp_path):

@@ -10,9 +10,10 @@ import pytest
 from reports.figures import tsne, write_figures
 from reports.figures.agreement import heat_map
 from reports.figures.tsne import EMBEDDING, embed, embedding
-from run_store.class_quantiles import BY_CLASS, QUANTILES, load_by_class, save_by_class
-from run_store.feature_sample import SAMPLE, Sample, draw_sample, load_sample, save_sample
+from run_store.class_quantiles import QUANTILES, load_class_quantiles, save_class_quantiles
+from run_store.feature_sample import Sample, draw_sample, load_sample, save_sample
 from run_store.history import read_history
+from run_store.layout import CLASS_QUANTILES, FEATURE_SAMPLE
 from tests.reports.made import COUNTS, made_record
 
 IMAGES = 60
@@ -65,10 +66,10 @@ def test_a_damaged_sample_is_refused(tmp_path, sample, damage):
         groups = groups + np.int8(2)
     save_sample(tmp_path, Sample(features, labels, groups))
     if damage == "cut":
-        (tmp_path / SAMPLE).write_bytes((tmp_path / SAMPLE).read_bytes()[:100])
+        (tmp_path / FEATURE_SAMPLE).write_bytes((tmp_path / FEATURE_SAMPLE).read_bytes()[:100])
     if damage == "text":
-        (tmp_path / SAMPLE).write_text("no archive")
-    with pytest.raises(ValueError, match=SAMPLE):
+        (tmp_path / FEATURE_SAMPLE).write_text("no archive")
+    with pytest.raises(ValueError, match=FEATURE_SAMPLE):
         load_sample(tmp_path)
 
 
@@ -97,7 +98,7 @@ def test_maps_are_drawn_of_runs_that_have_a_sample(tmp_path, sample, monkeypatch
     records = [made_record(), made_record("bcl"), made_record("byol"), made_record("byol", seed=1)]
     histories = [_run(tmp_path, record) for record in records]
     save_sample(histories[0].folder, sample)
-    (histories[1].folder / SAMPLE).write_text("no archive")
+    (histories[1].folder / FEATURE_SAMPLE).write_text("no archive")
     save_sample(histories[3].folder, sample)
     with caplog.at_level(logging.WARNING):
         drawn = write_figures(records, histories, tmp_path / "figures")
@@ -112,17 +113,17 @@ def test_maps_are_drawn_of_runs_that_have_a_sample(tmp_path, sample, monkeypatch
 
 
 def test_quantiles_by_class_are_those_of_its_images(tmp_path):
-    assert load_by_class(tmp_path) is None
+    assert load_class_quantiles(tmp_path) is None
     labels = np.array([2, 0, 2, 2, 0])
-    save_by_class(tmp_path, {"weight": [5.0, 1.0, 6.0, 7.0, 3.0], "cluster": labels}, labels, 4)
-    read = load_by_class(tmp_path)
+    save_class_quantiles(tmp_path, {"weight": [5.0, 1.0, 6.0, 7.0, 3.0], "cluster": labels}, labels, 4)
+    read = load_class_quantiles(tmp_path)
     assert read.counts.tolist() == [2, 0, 3, 0]
     assert set(read.values) == {"weight"}
     assert read.values["weight"][2].tolist() == pytest.approx(np.quantile([5, 6, 7], QUANTILES).tolist())
     assert np.isnan(read.values["weight"][[1, 3]]).all()
-    (tmp_path / BY_CLASS).write_bytes((tmp_path / BY_CLASS).read_bytes()[:80])
-    with pytest.raises(ValueError, match=BY_CLASS):
-        load_by_class(tmp_path)
+    (tmp_path / CLASS_QUANTILES).write_bytes((tmp_path / CLASS_QUANTILES).read_bytes()[:80])
+    with pytest.raises(ValueError, match=CLASS_QUANTILES):
+        load_class_quantiles(tmp_path)
 
 
 def test_quantities_by_class_size_are_drawn_where_they_vary(tmp_path, caplog):
@@ -131,8 +132,8 @@ def test_quantities_by_class_size_are_drawn_where_they_vary(tmp_path, caplog):
     for record, history in zip(records[:2], histories, strict=False):
         labels = np.repeat(np.arange(10), np.array(record.class_counts) // 5)
         temperature = 0.1 + 0.001 * np.arange(len(labels))
-        save_by_class(history.folder, {"temperature": temperature, "weight": np.ones(len(labels))}, labels, len(COUNTS))
-    (histories[2].folder / BY_CLASS).write_text("no archive")
+        save_class_quantiles(history.folder, {"temperature": temperature, "weight": np.ones(len(labels))}, labels, len(COUNTS))
+    (histories[2].folder / CLASS_QUANTILES).write_text("no archive")
     with caplog.at_level(logging.WARNING):
         drawn = write_figures(records, histories, tmp_path / "figures")
     assert [one.title for one in drawn if "-sizes-" in one.name] == ["Temperature by class size"]

@@ -9,7 +9,8 @@ import pytest
 from reports.tables import all_tables, build_tables, records_csv, tables_text, write_tables
 from reports.tables.formats import FORMS, latex_text, markdown_text
 from reports.tables.states import RunState
-from run_store.records import RESULTS, AccuracyRecord, GeometryRecord, accuracies, geometries, read_records
+from run_store.layout import RESULTS
+from run_store.records import AccuracyRecord, GeometryRecord, accuracies, geometries, read_records
 from tests.conftest import GOLDEN
 from tests.reports.made import made_record
 

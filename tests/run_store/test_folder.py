@@ -6,6 +6,7 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS, Source
 from data.passport import passport_of
 from run_store.folder import TrainingFacts, folder_of
+from run_store.passport import OLD_PASSPORT, PASSPORT
 from tests.runs import small_config
 from training.prepare import build_method
 
@@ -49,32 +50,31 @@ def test_a_run_goes_on_with_its_own_data_alone(folder):
     folder.begin(other)  # nothing is trained yet
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     folder.begin(other)
-    with pytest.raises(UserError, match=r"was trained on other data .* than is there now: digitslt .*delete the folder"):
+    with pytest.raises(UserError, match=r"was trained on other data .* than the present: digitslt .*delete the folder"):
         folder.begin(passport())
 
 
-@pytest.mark.parametrize("older", [False, True])
-def test_lists_that_only_probes_use_refuse_no_run(folder, older):
+def test_lists_that_only_probes_use_refuse_no_run(folder):
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     probed = replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)})
-    if older:  # without the hash of what training depends on, the whole one decides
-        file = folder.path / "passport.txt"
-        file.write_text("".join(line for line in file.read_text().splitlines(True) if not line.startswith("  training")))
-        folder.begin(passport())
     folder.begin(probed)
-    assert folder.identity().short == probed.short
+    assert folder.passport() == probed
     folder.begin(passport())
     with pytest.raises(UserError, match="was trained on other data"):
         folder.begin(replace(passport(), lists={**passport().lists, "pretrain": (1, "0" * 64)}))
 
 
-def test_an_older_passport_refuses_any_other(folder):
+def test_a_folder_of_an_earlier_version_is_refused_until_its_data_is_known_to_be_the_present(folder):
+    """Earlier versions wrote the text of the passport in place of `passport.json`."""
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
-    file = folder.path / "passport.txt"
-    file.write_text(file.read_text().splitlines()[0] + "\n")
-    with pytest.raises(UserError, match=f"was trained on other data .passport {passport().short}. than"):
+    (folder.path / PASSPORT).unlink()
+    (folder.path / OLD_PASSPORT).write_text(passport().text() + "\n")
+    with pytest.raises(UserError, match=r"was written by an earlier version of this suite, .* repeat its `run` command"):
+        folder.passport()
+    with pytest.raises(UserError, match=f"earlier version on other data .passport {passport().short}. than the present"):
         folder.begin(replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)}))
     folder.begin(passport())
+    assert folder.passport() == passport()
 
 
 def test_weights_are_kept_to_the_bit(folder):
@@ -83,7 +83,7 @@ def test_weights_are_kept_to_the_bit(folder):
     other = build_method(small_config("simclr", seed=1), 8)
     folder.load_weights(other)
     assert all((a == b).all() for a, b in zip(method.state_dict().values(), other.state_dict().values(), strict=True))
-    with pytest.raises(UserError, match="is damaged or foreign"):
+    with pytest.raises(UserError, match="is damaged or of another network"):
         folder.load_weights(build_method(small_config("simclr", hparams={"out_dim": 7}), 8))
 
 
@@ -99,8 +99,8 @@ def test_the_lock_is_held_and_given_back(folder):
     [
         ("training.json", b'{"seconds": 1.0, "ima', lambda run: run.training_facts()),
         ("log.jsonl", b'{"epoch": 1}\n\0\0\0\0', lambda run: run.last_epoch()),
-        ("passport.txt", b"\xff\xfe", lambda run: run.identity()),
-        ("passport.txt", b"", lambda run: run.identity()),
+        ("passport.json", b"\xff\xfe", lambda run: run.passport()),
+        ("passport.json", b"[]", lambda run: run.passport()),
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(folder, file, content, read):

@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from run_store.records import RESULTS, AccuracyRecord, read_accuracy_records
+from run_store.layout import RESULTS
+from run_store.records import AccuracyRecord, read_accuracy_records
 from tests.conftest import GOLDEN
 
 

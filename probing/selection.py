@@ -1,0 +1,32 @@
+"""Which probes a benchmark allows."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.errors import UserError
+from data.benchmark import BENCHMARKS
+from eval.probes import PROBES
+
+log = logging.getLogger(__name__)
+
+
+def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> list[str]:
+    """The probes of these names or globs, or the default ones, without those whose index lists the benchmark lacks.
+
+    Raises:
+        UserError: a probe given by name lacks a list, or all probes do.
+    """
+    absent = BENCHMARKS[dataset]().absent(data_root)
+    chosen = []
+    for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.quick]:
+        lacking = " and ".join(need for need in PROBES[name].needs if need in absent)
+        if lacking and name in patterns:
+            raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")
+        if lacking:
+            log.info("%s: left out the probe %s, which needs a %s list", dataset, name, lacking)
+        else:
+            chosen.append(name)
+    if not chosen:
+        raise UserError(f"{dataset} lacks the index lists of all chosen probes; choose others with --probes")
+    return chosen

@@ -1,0 +1,78 @@
+"""What a run folder says as text: for pages and lists, which read a folder without opening its run."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import UserError
+from run_store.layout import CONFIG, DONE, ERROR, LOG
+from run_store.passport import read_passport
+
+SETTINGS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A training run that was begun and is not done."""
+
+    status: Literal["unfinished", "failed"]
+    reason: str  # last line of the error, where it failed
+    run_id: str
+    settings: Mapping[str, Any]  # SETTINGS of its configuration
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Files of a folder as text; empty where there is none."""
+
+    log: list[str]  # lines
+    config: str
+    passport: str
+    error: str
+
+
+def run_folders(out: Path) -> list[Path]:
+    """The folders of runs and of external weights under `out`, by name."""
+    return sorted(folder for folder in out.iterdir() if folder.is_dir() and (folder / CONFIG).exists())
+
+
+def run_id_of(folder: Path) -> str:
+    """The run id: the content of `done`, so that a folder may be renamed; of a run that is not done, the end of its name."""
+    done = folder / DONE
+    return (done.read_text(errors="replace").strip() if done.is_file() else "") or folder.name.rpartition("-")[2]
+
+
+def read_unfinished(folder: Path) -> UnfinishedRun | None:
+    """The run in a folder if it is not done; None if it is, or if the folder holds no training run."""
+    if (folder / DONE).exists():
+        return None
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        settings = {name: config[name] for name in SETTINGS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    error = _text(folder / ERROR).strip().splitlines()
+    return UnfinishedRun("failed" if error else "unfinished", error[-1] if error else "", run_id_of(folder), settings)
+
+
+def read_texts(folder: Path) -> Texts:
+    """Log, configuration, passport and error of a folder as text."""
+    config = _text(folder / CONFIG)
+    with suppress(ValueError):  # a damaged file is shown as it is
+        config = json.dumps(json.loads(config), indent=1)
+    try:
+        kept = read_passport(folder)
+        passport = kept.text() if kept else ""
+    except UserError as error:
+        passport = str(error)
+    return Texts(_text(folder / LOG).splitlines(), config, passport, _text(folder / ERROR))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

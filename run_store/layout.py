@@ -1,0 +1,33 @@
+"""Names of the files in a run folder.
+
+OUT/<dataset>-<method>-split1-seed0-<run id>/
+    config.json          resolved configuration; the run id is its hash
+    passport.json        identity of the data that the run is trained and probed on
+    pool.txt             name, number of images and hash of the OOD pool, if the method uses one
+    log.jsonl            one line per epoch
+    checkpoint.pt        while the run is being trained
+    weights.safetensors  trained method: backbone, heads and per-sample memory
+    training.json        time, memory and device of the training (`TrainingFacts`)
+    tail_scores.npy      (N,) tail score of each pretraining image after the last epoch
+    by_class.npz         quantiles over each class of what the method stores per image (`class_quantiles`)
+    tsne.npz             sample of the test features (`feature_sample`)
+    results.jsonl        one record per probe
+    error.txt            traceback of the last failure, if there was one
+    done                 run id; written last
+
+A folder of external pretrained weights, or of a run probed on other data, has config.json, passport.json, tsne.npz and
+results.jsonl alone.
+"""
+
+CONFIG = "config.json"
+POOL = "pool.txt"
+LOG = "log.jsonl"
+CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.safetensors"
+TRAINING = "training.json"
+TAIL_SCORES = "tail_scores.npy"
+CLASS_QUANTILES = "by_class.npz"
+FEATURE_SAMPLE = "tsne.npz"
+RESULTS = "results.jsonl"
+ERROR = "error.txt"
+DONE = "done"

@@ -1,0 +1,60 @@
+"""`passport.json` in a run folder: which data the run was trained and probed on.
+
+Earlier versions wrote `passport.txt`. Only the hash in its first line is read: if the present data has the same hash,
+`passport.json` is written beside it.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from core.errors import UserError
+from core.files import write_json
+from data.passport import Passport
+
+PASSPORT = "passport.json"
+OLD_PASSPORT = "passport.txt"
+
+
+def read_passport(folder: Path) -> Passport | None:
+    """The passport in a folder; None where there is none.
+
+    Raises:
+        UserError: it is damaged, or there is only one of an earlier version.
+    """
+    file = folder / PASSPORT
+    try:
+        return Passport.from_json(json.loads(file.read_text()))
+    except FileNotFoundError:
+        if (folder / OLD_PASSPORT).exists():
+            raise UserError(
+                f"{folder} was written by an earlier version of this suite, without {PASSPORT}; repeat its `run` "
+                "command: it adds the file and trains nothing again"
+            ) from None
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}); restore it, or delete {folder} to train this run again") from error
+
+
+def write_passport(folder: Path, passport: Passport) -> None:
+    """Writes `passport.json`, whole or not at all."""
+    write_json(folder / PASSPORT, passport.to_json())
+
+
+def upgrade_passport(folder: Path, passport: Passport) -> None:
+    """Writes `passport.json` into a folder of an earlier version, if its `passport.txt` has the hash of `passport`.
+
+    Raises:
+        UserError: it has another hash.
+    """
+    old = folder / OLD_PASSPORT
+    if (folder / PASSPORT).exists() or not old.exists():
+        return
+    found = re.match(r"PASSPORT (\w+):", old.read_text(errors="replace"))
+    if found is None or found[1] != passport.short:
+        kept = found[1] if found else "unreadable"
+        raise UserError(
+            f"{folder} was trained or probed by an earlier version on other data (passport {kept}) than the present "
+            f"({passport.short}); restore that data, or delete the folder to train again"
+        )
+    write_passport(folder, passport)

@@ -1,0 +1,58 @@
+"""A folder of records of one network on one split; base of the folders of runs and of external pretrained weights."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from core.errors import UserError
+from core.files import append_line, writable_folder
+from data.passport import Passport
+from run_store.layout import RESULTS
+from run_store.passport import read_passport
+from run_store.records import Record, read_records
+
+
+class Busy(UserError):
+    """Another process holds the lock of the folder."""
+
+
+@dataclass(frozen=True)
+class RecordFolder:
+    """A folder with a passport, records, and a lock."""
+
+    path: Path
+
+    @property
+    def results(self) -> Path:
+        return self.path / RESULTS
+
+    def create(self) -> None:
+        """Makes the folder. Raises UserError where that is not possible."""
+        writable_folder(self.path, "--out")
+
+    def lock(self) -> AbstractContextManager:
+        """Context that holds the lock of the folder. Raises Busy if another process holds it."""
+        try:
+            return FileLock(self.path / ".lock").acquire(timeout=0)
+        except Timeout as error:
+            raise Busy(f"another process works on {self.path}; wait for it, or give another --out") from error
+
+    def passport(self) -> Passport | None:
+        """Passport of the data; None where none was written. Raises UserError for a damaged one, or an earlier version's."""
+        return read_passport(self.path)
+
+    def records(self) -> list[Record]:
+        """Records written so far."""
+        return read_records([self.results], warn=False) if self.results.exists() else []
+
+    def missing(self, probes: Iterable[str]) -> list[str]:
+        """Those of `probes` without a record."""
+        recorded = {record.probe for record in self.records()}
+        return [probe for probe in probes if probe not in recorded]
+
+    def add(self, record: Record) -> None:
+        """Appends one record, forced to disk."""
+        append_line(self.results, record.to_line())
