@@ -50,6 +50,7 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
     writable_folder(request.out, "--out")
     print(plan_text(plan), flush=True)
     use_threads(plan.shares[1])
+    plan.load_data()
     estimated = estimate(plan)
     if plan.unfinished:
         print(f"estimated time: {estimated.text} for training and probes", flush=True)

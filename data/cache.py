@@ -26,16 +26,17 @@ class DataCache:
         """The benchmark of that name; one that reads its lists from files keeps them."""
         return self._benchmarks.setdefault(dataset, BENCHMARKS[dataset]())
 
-    def load(self, dataset: str, needs: Collection[str]) -> Images:
+    def load(self, dataset: str, needs: Collection[str], *, fetch: bool = True) -> Images:
         """The images, downloaded where they are missing. Raises UserError where that is not possible.
 
         Args:
             dataset: registered name.
-            needs: as `Benchmark.load` has it.
+            needs: as for `Benchmark.load`.
+            fetch: whether missing data is downloaded; else NotThere is raised.
         """
         benchmark, known = self.benchmark(dataset), self._needs.get(dataset, frozenset())
         if dataset not in self._images or (benchmark.in_files and not known.issuperset(needs)):
-            self._images[dataset] = benchmark.load(self.root, known.union(needs))
+            self._images[dataset] = benchmark.load(self.root, known.union(needs), fetch=fetch)
             self._needs[dataset] = known.union(needs)
         return self._images[dataset]
 

@@ -97,7 +97,7 @@ class _Attempt:
         return self._pools[which]
 
     def check_data(self, numbers: Sequence[int]) -> None:
-        """Loads what runs need before the first one starts: missing data is the user's mistake, not the failure of a run."""
+        """Opens data and pools of runs before the first one starts, so that missing data ends the command and not a run."""
         data = self._plan.data
         for config in (self._plan.runs[number].config for number in numbers):
             dataset = config.dataset

@@ -78,6 +78,11 @@ class Plan:
         monitor = set(MONITORED) if self.monitored else set()
         return frozenset(probes | {"pretrain", "test"} | ({BALANCED} & profiles) | monitor)
 
+    def load_data(self) -> None:
+        """Opens the images of all unfinished runs, downloading missing ones. Raises UserError where that is not possible."""
+        for dataset in dict.fromkeys(self.runs[number].config.dataset for number in self.unfinished):
+            self.data.load(dataset, self.needs(dataset))
+
     @cached_property
     def passports(self) -> list[str]:
         """The data of the plan for people, a line for each profile of each dataset; nothing is fetched.

@@ -1,31 +1,28 @@
-"""How long a plan will take, by timing a few steps of each kind of run on this machine.
+"""Time estimate of a plan, from timing a few steps of each kind of run on this machine.
 
-Images are made up: random pixels in memory, or, where a benchmark's images are files, JPEGs of a photograph's size and detail
-in a temporary folder, so that reading and decoding are timed too. That a disk may be slower than memory is not.
+Images are random pixels where a benchmark holds them in memory, and the benchmark's own where they are files, so that reading
+and decoding are timed too.
 """
 
 import heapq
 import logging
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from backbones.corpus import BATCH, Corpus
-from data.benchmark import BENCHMARKS, Benchmark, NotThere
+from data.benchmark import BENCHMARKS, NotThere
 from data.cache import DataCache
 from data.pictures import Pictures
 from data.pools.pool import POOLS
 from data.prefetch import DEPTH
-from data.views.executor import ImageSet
+from data.views.executor import ImageSet, image_set
 from eval.probes import PROBES
 from grid.plan import Plan
 from run_store.folder import RunFolder
@@ -38,13 +35,11 @@ from training.prepare import Training, prepare
 log = logging.getLogger(__name__)
 
 STEPS = 3  # timed steps of each view size, after some to warm up
-CPU_BATCH = 256  # images a timed step on a processor: from there on a step's time is proportional to its images
-CPU_PICTURES = 16  # the same of photographs, whose many pixels fill a processor sooner
-PICTURE = (500, 375)  # width and height of the made-up JPEGs: ImageNet's most frequent
-FILES = 16  # how many there are; a batch has them again and again
-HOOK_SECONDS = 2.0  # for timing what a method does between epochs
-POOL = 10**9  # images that a method may believe to draw on; one image, repeated without memory
-PROBE_SECONDS = 5e-5  # what a probe itself takes an image, after the features are extracted
+CPU_BATCH = 256  # images of a timed step on a CPU: from there on its time is proportional to the images
+CPU_FILES = 16  # the same for image files, which have more pixels
+HOOK_SECONDS = 2.0  # for timing a method's hook before an epoch
+POOL = 10**9  # images of the OOD pool of a timed run: one image, repeated without memory
+PROBE_SECONDS = 5e-5  # of a probe per image, after the extraction of features
 
 
 @dataclass(frozen=True)
@@ -54,28 +49,28 @@ class Estimate:
     seconds: Mapping[int, float]  # of each run by its number, where it could be timed
     jobs: int  # processes that run at a time
     untimed: int  # kinds of runs that failed to be timed
-    unknown: Sequence[str]  # benchmarks whose size only lists tell that are not there yet
+    unknown: Sequence[str]  # benchmarks whose files are missing
 
     def order(self, numbers: Iterable[int]) -> list[int]:
-        """In which order to start runs: the longest first where processes share them, so that all end at about one time."""
+        """Order in which to start runs: with several processes the longest first, so that all end at about the same time."""
         return sorted(numbers, key=lambda n: -self.seconds.get(n, 0.0)) if self.jobs > 1 else list(numbers)
 
     def wall(self) -> float:
         """Seconds from the first run's start to the last one's end."""
-        busy = [0.0] * self.jobs  # when each process becomes free
+        busy = [0.0] * self.jobs  # end of the last run of each process
         for number in self.order(self.seconds):
             heapq.heapreplace(busy, busy[0] + self.seconds[number])
         return max(busy)
 
     @property
     def text(self) -> str:
-        """The wall time for people, and what it leaves out."""
-        failed = f", and {self.untimed} kinds of runs that failed to be timed" if self.untimed else ""
-        return clock(self.wall()) + failed + (f", without {', '.join(self.unknown)}: not there yet" if self.unknown else "")
+        """The wall time in words, and what it leaves out."""
+        failed = f", without {self.untimed} kinds of runs whose timing failed" if self.untimed else ""
+        return clock(self.wall()) + failed + (f", without {', '.join(self.unknown)}: files are missing" if self.unknown else "")
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Times a few steps of each kind of run, with random images; writes and downloads nothing."""
+    """Times a few steps of each kind of run. Writes and downloads nothing."""
     seconds: dict[int, float] = {}
     timed: dict[str, tuple[list[float], float] | None] = {}
     unknown: dict[str, None] = {}
@@ -85,11 +80,11 @@ def estimate(plan: Plan) -> Estimate:
         key = replace(config, split=1, seed=0).run_id
         try:
             counts = _counts(config, plan.data)
+            if key not in timed:
+                timed[key] = _try_to_time(config, plan, counts)
         except NotThere:
             unknown[f"{config.dataset} (profile {config.profile})"] = None
             continue
-        if key not in timed:
-            timed[key] = _try_to_time(config, plan.device, counts)
         found = timed[key]
         if found is not None:
             epochs, feature = found
@@ -106,7 +101,7 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def clock(seconds: float) -> str:
-    """A duration for people: `45 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
+    """A duration in words: `45 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -118,26 +113,33 @@ def clock(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def _try_to_time(config: RunConfig, device: torch.device, counts: tuple[int, int]) -> tuple[list[float], float] | None:
-    """What `_time_run` returns, or None: a method that fails here will fail, and be reported, as a run."""
+def _try_to_time(config: RunConfig, plan: Plan, counts: tuple[int, int]) -> tuple[list[float], float] | None:
+    """Returns the result of `_time_run`, or None if it fails: the run will fail too, and be reported.
+
+    Raises:
+        NotThere: image files are missing.
+    """
+    count = _batch(config, plan.device) * (_warm_up(plan.device) + STEPS)
+    images = _images(config, plan, count)
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            return _time_run(config, device, counts, Path(scratch))
+        return _time_run(config, plan.device, counts[0], images)
     except Exception as error:  # whatever a method's code can raise
         log.warning("no estimate for %s: %s: %s", config.method, type(error).__name__, error)
         return None
 
 
-def _time_run(config: RunConfig, device: torch.device, counts: tuple[int, int], scratch: Path) -> tuple[list[float], float]:
-    """Seconds of each epoch of a run of this configuration, with what a method does before it; and of a feature."""
-    benchmark, recipe = BENCHMARKS[config.dataset](), config.recipe
-    samples, _ = counts
-    batch = recipe.batch_size
-    if device.type != "cuda":
-        batch = min(batch, CPU_PICTURES if benchmark.in_files else CPU_BATCH)
-    images = _made_up(benchmark, batch * (_warm_up(device) + STEPS), scratch)
+def _time_run(config: RunConfig, device: torch.device, samples: int, images: ImageSet) -> tuple[list[float], float]:
+    """Seconds of each epoch of a run on `samples` images, hooks included, and of extracting a feature.
 
-    side = min(benchmark.image_size, 32)  # of the pool: beside files its images stay in memory as they are
+    Args:
+        config: of the run.
+        device: of the run.
+        samples: images of the pretraining set.
+        images: for the timed steps.
+    """
+    benchmark, recipe, batch = BENCHMARKS[config.dataset], config.recipe, _batch(config, device)
+
+    side = min(benchmark.image_size, 32)  # of images of the pool, which are in memory
     pool = np.broadcast_to(np.zeros((3, side, side), dtype=np.uint8), (POOL, 3, side, side))
     whole = prepare(config, images, device)
     sizes = [whole.size(epoch) for epoch in range(recipe.epochs)]
@@ -147,18 +149,18 @@ def _time_run(config: RunConfig, device: torch.device, counts: tuple[int, int], 
         per_image[size] = _seconds_per_image(prepare(small, images, device, pool=pool))
     steps = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
     hparams = dict(config.hparams)
-    if "budget" in hparams:  # of images from a pool: the pool has to be larger, and is passed through the network
+    if "budget" in hparams:  # the pool has to be larger than the budget, and is embedded by the network
         hparams["budget"] = len(images)
     hooks = _hook_seconds(prepare(replace(config, hparams=hparams), images, device, pool=pool[: 2 * len(images)]), samples)
     return [of_steps + of_hook for of_steps, of_hook in zip(steps, hooks, strict=True)], _seconds_per_feature(whole, images)
 
 
 def _counts(config: RunConfig, data: DataCache) -> tuple[int, int]:
-    """Images of the pretraining set, and images that the probes look at.
+    """Images of the pretraining set, and images of the probes.
 
     Raises:
-        NotThere: lists that alone tell are not there yet.
-        UserError: they are damaged or contradictory.
+        NotThere: the index lists are missing.
+        UserError: the index lists are damaged or contradictory.
     """
     benchmark = data.benchmark(config.dataset)
     size = benchmark.size(config.profile)
@@ -166,26 +168,27 @@ def _counts(config: RunConfig, data: DataCache) -> tuple[int, int]:
         return size, benchmark.labelled_images
     labels, _ = data.labels(config.dataset)
     lists = benchmark.lists(labels, config.profile, config.split)
-    return len(lists.pretrain), 2 * len(lists.labelled)  # as many test images, at a guess
+    return len(lists.pretrain), 2 * len(lists.labelled)  # guesses as many test images
 
 
-def _made_up(benchmark: Benchmark, count: int, scratch: Path) -> ImageSet:
-    """Images to take the time with: random ones, or in files (500 x 375 px, about 100 kB) smooth ones with some noise."""
-    if not benchmark.in_files:
-        return torch.randint(256, (count, 3, benchmark.image_size, benchmark.image_size), dtype=torch.uint8)
-    stream = np.random.RandomState(0)
-    files = [scratch / f"{number}.jpg" for number in range(FILES)]
-    for file in files:
-        coarse = Image.fromarray(stream.randint(256, size=(12, 16, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize(PICTURE, Image.Resampling.BICUBIC), dtype=np.float64)
-        noisy = (smooth + stream.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(noisy).save(file, quality=90)
-    return Pictures([files[i % FILES] for i in range(count)])
+def _batch(config: RunConfig, device: torch.device) -> int:
+    """Images of a timed step."""
+    most = CPU_FILES if BENCHMARKS[config.dataset].in_files else CPU_BATCH
+    return config.recipe.batch_size if device.type == "cuda" else min(config.recipe.batch_size, most)
+
+
+def _images(config: RunConfig, plan: Plan, count: int) -> ImageSet:
+    """Images for the timed steps. Raises NotThere where they are files, and missing."""
+    size = BENCHMARKS[config.dataset].image_size
+    if not BENCHMARKS[config.dataset].in_files:
+        return torch.randint(256, (count, 3, size, size), dtype=torch.uint8)
+    images = plan.data.load(config.dataset, plan.needs(config.dataset), fetch=False)
+    return image_set(images.train[np.linspace(0, len(images.train) - 1, count).astype(np.int64)])
 
 
 @dataclass(frozen=True)
-class _Noted(Corpus):
-    """A corpus that notes when images are passed through a network."""
+class _CountingCorpus(Corpus):
+    """A corpus that counts passes of images through a network."""
 
     passes: list[None] = field(default_factory=list)
 
@@ -195,10 +198,10 @@ class _Noted(Corpus):
 
 
 def _hook_seconds(training: Training, samples: int) -> list[float]:
-    """Seconds that a method takes before each epoch of a run on `samples` images, from the same on the few made-up ones.
+    """Seconds of a method's hook before each epoch of a run on `samples` images, from timing it on few images.
 
-    The time of a hook that passes all images, or its pool, through the network is proportional to their number. After
-    `HOOK_SECONDS` the remaining epochs are taken to cost the mean of those before.
+    The time of a hook that embeds all images, or its pool, is proportional to their number. After `HOOK_SECONDS` the remaining
+    epochs are assumed to take the mean of those before.
     """
     few = training.corpus
     shown = len(few.images) + (0 if few.pool is None else len(few.pool))
@@ -207,7 +210,7 @@ def _hook_seconds(training: Training, samples: int) -> list[float]:
     found: list[float] = []
     began = time.monotonic()
     while len(found) < training.epochs and time.monotonic() - began < HOOK_SECONDS:
-        corpus = _Noted(**{own.name: getattr(few, own.name) for own in fields(few)})
+        corpus = _CountingCorpus(**{own.name: getattr(few, own.name) for own in fields(few)})
         started = time.monotonic()
         start_epoch(replace(training, corpus=corpus), len(found))
         wait_for(training.device)
@@ -216,7 +219,7 @@ def _hook_seconds(training: Training, samples: int) -> list[float]:
 
 
 def _seconds_per_feature(training: Training, images: ImageSet) -> float:
-    """Time of passing an image through the frozen network; files are decoded for it."""
+    """Seconds per image of the forward pass of the frozen network, decoding included."""
     network = training.method.backbone.eval()
     count = min(BATCH, len(images)) if isinstance(images, Pictures) else BATCH
     some = images[torch.arange(count) % len(images)]
@@ -233,7 +236,7 @@ def _seconds_per_feature(training: Training, images: ImageSet) -> float:
 
 
 def _seconds_per_image(training: Training) -> float:
-    """Time of a training step over its images, views included."""
+    """Seconds per image of a training step, augmentation included."""
     training.method.train()
     started, warm_up = 0.0, _warm_up(training.device)
     for number, batch in enumerate(islice(batches(training, training.epochs - 1), warm_up + STEPS)):
@@ -246,12 +249,12 @@ def _seconds_per_image(training: Training) -> float:
 
 
 def _warm_up(device: torch.device) -> int:
-    """Steps before the clock starts; on a GPU as many more as batches may be made ahead during the first."""
+    """Steps before timing starts; on a GPU with the batches that are prefetched during the first."""
     return 1 + (DEPTH + 1 if device.type == "cuda" else 0)
 
 
 def _epochs_done(run: RunFolder) -> int:
-    """Whole epochs that the run has behind it."""
+    """Number of complete epochs of a run."""
     if run.trained():
         return run.config.recipe.epochs
     if not run.checkpoint.exists():

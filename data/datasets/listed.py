@@ -194,7 +194,7 @@ class ListedBenchmark(Benchmark):
             looked_for = [looked_for[i] for i in np.unique(np.concatenate(used)).tolist()]
         if missing := missing_files(folder, [*looked_for, *opened.test.names]):
             count = f"{len(missing):,} of {len(looked_for) + len(opened.test.names):,} images"
-            raise UserError(
+            raise NotThere(
                 f"{count} that the lists of {self.name} name are not in {folder}: {some(missing)}; it should hold "
                 f"{self.images_from}"
             )

@@ -1,13 +1,11 @@
 """How long a plan will take."""
 
 import re
-from dataclasses import replace
 
 import pytest
 import torch
 
 from core.errors import UserError
-from data.cache import DataCache
 from data.pictures import Pictures
 from grid import time_estimate
 from grid.options import Request
@@ -25,24 +23,33 @@ def test_durations_for_people(seconds, text):
     assert clock(seconds) == text
 
 
-def test_decoding_is_timed_where_images_are_files(tmp_path, monkeypatch):
-    config = small_config("simclr", epochs=3, batch_size=8, sizes="16,24")
-    config = replace(config, dataset="imagenet100lt", profile="sdclr")
+def test_image_files_are_timed_on_the_files_of_the_benchmark(tmp_path, monkeypatch, photographs):
+    make_folder(tmp_path / "folderlt", photographs)
+    plan = _plan(tmp_path, ["folderlt"])
     seen = []
     monkeypatch.setattr(time_estimate, "_seconds_per_image", lambda training: seen.append(training) or 0.001 * training.size(0))
-    counts = time_estimate._counts(config, DataCache(tmp_path))
-    epochs, feature = time_estimate._time_run(config, torch.device("cpu"), counts, tmp_path)
-    assert epochs == pytest.approx([12_205 * 0.016, 12_205 * 0.016, 12_205 * 0.024], rel=1e-4)  # and the hook
-    assert 1e-4 < feature < 1  # seconds: a photograph is decoded for it
+    estimated = time_estimate.estimate(plan)
+    size = plan.runs[0].config.recipe.sizes[0]
+    assert estimated.seconds[0] == pytest.approx(23 * 0.001 * size, abs=0.5)  # and the hook and the features
     images = seen[0].corpus.images
     assert isinstance(images, Pictures)
-    assert set(images[:1].read().width.tolist()) == {time_estimate.PICTURE[0]}
+    widths = set(images.read().width.tolist())
+    assert widths <= {40 + 3 * i for i in range(12)}  # of the photographs
+    assert len(widths) > 1
+
+
+def test_a_plan_whose_image_files_are_missing_has_no_estimate(tmp_path, photographs):
+    make_folder(tmp_path / "folderlt", photographs)
+    (tmp_path / "folderlt" / "train" / "class0" / "0.jpg").unlink()
+    assert (
+        time_estimate.estimate(_plan(tmp_path, ["folderlt"])).text == "0 s, without folderlt (profile own): files are missing"
+    )
 
 
 def test_a_set_whose_size_only_its_lists_tell_has_no_estimate_without_them(tmp_path):
     """Neither does it hide what can be timed."""
     plan = _plan(tmp_path, ["folderlt", "digitslt"])
-    assert re.fullmatch(r"\d+ s, without folderlt \(profile own\): not there yet", time_estimate.estimate(plan).text)
+    assert re.fullmatch(r"\d+ s, without folderlt \(profile own\): files are missing", time_estimate.estimate(plan).text)
     no_passport, digits = plan.passports
     assert no_passport.startswith(f"NO PASSPORT: folderlt, profile own: {tmp_path / 'folderlt' / 'lt_train.txt'} is missing")
     assert "; scikit-learn's digits, sha256 " in digits
