@@ -5,18 +5,16 @@ Deviations, for long-tailed data, where no paper releases settings: the benchmar
 place of asymmetric views and LARS, so that only the objective differs from SimCLR.
 """
 
-import copy
-import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from core.settings import setting
 from data.loader import Batch
 from methods.base import Method, Output, register
 from methods.heads import mlp
 from methods.losses import byol_regression
+from methods.momentum import cosine_momentum, ema_copy, ema_update
 
 
 @register(
@@ -42,8 +40,8 @@ class BYOL(Method):
         hidden, out = self.hparams.hidden_dim, self.hparams.out_dim
         self.projector = mlp(width, hidden, out, final_norm=False)
         self.predictor = mlp(out, hidden, out, final_norm=False)
-        self.target_backbone = copy.deepcopy(self.backbone).requires_grad_(False)
-        self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
+        self.target_backbone = ema_copy(self.backbone)
+        self.target_projector = ema_copy(self.projector)
 
     def loss(self, batch: Batch) -> Output:
         # one forward a view, in both networks: batch statistics are per view
@@ -53,13 +51,6 @@ class BYOL(Method):
         losses = byol_regression(predictions[0], targets[1]) + byol_regression(predictions[1], targets[0])
         return Output(losses.mean(), losses.detach())
 
-    def momentum_at(self, step: int) -> float:
-        """Decay used after optimiser step `step` (from 0): 1 - (1 - m0) (1 + cos(pi step / steps)) / 2."""
-        return 1 - (1 - self.hparams.momentum) * (math.cos(math.pi * step / self.scale.steps) + 1) / 2
-
-    @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Moves the target's parameters; its batch statistics come from its own forward passes."""
-        online: list[Tensor] = [*self.backbone.parameters(), *self.projector.parameters()]
-        target: list[Tensor] = [*self.target_backbone.parameters(), *self.target_projector.parameters()]
-        torch._foreach_lerp_(target, online, 1 - self.momentum_at(step))
+        momentum = cosine_momentum(self.hparams.momentum, step, self.scale.steps)
+        ema_update([self.target_backbone, self.target_projector], [self.backbone, self.projector], momentum)
