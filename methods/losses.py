@@ -38,6 +38,30 @@ def log_probabilities(z1: Tensor, z2: Tensor, tau: float | Tensor) -> tuple[Tens
         return similarity, similarity.log_softmax(dim=1)
 
 
+def info_nce(query: Tensor, key: Tensor, queue: Tensor, tau: float | Tensor) -> Tensor:
+    """InfoNCE of queries with one positive key each and a queue of negatives that all queries share.
+
+    -log( exp(q k / tau) / (exp(q k / tau) + sum_n exp(q n / tau)) ) with q, k, n of unit length: the cross entropy over
+    1 + Q classes. He et al. 2020 (MoCo), eq. 1. The symmetric loss of a method is the mean over both directions.
+
+    Args:
+        query: (B, d) embeddings, not necessarily normalised.
+        key: (B, d) positives, of another view of the same images; no gradient flows into them.
+        queue: (Q, d) negatives; no gradient flows into them.
+        tau: temperature, above 0: one number, or (B,) one for each query.
+
+    Returns:
+        (B,) losses.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        dtype = _at_least_float32(query)
+        q, k, negatives = (F.normalize(x.to(dtype), dim=1) for x in (query, key.detach(), queue.detach()))
+        positive = (q * k).sum(dim=1, keepdim=True)
+        rows = tau[:, None] if isinstance(tau, Tensor) else tau
+        logits = torch.cat([positive, q @ negatives.T], dim=1) / rows
+        return logits.logsumexp(dim=1) - logits[:, 0]
+
+
 def byol_regression(p: Tensor, z: Tensor) -> Tensor:
     """Squared distance of the normalised prediction and target, 2 - 2 cos(p, z). Grill et al. 2020, eq. 2.
 
