@@ -33,7 +33,9 @@ def catalogue(data_root: Path | None = None) -> str:
         lines += _settings(name, method.Hparams)
         lines += [
             f"      in {where}: {', '.join(f'{key} = {value}' for key, value in changes.items())}"
-            for where, changes in method.recipes.items()
+            + ("" if owner is method else f" (of {owner.name})")
+            for owner in method.stack()
+            for where, changes in owner.overrides.items()
         ]
     lines.append("\nDATASETS")
     lines += [line for _, benchmark in BENCHMARKS for line in _benchmark(benchmark)]

@@ -40,12 +40,12 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]  # set by `register`, as are the next four
     title: ClassVar[str]
     paper: ClassVar[str]
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
+    overrides: ClassVar[Mapping[str, Mapping[str, Any]]]
     suite: ClassVar[bool]
 
     Hparams: ClassVar[type]  # frozen dataclass whose fields are made by `core.settings.setting`
     views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may set others, where hyper-parameters decide
-    decay_norm_and_bias: ClassVar[bool] = True  # whether weight decay reaches norms and biases, as in the SDCLR reference
+    decay_norm_and_bias: bool = True  # whether weight decay reaches norms and biases, as in the SDCLR reference
 
     def __init__(self, hparams: Any, backbone: nn.Module, width: int, scale: RunScale):
         """Takes a backbone from (B, 3, H, W) images to (B, width) features and builds what the method adds to it."""
@@ -54,6 +54,11 @@ class Method(nn.Module, ABC):
         self.scale = scale
         self.backbone = backbone
         self.build(width)
+
+    @classmethod
+    def stack(cls) -> "tuple[type[Method], ...]":
+        """The methods whose `overrides` apply, in this order: the hosts of a plug-in from the innermost, then the method."""
+        return (cls,)
 
     @abstractmethod
     def build(self, width: int) -> None:
@@ -108,7 +113,7 @@ def register(
     *,
     title: str,
     paper: str,
-    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
     suite: bool = True,
 ) -> Callable[[type[Method]], type[Method]]:
     """Class decorator that enters a Method.
@@ -117,7 +122,7 @@ def register(
         name: how the command line and the records call it.
         title: how tables print it.
         paper: authors, venue and arXiv number.
-        recipes: hyper-parameters that differ from the defaults, by name of a benchmark or of a preset (which comes later).
+        overrides: hyper-parameters that differ from the defaults, by name of a benchmark or of a preset (which comes later).
         suite: whether `--methods all` means it; variants and combinations are asked for by name.
     """
-    return METHODS.register(name, title=title, paper=paper, recipes=recipes or {}, suite=suite)
+    return METHODS.register(name, title=title, paper=paper, overrides=overrides or {}, suite=suite)

@@ -42,7 +42,7 @@ class BCLSettings:
     "bcl",
     title="BCL",
     paper="Zhou et al., ICML 2022, arXiv:2205.12693",
-    recipes={**LARGE, "cpu": {"weakest": 5.0}},
+    overrides={**LARGE, "cpu": {"weakest": 5.0}},
 )
 class BCL(PlugIn):
     """SimCLR with views that are stronger where the loss has stayed high: BCL-I."""
@@ -81,7 +81,7 @@ class BCL(PlugIn):
         return self.memory[index]
 
 
-@register("bcl-d", title="BCL-D", paper="Zhou et al., ICML 2022, arXiv:2205.12693", recipes=LARGE, suite=False)
+@register("bcl-d", title="BCL-D", paper="Zhou et al., ICML 2022, arXiv:2205.12693", overrides=LARGE, suite=False)
 class BCLD(BCL):
     """SDCLR with such views."""
 

@@ -13,7 +13,7 @@ drops its last batch); the top of the sorted probabilities is taken at once and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,14 +26,13 @@ from methods.base import Output, register
 from methods.bcl import BCL
 from methods.clusters import NONE, RESTARTS, spherical_kmeans
 from methods.contrastive import Contrastive, PlugIn
-from methods.losses import log_probabilities
 from methods.memory import SampleMemory
 from methods.schedules import Duration, check_warmup, due
 from methods.sdclr import SDCLR
 from methods.simclr import SimCLR
 
 Denominator = Literal["all", "cross_domain"]
-RECIPES: dict[str, dict[str, Any]] = {
+OVERRIDES: dict[str, dict[str, Any]] = {
     **{name: {"alpha": 0.01, "interval": "5%"} for name in ("imagenet100lt", "imagenetlt", "placeslt", "inat18")},
     "digitslt": {"budget": 100},
     "cpu": {"budget": 1500, "interval": "10%"},
@@ -60,7 +59,7 @@ class COLTSettings:
     )
 
 
-@register("colt", title="COLT", paper=PAPER, recipes=RECIPES)
+@register("colt", title="COLT", paper=PAPER, overrides=OVERRIDES)
 class COLT(PlugIn):
     """SimCLR with images sampled from a pool near its tail."""
 
@@ -102,22 +101,22 @@ class COLT(PlugIn):
         labels, centers = spherical_kmeans(x, min(h.clusters, len(x)), RESTARTS)
         # of each image in the pool only its likeness to the centres is kept
         likeness = torch.cat([F.normalize(z, dim=1) @ centers.T for z in corpus.embed(self.project, corpus.pool)])
-        confusion = self.memory.all()
-        budgets = cluster_budgets(confusion, labels, len(centers), h.budget, h.tau_c)
+        average = self.memory.all()
+        budgets = cluster_budgets(average, labels, len(centers), h.budget, h.tau_c)
         self.cluster.copy_(labels)
         self.sampled[: len(centers)] = budgets
-        self.tailness[: len(centers)] = cluster_tailness(confusion, labels, len(centers))
+        self.tailness[: len(centers)] = cluster_tailness(average, labels, len(centers))
         self.selected.copy_(nearest_to_centers(likeness, budgets))
 
     def loss(self, batch: Batch) -> Output:
         """NT-Xent over all images and, where some are from elsewhere, the distribution term; tail score: minus confusion."""
-        h, tau = self.hparams, self.tau(batch.epoch)
-        terms = colt_terms(*self.embed(batch.views), batch.index < 0, tau, h.k, h.denominator)
-        loss = terms.losses.mean()
+        h, pairs = self.hparams, self.pairs(batch)
+        losses = self.losses(pairs)
+        loss = losses.mean()
         if self.extra_images(batch.epoch):
-            loss = loss + h.alpha * terms.distribution
-        self.observe(batch.index, terms.losses.detach())
-        self.memory.update(batch.index, terms.confusion)
+            loss = loss + h.alpha * distribution_loss(*pairs.log_probabilities, batch.index < 0, h.denominator)
+        self.observe(batch.index, losses.detach())
+        self.memory.update(batch.index, confusion(pairs.log_probabilities[1], h.k))
         return Output(loss, -self.memory[batch.index])
 
     def sample_state(self) -> Mapping[str, Tensor]:
@@ -126,7 +125,7 @@ class COLT(PlugIn):
         return {**self.host.sample_state(), "cluster": self.cluster, **of_cluster}
 
 
-@register("sdclr+colt", title="SDCLR+COLT", paper=PAPER, recipes=RECIPES, suite=False)
+@register("sdclr+colt", title="SDCLR+COLT", paper=PAPER, overrides=OVERRIDES, suite=False)
 class SDCLRWithCOLT(COLT):
     """SDCLR with images sampled from a pool near its tail."""
 
@@ -137,7 +136,7 @@ class SDCLRWithCOLT(COLT):
         """SDCLR's and COLT's."""
 
 
-@register("bcl+colt", title="BCL+COLT", paper=PAPER, recipes=RECIPES, suite=False)
+@register("bcl+colt", title="BCL+COLT", paper=PAPER, overrides=OVERRIDES, suite=False)
 class BCLWithCOLT(COLT):
     """BCL with images sampled from a pool near its tail; those get no stronger views, as nothing is remembered of them."""
 
@@ -148,33 +147,20 @@ class BCLWithCOLT(COLT):
         """BCL's and COLT's."""
 
 
-class Terms(NamedTuple):
-    """What COLT computes from one batch."""
+def distribution_loss(similarity: Tensor, log_p: Tensor, is_ood: Tensor, denominator: Denominator = "all") -> Tensor:
+    """Supervised contrastive loss with the labels in-distribution and OOD; 0 for a batch without OOD images.
 
-    losses: Tensor  # (B,) NT-Xent
-    distribution: Tensor  # scalar: the distribution-level supervised contrastive loss; 0 for a batch without OOD images
-    confusion: Tensor  # (B,) detached, in [0, 1]
-
-
-def colt_terms(z1: Tensor, z2: Tensor, is_ood: Tensor, tau: float, k: int, denominator: Denominator = "all") -> Terms:
-    """NT-Xent, the distribution term and the confusion of each image, from one similarity matrix.
-
-    Confusion is the sum of the `k` largest probabilities of negatives, averaged over the image's two anchors; low for the tail.
     JianhongBai/COLT, `utils.py`, `nt_xent`.
 
     Args:
-        z1: (B, d) embeddings of the first views, not yet normalised.
-        z2: (B, d) of the second views.
+        similarity: (2B, 2B) cosines over the temperature, of `methods.losses.log_probabilities`.
+        log_p: (2B, 2B) their log-softmax.
         is_ood: (B,) bool.
-        tau: temperature.
-        k: negatives that count.
         denominator: `all` other views, or only the pair and the views of the other domain.
-    """
-    B = len(z1)
-    similarity, log_p = log_probabilities(z1, z2, tau)
-    anchor = torch.arange(2 * B, device=z1.device)
-    losses = -log_p[anchor, anchor.roll(B)].view(2, B).mean(dim=0)
 
+    Returns:
+        Scalar: mean over the 2B anchors.
+    """
     domain = is_ood.repeat(2)
     same = (domain[:, None] == domain).fill_diagonal_(False)
     if denominator == "cross_domain":
@@ -183,14 +169,25 @@ def colt_terms(z1: Tensor, z2: Tensor, is_ood: Tensor, tau: float, k: int, denom
     else:
         log_pair = log_p
     attraction = torch.where(same, log_pair, 0.0).sum(dim=1) / same.sum(dim=1)
-    distribution = torch.where(is_ood.any(), -attraction.mean(), 0.0)
+    return torch.where(is_ood.any(), -attraction.mean(), 0.0)
 
-    with torch.no_grad():
-        p = log_p.exp().view(2, B, 2 * B).mean(dim=0)
-        for own in p.split(B, dim=1):
-            own.fill_diagonal_(0)  # the image's own two views
-        confusion = p.topk(min(k, 2 * B), dim=1).values.sum(dim=1)
-    return Terms(losses, distribution, confusion)
+
+@torch.no_grad()
+def confusion(log_p: Tensor, k: int) -> Tensor:
+    """Sum of the `k` largest softmax probabilities of negatives, averaged over both anchors of an image; low for the tail.
+
+    Args:
+        log_p: (2B, 2B) of `methods.losses.log_probabilities`.
+        k: negatives that count.
+
+    Returns:
+        (B,) in [0, 1].
+    """
+    B = len(log_p) // 2
+    p = log_p.exp().view(2, B, 2 * B).mean(dim=0)
+    for own in p.split(B, dim=1):
+        own.fill_diagonal_(0)  # the image's own two views
+    return p.topk(min(k, 2 * B), dim=1).values.sum(dim=1)
 
 
 def cluster_budgets(confusion: Tensor, labels: Tensor, clusters: int, budget: int, tau_c: float) -> Tensor:

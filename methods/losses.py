@@ -19,9 +19,14 @@ def nt_xent(z1: Tensor, z2: Tensor, tau: float | Tensor) -> Tensor:
     Returns:
         (B,) losses, each the mean over the image's two anchors; their mean is the batch's loss.
     """
-    B = len(z1)
     _, log_p = log_probabilities(z1, z2, tau)
-    anchor = torch.arange(2 * B, device=z1.device)
+    return nt_xent_of(log_p)
+
+
+def nt_xent_of(log_p: Tensor) -> Tensor:
+    """(B,) NT-Xent losses from the (2B, 2B) log probabilities that `log_probabilities` returns."""
+    B = len(log_p) // 2
+    anchor = torch.arange(2 * B, device=log_p.device)
     return -log_p[anchor, anchor.roll(B)].view(2, B).mean(dim=0)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -35,8 +35,8 @@ def ema_update(targets: Sequence[nn.Module], sources: Sequence[nn.Module], momen
     Raises:
         ValueError: targets and sources differ in their number of parameters.
     """
-    averages = [parameter for network in targets for parameter in network.parameters()]
-    values = [parameter for network in sources for parameter in network.parameters()]
+    averages: list[Tensor] = [parameter for network in targets for parameter in network.parameters()]
+    values: list[Tensor] = [parameter for network in sources for parameter in network.parameters()]
     if len(averages) != len(values):
         raise ValueError(f"{len(averages)} parameters in the targets, {len(values)} in the sources")
     torch._foreach_lerp_(averages, values, 1 - momentum)

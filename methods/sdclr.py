@@ -25,7 +25,7 @@ from methods.schedules import LOWEST, Temperature
     "sdclr",
     title="SDCLR",
     paper="Jiang et al., ICML 2021, arXiv:2106.02990",
-    recipes={
+    overrides={
         "imagenet100lt": {"temperature": 0.3, "prune": 0.3},
         "imagenetlt": {"prune": 0.1},  # of Geometric Harmonization's runs: the authors have released none
         "placeslt": {"prune": 0.1},

@@ -16,7 +16,7 @@ weight (`weights`), which fade in over `ramp`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -30,7 +30,6 @@ from data.loader import Batch
 from methods.base import Output, register
 from methods.clusters import NONE, RESTARTS, local_density, simplex, spherical_kmeans, student_t_clusters
 from methods.contrastive import PlugIn
-from methods.losses import nt_xent
 from methods.schedules import LOWEST, Duration, check_warmup, due
 from methods.simclr import SimCLR
 
@@ -68,7 +67,12 @@ class TASESettings:
     "tase",
     title="TASE-R",
     paper="reconstruction after Xiao et al., arXiv:2410.22883",
-    recipes={"cifar10lt": {"clusters": 10}, "digitslt": {"clusters": 10}, "cpu": {"refresh": "6%"}, "smoke": {"warmup": "50%"}},
+    overrides={
+        "cifar10lt": {"clusters": 10},
+        "digitslt": {"clusters": 10},
+        "cpu": {"refresh": "6%"},
+        "smoke": {"warmup": "50%"},
+    },
 )
 class TASE(PlugIn):
     """SimCLR whose every anchor has its own temperature and weight."""
@@ -155,12 +159,12 @@ class TASE(PlugIn):
         weight = 1 + share * (self.weight[batch.index] - 1)
         if h.grad_norm == "tau":
             weight = weight * own / tau
-        z1, z2 = self.embed(batch.views)
-        losses = nt_xent(z1, z2, own)
+        pairs = self.pairs(batch)
+        losses = self.losses(replace(pairs, tau=own))
         self.observe(batch.index, losses.detach())
         total = h.aux_lambda * (weight * losses).mean()
         if h.aux_lambda < 1:
-            total = total + (1 - h.aux_lambda) * nt_xent(z1, z2, tau).mean()
+            total = total + (1 - h.aux_lambda) * self.losses(pairs).mean()
         return Output(total, -self.temperature[batch.index])
 
     def sample_state(self) -> Mapping[str, Tensor]:

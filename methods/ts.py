@@ -18,7 +18,7 @@ from methods.simclr import SimCLR
     "ts",
     title="TS",
     paper="Kukleva et al., ICLR 2023, arXiv:2303.13664",
-    recipes={
+    overrides={
         "imagenet100lt": {"temperature": "cosine:0.1:1.0:50%"},
         "cpu": {"temperature": "cosine:0.1:0.5:20%"},  # tuned at that scale, as BYOL's, SDCLR's and BCL's: docs/cpu_preset.md
     },

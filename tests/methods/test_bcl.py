@@ -68,7 +68,7 @@ def test_randaugment_is_the_references(name, expected):
 
 @pytest.mark.parametrize("name", ["bcl", "bcl-d"])
 def test_large_sets_have_no_least_magnitude(name):
-    config = small_config(name, hparams=METHODS[name].recipes["imagenetlt"])
+    config = small_config(name, hparams=METHODS[name].overrides["imagenetlt"])
     (changes,) = {role.changes for role in build_method(config, 100).views}
     assert dict(changes) == {"randaugment": RandAugment(2, 0, 30, jittered=True)}
     assert default_hparams(name, "cifar10lt", "paper").momentum == 0.97
