@@ -39,7 +39,7 @@ def catalogue(data_root: Path | None = None) -> str:
         ]
     lines.append("\nDATASETS")
     lines += [line for _, benchmark in BENCHMARKS for line in _benchmark(benchmark)]
-    lines.append("\nPOOLS (of images from elsewhere, for colt.pool)")
+    lines.append("\nPOOLS (of OOD images, for colt.pool)")
     lines += [f"  {line}" for line in pools_text(data_folder(data_root))]
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:

@@ -1,8 +1,8 @@
-"""BYOL: predict a slow copy's embedding of another view; no image repels another.
+"""BYOL: predict a momentum encoder's embedding of the other view; no negatives.
 
 Grill et al., NeurIPS 2020, arXiv:2006.07733. Algorithm as in vturrisi/solo-learn @ 9187ea3 (`solo/methods/byol.py`).
-Deviations, for long-tailed data, where no paper releases settings: the benchmark's own symmetric views and SGD schedule in
-place of asymmetric views and LARS, so that only the objective differs from SimCLR.
+Deviations, as no paper releases settings for long-tailed data: the benchmark's symmetric views and SGD schedule instead of
+asymmetric views and LARS, so that only the objective differs from SimCLR.
 """
 
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ from methods.momentum import cosine_momentum, ema_copy, ema_update
     overrides={"cpu": {"hidden_dim": 1024, "momentum": 0.9}, "smoke": {"hidden_dim": 256}},
 )
 class BYOL(Method):
-    """Online network and predictor against an exponential moving average of the online network."""
+    """Online network with a predictor; the target network is an exponential moving average of the online network."""
 
     decay_norm_and_bias = False
 
     @dataclass(frozen=True)
     class Hparams:
-        """Head of vturrisi/solo-learn, momentum from 0.99 to 1."""
+        """Heads and momentum of vturrisi/solo-learn."""
 
-        momentum: float = setting(0.99, "decay of the target's moving average at the start; rises to 1 by a half cosine", 0, 1)
-        hidden_dim: int = setting(4096, "hidden width of projector and predictor", low=1)
-        out_dim: int = setting(256, "width of the embedding", low=1)
+        momentum: float = setting(0.99, "initial EMA decay of the target network; increases to 1 by a half cosine", 0, 1)
+        hidden_dim: int = setting(4096, "hidden dimension of projector and predictor", low=1)
+        out_dim: int = setting(256, "dimension of the embedding", low=1)
 
     def build(self, width: int) -> None:
         hidden, out = self.hparams.hidden_dim, self.hparams.out_dim
@@ -44,7 +44,7 @@ class BYOL(Method):
         self.target_projector = ema_copy(self.projector)
 
     def loss(self, batch: Batch) -> Output:
-        # one forward a view, in both networks: batch statistics are per view
+        # one forward pass per view in both networks: batch-norm statistics are per view
         predictions = [self.predictor(self.projector(self.backbone(view))) for view in batch.views]
         with torch.no_grad():
             targets = [self.target_projector(self.target_backbone(view)) for view in batch.views]
