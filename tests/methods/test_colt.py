@@ -61,16 +61,16 @@ def test_distribution_term_equals_a_loop_written_from_the_formula(ood, denominat
     z1, z2 = (v.detach() for v in _embeddings())
     tau, z, domain = 0.3, [F.normalize(v, dim=0) for v in (*z1, *z2)], [*ood, *ood]
     e = [[math.exp(a @ b / tau) for b in z] for a in z]
-    everyone = range(2 * B)
+    views = range(2 * B)
     total = 0.0
-    for i in everyone:
-        same = [j for j in everyone if j != i and domain[j] == domain[i]]
+    for i in views:
+        same = [j for j in views if j != i and domain[j] == domain[i]]
         for j in same:
             if denominator == "cross_domain":
-                below = e[i][j] + sum(e[i][k] for k in everyone if domain[k] != domain[i])
+                below = e[i][j] + sum(e[i][k] for k in views if domain[k] != domain[i])
             else:
                 anchor = i if denominator == "all" else j
-                below = sum(e[anchor][k] for k in everyone if k != anchor)
+                below = sum(e[anchor][k] for k in views if k != anchor)
             total -= math.log(e[i][j] / below) / len(same) / (2 * B)
     is_ood = torch.tensor(ood, dtype=torch.bool)
     found = distribution_loss(*log_probabilities(z1, z2, tau), is_ood, denominator.split(",")[0])
