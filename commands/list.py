@@ -33,11 +33,13 @@ def catalogue(data_root: Path | None = None) -> str:
         lines += _settings(name, method.Hparams)
         lines += [
             f"      in {where}: {', '.join(f'{key} = {value}' for key, value in changes.items())}"
-            for where, changes in method.recipes.items()
+            + ("" if owner is method else f" (of {owner.name})")
+            for owner in method.stack()
+            for where, changes in owner.overrides.items()
         ]
     lines.append("\nDATASETS")
     lines += [line for _, benchmark in BENCHMARKS for line in _benchmark(benchmark)]
-    lines.append("\nPOOLS (of images from elsewhere, for colt.pool)")
+    lines.append("\nPOOLS (of OOD images, for colt.pool)")
     lines += [f"  {line}" for line in pools_text(data_folder(data_root))]
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:

@@ -1,4 +1,4 @@
-"""What an SSL method is: the base class and its registry, losses and heads, and one file per method."""
+"""SSL methods: base class and registry, losses, heads and other building blocks, and one file per method."""
 
 from methods.base import METHODS, Method, Output, RunScale, register
 

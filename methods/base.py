@@ -1,4 +1,4 @@
-"""The contract of a method, and the registry of all methods."""
+"""Base class and registry of all methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -15,16 +15,16 @@ from data.views.spec import CONTRASTIVE, Role
 
 @dataclass(frozen=True)
 class RunScale:
-    """The sizes of a run that a method may depend on."""
+    """Sizes of a run that a method may depend on."""
 
     samples: int  # images N in the pretraining set; `Batch.index` lies in [0, N)
     epochs: int
-    steps: int  # optimiser steps of the whole run, on the set alone
+    steps: int  # optimiser steps of the whole run, without those for OOD images
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a method returns for one batch."""
+    """Loss and tail scores of one batch."""
 
     loss: Tensor  # scalar to minimise
     scores: Tensor  # (B,) detached tail scores of the images in `Batch.index`: higher means more like the tail
@@ -33,70 +33,78 @@ class Output:
 class Method(nn.Module, ABC):
     """One SSL method: hyper-parameters, views, modules, a loss, and hooks.
 
-    A method never builds an optimiser, a loader or a probe, and never sees a label. What it remembers about each image lives
-    in buffers indexed by `batch.index`, so that it is checkpointed and moved to the device with everything else.
+    A method builds no optimiser, loader or probe and gets no labels. Its per-image state is kept in buffers indexed by
+    `batch.index`, so that it is checkpointed and moved to the device with the weights.
     """
 
     name: ClassVar[str]  # set by `register`, as are the next four
     title: ClassVar[str]
     paper: ClassVar[str]
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]]
+    overrides: ClassVar[Mapping[str, Mapping[str, Any]]]
     suite: ClassVar[bool]
 
     Hparams: ClassVar[type]  # frozen dataclass whose fields are made by `core.settings.setting`
-    views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may set others, where hyper-parameters decide
-    decay_norm_and_bias: ClassVar[bool] = True  # whether weight decay reaches norms and biases, as in the SDCLR reference
+    views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may replace them, if they depend on hyper-parameters
+    decay_norm_and_bias: bool = True  # whether weight decay applies to norms and biases, as in VITA-Group/SDCLR
 
     def __init__(self, hparams: Any, backbone: nn.Module, width: int, scale: RunScale):
-        """Takes a backbone from (B, 3, H, W) images to (B, width) features and builds what the method adds to it."""
+        """Stores the backbone, from (B, 3, H, W) images to (B, width) features, and calls `build`."""
         super().__init__()
         self.hparams = hparams
         self.scale = scale
         self.backbone = backbone
         self.build(width)
 
+    @classmethod
+    def stack(cls) -> "tuple[type[Method], ...]":
+        """The methods whose `overrides` apply, in this order: hosts of a plug-in, innermost first, then the method itself."""
+        return (cls,)
+
     @abstractmethod
     def build(self, width: int) -> None:
-        """Adds the method's modules and buffers; `width` is that of the backbone's features."""
+        """Adds the method's modules and buffers; `width` is the dimension of the backbone's features.
+
+        Called with torch's CPU generator seeded from the run's seed, so that random initial weights are reproducible.
+        """
 
     @abstractmethod
     def loss(self, batch: Batch) -> Output:
-        """Scalar loss of one batch, and the tail score of each of its images."""
+        """Scalar loss of one batch, and the tail scores of its images."""
 
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
-        """Hook before the first step of epoch `epoch` (from 0); not called again when a run resumes inside it.
+        """Hook before the first step of epoch `epoch` (from 0), in eval mode and without gradients.
 
-        Called in eval mode, without gradients.
+        Not called when a run resumes in the middle of the epoch.
         """
 
     def after_step(self, step: int) -> None:
-        """Hook after the optimiser step number `step` of the run (from 0)."""
+        """Hook after optimiser step `step` of the run (from 0)."""
 
     def view_strength(self, index: Tensor) -> Tensor | None:
-        """Hook before the views are made: (B,) strengths in [0, 1] of the images `index`, or None. Draws nothing at random.
+        """Hook: (B,) augmentation strengths in [0, 1] of the images `index`, or None. Deterministic.
 
-        Asked once an epoch, for all of its images.
+        Called once per epoch, for all of its images, before their views are generated.
         """
         return None
 
     def extra_images(self, epoch: int) -> int:
-        """Hook: how many images of the pool epoch `epoch` trains on beside the set; known before the run begins."""
+        """Hook: number of OOD images in epoch `epoch`, a function of the hyper-parameters and the run's length alone."""
         return 0
 
     def extra_selection(self) -> Tensor | None:
-        """Hook: positions in the pool (K,) of those images, from a buffer, or None where there are none."""
+        """Hook: (K,) positions of these images in the OOD pool, from a buffer, or None without a pool."""
         return None
 
     def sample_state(self) -> Mapping[str, Tensor]:
-        """Hook: (N,) values of all images that are worth comparing with the true classes, for analysis (`eval/tail.py`).
+        """Hook: (N,) values of all images, by name, that the analysis compares with the true classes (`eval/tail.py`).
 
-        Under the name `cluster`, pseudo-labels from 0, negative as long as there are none.
+        `cluster` holds pseudo-labels from 0, negative before the first clustering.
         """
         return {}
 
     @property
     def wants_labels(self) -> bool:
-        """Whether the corpus shows the true labels: only for an ablation that says so in its hyper-parameters."""
+        """Whether `corpus.labels` holds the true labels: only for ablations chosen by a hyper-parameter."""
         return False
 
 
@@ -108,16 +116,16 @@ def register(
     *,
     title: str,
     paper: str,
-    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
     suite: bool = True,
 ) -> Callable[[type[Method]], type[Method]]:
-    """Class decorator that enters a Method.
+    """Class decorator that registers a Method.
 
     Args:
-        name: how the command line and the records call it.
-        title: how tables print it.
+        name: its name on the command line and in records.
+        title: its name in tables.
         paper: authors, venue and arXiv number.
-        recipes: hyper-parameters that differ from the defaults, by name of a benchmark or of a preset (which comes later).
-        suite: whether `--methods all` means it; variants and combinations are asked for by name.
+        overrides: values that replace defaults of hyper-parameters, by name of a benchmark or preset; presets apply last.
+        suite: whether `--methods all` includes it; False for variants and combinations.
     """
-    return METHODS.register(name, title=title, paper=paper, recipes=recipes or {}, suite=suite)
+    return METHODS.register(name, title=title, paper=paper, overrides=overrides or {}, suite=suite)

@@ -1,10 +1,10 @@
-"""BCL: images whose loss has stayed high, those of the tail, get stronger augmentation.
+"""BCL: images with a high average loss, which are often of tail classes, get stronger augmentation.
 
 Zhou et al., ICML 2022, arXiv:2205.12693 ("Boosted Contrastive Learning"; not the supervised Balanced Contrastive Learning).
-Reference: MediaBrain-SJTU/BCL @ a2342f8. A moving average of each image's loss, standardised and scaled into [0, 1] after each
-epoch, is the strength of the RandAugment in its views (`data/views/randaugment.py`). BCL-I boosts SimCLR with one operation,
-BCL-D boosts SDCLR with two. Departures: the benchmark's weight decay for every method (the reference gives BCL-I and its SimCLR
-5e-4, SDCLR and BCL-D 1e-4); BCL-D remembers the loss of the one joint forward in place of the first of two equal ones.
+Reference: MediaBrain-SJTU/BCL @ a2342f8. A moving average of each image's loss, standardised and scaled to [0, 1] after each
+epoch, is the strength of RandAugment in its views (`data/views/randaugment.py`). BCL-I is SimCLR with one operation, BCL-D is
+SDCLR with two. Deviations: the benchmark's weight decay for every method (the reference uses 5e-4 for BCL-I and its SimCLR,
+1e-4 for SDCLR and BCL-D); BCL-D averages the loss of one joint forward pass instead of the first of two equal ones.
 """
 
 from dataclasses import dataclass
@@ -22,36 +22,43 @@ from methods.memory import SampleMemory
 from methods.sdclr import SDCLR
 from methods.simclr import SimCLR
 
-# of BCL in Geometric Harmonization's runs on large sets: no least magnitude
+# BCL on large sets in the code of Geometric Harmonization (`BCL/memoboosted_LT_Dataset.py`): no minimum magnitude
 LARGE: dict[str, dict[str, Any]] = {
     name: {"operations": 2, "weakest": 0.0, "jittered": True} for name in ("imagenet100lt", "imagenetlt", "placeslt", "inat18")
 }
 
 
+OPERATIONS = "RandAugment operations per view, each applied with the image's strength as its probability"
+WEAKEST = "RandAugment magnitude at strength 0; at strength 1 it is 30"
+JITTERED = (
+    "whether the increase of the magnitude with strength is multiplied by u ~ U(0, 1), one draw for all views of an image"
+)
+
+
 @dataclass(frozen=True)
 class BCLSettings:
-    """Memory and augmentation of BCL-I."""
+    """Loss average and augmentation of BCL-I."""
 
-    momentum: float = setting(0.97, "decay of each image's average loss", 0, 0.9999)
-    operations: int = setting(1, "RandAugment operations a view, each with the image's strength as probability", low=1)
-    weakest: float = setting(10.0, "magnitude at strength 0, of 30", 0, 30)
-    jittered: bool = setting(False, "whether a random number, one for all views of an image, scales the rise to 30")
+    momentum: float = setting(0.97, "decay of the moving average of each image's loss", 0, 0.9999)
+    operations: int = setting(1, OPERATIONS, low=1)
+    weakest: float = setting(10.0, WEAKEST, 0, 30)
+    jittered: bool = setting(False, JITTERED)
 
 
 @register(
     "bcl",
     title="BCL",
     paper="Zhou et al., ICML 2022, arXiv:2205.12693",
-    recipes={**LARGE, "cpu": {"weakest": 5.0}},
+    overrides={**LARGE, "cpu": {"weakest": 5.0}},
 )
 class BCL(PlugIn):
-    """SimCLR with views that are stronger where the loss has stayed high: BCL-I."""
+    """BCL-I: SimCLR with stronger augmentation of images with a high average loss."""
 
     Host: ClassVar[type[Contrastive]] = SimCLR
 
     @dataclass(frozen=True)
     class Hparams(BCLSettings, SimCLR.Hparams):
-        """SimCLR's and BCL's."""
+        """Hyper-parameters of SimCLR and BCL."""
 
     def extend(self, width: int) -> None:
         h = self.hparams
@@ -59,12 +66,12 @@ class BCL(PlugIn):
             role.but(randaugment=RandAugment(h.operations, h.weakest, 30 - h.weakest, h.jittered)) for role in self.host.views
         )
         self.memory = SampleMemory(self.scale.samples, h.momentum)
-        # one more than images: those from outside the set, index -1, have strength 0
+        # the last entry is read at index -1: images of an OOD pool have strength 0
         self.register_buffer("strength", torch.zeros(self.scale.samples + 1))
         self.strength: Tensor
 
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
-        """Maps the memory to strengths; in the first epoch there is none yet, and all are 0."""
+        """Updates the strengths; they are 0 in the first epoch, before any loss is known."""
         self.host.on_epoch_start(epoch, corpus)
         if epoch:
             self.strength[:-1] = strengths(self.memory.all())
@@ -77,31 +84,29 @@ class BCL(PlugIn):
         self.memory.update(index, losses)
 
     def score(self, index: Tensor, losses: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
-        """The image's average loss."""
+        """(B,) average losses."""
         return self.memory[index]
 
 
-@register("bcl-d", title="BCL-D", paper="Zhou et al., ICML 2022, arXiv:2205.12693", recipes=LARGE, suite=False)
+@register("bcl-d", title="BCL-D", paper="Zhou et al., ICML 2022, arXiv:2205.12693", overrides=LARGE, suite=False)
 class BCLD(BCL):
-    """SDCLR with such views."""
+    """BCL-D: SDCLR with stronger augmentation of images with a high average loss."""
 
     Host = SDCLR
 
     @dataclass(frozen=True)
     class Hparams(BCLSettings, SDCLR.Hparams):
-        """SDCLR's and BCL's."""
+        """Hyper-parameters of SDCLR and BCL."""
 
-        operations: int = setting(2, "RandAugment operations a view, each with the image's strength as probability", low=1)
-        weakest: float = setting(5.0, "magnitude at strength 0, of 30", 0, 30)
-        jittered: bool = setting(
-            True, "whether a random number, one for all views of an image, scales the rise to magnitude 30"
-        )
+        operations: int = setting(2, OPERATIONS, low=1)
+        weakest: float = setting(5.0, WEAKEST, 0, 30)
+        jittered: bool = setting(True, JITTERED)
 
 
 def strengths(losses: Tensor) -> Tensor:
-    """Maps (N,) average losses to [0, 1]: 1/2 for the mean, and 0 or 1 for the image furthest from it.
+    """Maps (N,) average losses to (N,) strengths in [0, 1]: z-score, divided by its largest absolute value, to 1/2 +- 1/2.
 
-    The reference's `calculate_momentum_weight`: no ranks, so that one outlier moves everyone towards 1/2.
+    MediaBrain-SJTU/BCL, `data/memoboosted_cifar100.py`. Not rank-based: one outlier moves all other strengths towards 1/2.
     """
     standard = (losses - losses.mean()) / losses.std().clamp(min=1e-12)
     return 0.5 * standard / standard.abs().max().clamp(min=1e-12) + 0.5

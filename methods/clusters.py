@@ -1,4 +1,4 @@
-"""Pseudo-labels: features of all images grouped without labels. Shared by COLT and TASE."""
+"""Clustering of the features of all images, for pseudo-labels. Used by COLT and TASE."""
 
 import numpy as np
 import torch
@@ -7,25 +7,25 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
-RESTARTS = 10  # of k-means
-NONE = -1  # the cluster of images that have not been clustered yet, or by a method without clusters
-NEIGHBOURS = 20
-DEC_STEPS = 100  # gradient steps on the centres
-ROWS = 2048  # of a similarity matrix held at once
+RESTARTS = 10  # k-means initialisations
+UNASSIGNED = -1  # cluster of images before the first clustering
+NEIGHBOURS = 20  # of the density estimate
+DEC_STEPS = 100  # gradient steps on the centroids
+ROWS = 2048  # of a similarity matrix computed at a time, to bound memory
 
 
 def spherical_kmeans(x: Tensor, clusters: int, restarts: int) -> tuple[Tensor, Tensor]:
-    """scikit-learn's k-means on unit vectors, always with the same seed.
+    """k-means on unit vectors by scikit-learn, with a fixed seed.
 
     Args:
         x: (N, d) unit vectors.
         clusters: K, at most N.
-        restarts: starts, of which the best is kept.
+        restarts: initialisations; the solution with the lowest inertia is returned.
 
     Returns:
-        (N,) int64 labels, and (K, d) centres scaled back to unit length, on the device of `x`.
+        (N,) int64 labels and (K, d) centroids normalised to unit length, on the device of `x`.
     """
-    # several threads would add up centres in another order each time, and a resumed run has to see the same ones
+    # with several threads the order of summation varies, and a resumed run must reproduce the centroids bit by bit
     with threadpool_limits(limits=1, user_api="openmp"):
         found = KMeans(clusters, n_init=restarts, random_state=0).fit(x.cpu().numpy())
     labels = torch.from_numpy(found.labels_.astype(np.int64)).to(x.device)
@@ -33,17 +33,17 @@ def spherical_kmeans(x: Tensor, clusters: int, restarts: int) -> tuple[Tensor, T
 
 
 def student_t_clusters(x: Tensor, centers: Tensor) -> Tensor:
-    """Soft clusters by deep embedded clustering (DEC) with the features held fixed.
+    """Soft assignments by deep embedded clustering (DEC) of fixed features.
 
-    Centres move so that q_ik, proportional to (1 + |x_i - c_k|^2 / d)^(-(d + 1) / 2), comes near its own sharpened version
-    p_ik, proportional to q_ik^2 / sum_i q_ik. arXiv:2506.12698 reports that it answers better to the tail than k-means.
+    Adam minimises KL(p || q) over the centroids, with q_ik proportional to (1 + |x_i - c_k|^2 / d)^(-(d + 1) / 2) and targets
+    p_ik proportional to q_ik^2 / sum_i q_ik. arXiv:2506.12698 reports better clusters of the tail than with k-means.
 
     Args:
         x: (N, d) unit vectors.
-        centers: (K, d) to begin from.
+        centers: (K, d) initial centroids.
 
     Returns:
-        (N, K) q, rows summing to one.
+        (N, K) q; rows sum to 1.
     """
     centers = centers.clone().requires_grad_()
     optimizer = torch.optim.Adam([centers], lr=0.01)
@@ -66,18 +66,18 @@ def student_t_clusters(x: Tensor, centers: Tensor) -> Tensor:
 
 
 def simplex(clusters: int, width: int) -> Tensor:
-    """(K, d) unit vectors whose cosines are all -1 / (K - 1): the fixed targets of Geometric Harmonization.
+    """(K, d) simplex equiangular tight frame: unit vectors with pairwise cosine -1 / (K - 1).
 
-    Raises ValueError where so many directions do not fit, K > d.
+    The fixed targets of Geometric Harmonization, arXiv:2310.17622. Raises ValueError if K > d.
     """
     if clusters > width:
-        raise ValueError(f"{clusters} equally far directions do not fit into {width} dimensions")
+        raise ValueError(f"a simplex of {clusters} directions does not fit into {width} dimensions")
     centred = torch.eye(clusters) - 1 / clusters
     return F.normalize(F.pad(centred, (0, width - clusters)), dim=1)
 
 
 def local_density(x: Tensor) -> Tensor:
-    """(N,) mean cosine of unit vectors (N, d) with their 20 nearest others."""
+    """(N,) mean cosine similarity of each of (N, d) unit vectors with its 20 nearest neighbours."""
     neighbours = min(NEIGHBOURS, len(x) - 1)
     found = []
     for start in range(0, len(x), ROWS):

@@ -1,17 +1,17 @@
-"""The small networks that methods put on top of a backbone."""
+"""Projectors and predictors."""
 
 from torch import nn
 
 
 def mlp(width: int, hidden: int, out: int, *, final_norm: bool, layers: int = 2) -> nn.Sequential:
-    """Linear, batch norm, ReLU, Linear: the projector of SimCLR and BYOL, and BYOL's predictor.
+    """Linear, batch norm, ReLU, Linear: projector of SimCLR, SDCLR and BYOL, predictor of BYOL.
 
     Args:
-        width: width of the input.
-        hidden: width of the hidden layer.
-        out: width of the output.
-        final_norm: whether an affine batch norm follows, in place of the last layer's bias (SDCLR's family has it, BYOL not).
-        layers: linear layers; those between the first and the last keep `hidden` and have no bias.
+        width: input dimension.
+        hidden: hidden dimension.
+        out: output dimension.
+        final_norm: whether an affine batch norm replaces the bias of the last layer, as in SDCLR; BYOL has the bias.
+        layers: number of linear layers; those between the first and the last have no bias.
     """
     modules: list[nn.Module] = [nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)]
     for _ in range(layers - 2):

@@ -1,4 +1,4 @@
-"""Loss functions shared by methods. Pure, in float32 whatever the caller's autocast, safe at any temperature."""
+"""Loss functions shared by methods. They compute in float32 also under autocast and do not overflow at low temperatures."""
 
 import torch
 from torch import Tensor
@@ -6,30 +6,35 @@ from torch.nn import functional as F
 
 
 def nt_xent(z1: Tensor, z2: Tensor, tau: float | Tensor) -> Tensor:
-    """Normalised temperature-scaled cross entropy of two views, per image.
+    """Normalised temperature-scaled cross entropy (NT-Xent) of two views, per image.
 
-    Each of the 2B embeddings is an anchor; its positive is the other view of its image, and all 2B - 1 others (the positive
-    among them) are in the denominator. Chen et al. 2020, eq. 1; same values as VITA-Group/SDCLR, `utils.py`.
+    Each of the 2B embeddings is an anchor. Its positive is the other view of its image; the denominator sums over all 2B - 1
+    other embeddings, the positive included. Chen et al. 2020, eq. 1; same values as VITA-Group/SDCLR, `utils.py`.
 
     Args:
-        z1: (B, d) embeddings of the first views, not yet normalised.
+        z1: (B, d) embeddings of the first views, not normalised.
         z2: (B, d) of the second views, in the same order.
-        tau: temperature, above 0: one number, or (B,) that of each anchor's image, for its positive and its negatives.
+        tau: temperature, above 0: one number, or (B,) one per image, used for both its anchors.
 
     Returns:
-        (B,) losses, each the mean over the image's two anchors; their mean is the batch's loss.
+        (B,) losses, each the mean over both anchors of an image; their mean is the loss of the batch.
     """
-    B = len(z1)
     _, log_p = log_probabilities(z1, z2, tau)
-    anchor = torch.arange(2 * B, device=z1.device)
+    return nt_xent_of(log_p)
+
+
+def nt_xent_of(log_p: Tensor) -> Tensor:
+    """(B,) NT-Xent losses from the (2B, 2B) log probabilities that `log_probabilities` returns."""
+    B = len(log_p) // 2
+    anchor = torch.arange(2 * B, device=log_p.device)
     return -log_p[anchor, anchor.roll(B)].view(2, B).mean(dim=0)
 
 
 def log_probabilities(z1: Tensor, z2: Tensor, tau: float | Tensor) -> tuple[Tensor, Tensor]:
-    """Scaled similarities of all 2B views, and their log-softmax over all others; arguments as in `nt_xent`.
+    """Similarities of all 2B views over `tau`, and their log-softmax; arguments as in `nt_xent`.
 
     Returns:
-        (2B, 2B) cosines over `tau`, and (2B, 2B) log probabilities of a row's anchor; -inf on both diagonals.
+        (2B, 2B) cosine similarities divided by `tau`, and (2B, 2B) their log-softmax in each row; -inf on both diagonals.
     """
     with torch.autocast(z1.device.type, enabled=False):
         z = F.normalize(torch.cat([z1, z2]).to(_at_least_float32(z1)), dim=1)
@@ -38,8 +43,32 @@ def log_probabilities(z1: Tensor, z2: Tensor, tau: float | Tensor) -> tuple[Tens
         return similarity, similarity.log_softmax(dim=1)
 
 
+def info_nce(query: Tensor, key: Tensor, queue: Tensor, tau: float | Tensor) -> Tensor:
+    """InfoNCE of queries with one positive key each and a queue of negatives that all queries share.
+
+    -log( exp(q k / tau) / (exp(q k / tau) + sum_n exp(q n / tau)) ) with q, k, n of unit length: the cross entropy over
+    1 + Q classes. He et al. 2020 (MoCo), eq. 1. The symmetric loss of a method is the mean over both directions.
+
+    Args:
+        query: (B, d) embeddings, not normalised.
+        key: (B, d) positives, of another view of the same images; no gradient flows into them.
+        queue: (Q, d) negatives; no gradient flows into them.
+        tau: temperature, above 0: one number, or (B,) one for each query.
+
+    Returns:
+        (B,) losses.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        dtype = _at_least_float32(query)
+        q, k, negatives = (F.normalize(x.to(dtype), dim=1) for x in (query, key.detach(), queue.detach()))
+        positive = (q * k).sum(dim=1, keepdim=True)
+        rows = tau[:, None] if isinstance(tau, Tensor) else tau
+        logits = torch.cat([positive, q @ negatives.T], dim=1) / rows
+        return logits.logsumexp(dim=1) - logits[:, 0]
+
+
 def byol_regression(p: Tensor, z: Tensor) -> Tensor:
-    """Squared distance of the normalised prediction and target, 2 - 2 cos(p, z). Grill et al. 2020, eq. 2.
+    """Squared distance of normalised prediction and target, 2 - 2 cos(p, z). Grill et al. 2020, eq. 2.
 
     Args:
         p: (B, d) predictions.

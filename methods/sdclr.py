@@ -1,10 +1,10 @@
-"""SDCLR: contrast a network with its own pruned copy, so that images it forgets first, those of the tail, weigh more.
+"""SDCLR: contrast a network with its pruned copy; images that pruning affects most, often tail images, get larger losses.
 
-Jiang et al., ICML 2021, arXiv:2106.02990. Reference: VITA-Group/SDCLR @ f1490fc. The first view goes through the network, the
-second through its competitor (`backbones/pruning.py`), whose masks follow the weights at the start of each epoch.
-Departures: two-layer projector, as every method here has (the reference gives only SDCLR a third layer: `head_layers=3`);
-one forward a branch and one backward, in place of three forwards and two backwards that add up to the same gradient, so
-that the competitor's running statistics, which nothing reads, move once a step and not twice.
+Jiang et al., ICML 2021, arXiv:2106.02990. Reference: VITA-Group/SDCLR @ f1490fc. The first view passes through the network,
+the second through the pruned branch (`backbones/pruning.py`), whose mask is computed from the weights at the start of each
+epoch. Deviations: two-layer projector, as for all methods here (the reference has a third layer for SDCLR only:
+`head_layers=3`); one forward pass per branch and one backward pass instead of three and two, which give the same gradient but
+update the running statistics of the pruned branch, which are not used, once per step instead of twice.
 """
 
 from dataclasses import dataclass
@@ -18,31 +18,33 @@ from core.settings import setting
 from methods.base import register
 from methods.contrastive import Contrastive
 from methods.heads import mlp
-from methods.schedules import LOWEST, Temperature
+from methods.schedules import MIN_TEMPERATURE, Temperature
 
 
 @register(
     "sdclr",
     title="SDCLR",
     paper="Jiang et al., ICML 2021, arXiv:2106.02990",
-    recipes={
+    overrides={
         "imagenet100lt": {"temperature": 0.3, "prune": 0.3},
-        "imagenetlt": {"prune": 0.1},  # of Geometric Harmonization's runs: the authors have released none
+        "imagenetlt": {"prune": 0.1},  # from the code of Geometric Harmonization; SDCLR's authors released none
         "placeslt": {"prune": 0.1},
         "cpu": {"prune": 0.5},
     },
 )
 class SDCLR(Contrastive):
-    """A dense and a pruned branch of one network, with batch norms of their own."""
+    """A dense and a pruned branch that share their weights and have separate batch norms."""
 
     @dataclass(frozen=True)
     class Hparams:
-        """CIFAR commands of VITA-Group/SDCLR."""
+        """Defaults of the CIFAR commands of VITA-Group/SDCLR."""
 
-        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=LOWEST)
-        prune: float = setting(0.9, "share of the backbone's convolution weights that the competitor lacks", 0, 0.999)
-        out_dim: int = setting(128, "width of the embedding", low=1)
-        head_layers: int = setting(2, "layers of the projector; 3 as in the reference", 2, 3)
+        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=MIN_TEMPERATURE)
+        prune: float = setting(
+            0.9, "fraction of the backbone's convolution weights that is masked in the pruned branch", 0, 0.999
+        )
+        out_dim: int = setting(128, "dimension of the embedding", low=1)
+        head_layers: int = setting(2, "linear layers of the projector; the reference has 3", 2, 3)
 
     def build(self, width: int) -> None:
         check_prunable(self.backbone)
@@ -51,7 +53,7 @@ class SDCLR(Contrastive):
         self.competitor_projector = Competitor(self.projector)
 
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
-        """Prunes the competitor by the weights as they are now."""
+        """Recomputes the pruning mask from the current weights."""
         self.competitor.prune(self.backbone, self.hparams.prune)
 
     def embed(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -63,5 +65,5 @@ class SDCLR(Contrastive):
         return self.projector(self.backbone(images))
 
     def score(self, index: Tensor, losses: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
-        """The branches' disagreement about the image, 1 - cos."""
+        """Cosine distance between the embeddings of the two branches."""
         return 1 - F.cosine_similarity(z1.float(), z2.float())

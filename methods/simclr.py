@@ -1,7 +1,7 @@
-"""SimCLR: two views of an image attract, all other images of the batch repel.
+"""SimCLR: NT-Xent between two views of an image, with all other images of the batch as negatives.
 
-Chen et al., ICML 2020, arXiv:2002.05709, in the form the long-tail papers compare with (VITA-Group/SDCLR @ f1490fc): one
-forward pass over both views, so that they share batch statistics; a two-layer projector that ends in a batch norm.
+Chen et al., ICML 2020, arXiv:2002.05709, as implemented for long-tailed data in VITA-Group/SDCLR @ f1490fc: one forward pass
+over both views, which therefore share batch-norm statistics; a two-layer projector that ends in a batch norm.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from core.settings import setting
 from methods.base import register
 from methods.contrastive import Contrastive
 from methods.heads import mlp
-from methods.schedules import LOWEST, Temperature
+from methods.schedules import MIN_TEMPERATURE, Temperature
 
 
 @register("simclr", title="SimCLR", paper="Chen et al., ICML 2020, arXiv:2002.05709")
 class SimCLR(Contrastive):
-    """Contrastive learning with the other images of the batch as negatives."""
+    """One network, one projector, NT-Xent."""
 
     @dataclass(frozen=True)
     class Hparams:
         """Defaults of VITA-Group/SDCLR."""
 
-        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=LOWEST)
-        out_dim: int = setting(128, "width of the embedding", low=1)
+        temperature: Temperature = setting(0.2, "softmax temperature tau, or its schedule", low=MIN_TEMPERATURE)
+        out_dim: int = setting(128, "dimension of the embedding", low=1)
 
     def build(self, width: int) -> None:
         self.projector = mlp(width, width, self.hparams.out_dim, final_norm=True)

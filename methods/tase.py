@@ -1,22 +1,22 @@
-"""TASE: pseudo-labels give each image its own temperature and its own weight. A RECONSTRUCTION, not the authors' method.
+"""TASE: per-image temperatures and loss weights from pseudo-labels. A RECONSTRUCTION, not the authors' method.
 
 Xiao et al., "Dataset Awareness is not Enough: Implementing Sample-level Tail Encouragement in Long-tailed Self-supervised
 Learning", arXiv:2410.22883 v2.
 
-What is established, from the abstracts: pseudo-labels enter a contrastive method with in-batch negatives; they drive a
-temperature for each sample; a re-weighting borrowed from supervised long-tail learning supplies what temperature lacks, an
-awareness of quantity. What is ours, because no equation, hyper-parameter, table or code of the paper could be had: how
-pseudo-labels are found, how a temperature and a weight follow from them, all ranges, and when they are refreshed. That the
-head takes the larger temperature is the direction of arXiv:2303.13664. No number made with this file is a number of the paper.
+Established by the abstracts: pseudo-labels are introduced into a contrastive method with in-batch negatives; they determine a
+temperature for each sample; a re-weighting from supervised long-tailed learning adds the awareness of quantity that
+temperatures lack. Our choices, as no equation, hyper-parameter, table or code of the paper was available: the clustering, the
+functions from pseudo-labels to temperatures and weights, all ranges, and the times of refreshes. The larger temperature for
+the head follows arXiv:2303.13664. Results of this file are not results of the paper.
 
-Every epoch e is one of three stages: before `warmup` plain SimCLR; then, every `refresh` epochs, clusters of the features in
-place of classes, whose sizes say how much of the head each image is (`headness`); from it a temperature (`temperatures`) and a
-weight (`weights`), which fade in over `ramp`.
+Until `warmup` the method is SimCLR. Then, every `refresh`, all images are clustered; the sizes of an image's clusters give its
+`headness`, from which follow its temperature (`temperatures`) and its weight (`weights`). Both are interpolated from SimCLR's
+over the time `ramp`.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -28,10 +28,9 @@ from core.errors import UserError
 from core.settings import setting
 from data.loader import Batch
 from methods.base import Output, register
-from methods.clusters import NONE, RESTARTS, local_density, simplex, spherical_kmeans, student_t_clusters
+from methods.clusters import RESTARTS, UNASSIGNED, local_density, simplex, spherical_kmeans, student_t_clusters
 from methods.contrastive import PlugIn
-from methods.losses import nt_xent
-from methods.schedules import LOWEST, Duration, check_warmup, due
+from methods.schedules import MIN_TEMPERATURE, Duration, check_warmup, due
 from methods.simclr import SimCLR
 
 Clusterer = Literal["kmeans", "dec", "gh", "knn-density", "oracle", "random"]
@@ -41,67 +40,79 @@ Reweighting = Literal["effective", "inverse", "none"]
 
 @dataclass(frozen=True)
 class TASESettings:
-    """The switches of the reconstruction; every default is ours."""
+    """Hyper-parameters of the reconstruction; all defaults are our choices."""
 
     clusterer: Clusterer = setting(
-        "kmeans", "pseudo-labels; oracle (true labels) and random (their sizes alone) are bounds for analysis, and see labels"
+        "kmeans",
+        "source of pseudo-labels; oracle (true labels) and random (permuted true labels) are ablations that use labels",
     )
-    clusters: int = setting(100, "how many clusters", low=1)
-    features: Literal["projector", "backbone"] = setting("projector", "whose output is clustered")
-    assignment: Literal["soft", "hard"] = setting("soft", "whether an image belongs to all clusters by likeness, or to one")
-    softness: float = setting(0.1, "temperature of the soft assignment", low=LOWEST)
-    tau_min: float = setting(0.1, "temperature of the smallest cluster", low=LOWEST)
-    tau_max: float = setting(0.4, "temperature of the largest cluster", low=LOWEST)
-    tau_map: Map = setting("loglin", "how temperature follows from headness")
-    momentum: float = setting(0.5, "share of its old temperature that an image keeps at a refresh", 0, 1)
-    reweight: Reweighting = setting("effective", "weight by effective number of samples, by inverse size, or none")
+    clusters: int = setting(100, "number of clusters", low=1)
+    features: Literal["projector", "backbone"] = setting("projector", "network whose output is clustered")
+    assignment: Literal["soft", "hard"] = setting(
+        "soft", "soft: to all clusters, by similarity to their centroids; hard: to the nearest"
+    )
+    softness: float = setting(0.1, "temperature of the soft assignment", low=MIN_TEMPERATURE)
+    tau_min: float = setting(0.1, "temperature of the smallest cluster", low=MIN_TEMPERATURE)
+    tau_max: float = setting(0.4, "temperature of the largest cluster", low=MIN_TEMPERATURE)
+    tau_map: Map = setting("loglin", "interpolation from tau_min to tau_max by headness")
+    momentum: float = setting(0.5, "weight of an image's previous temperature at a refresh", 0, 1)
+    reweight: Reweighting = setting(
+        "effective", "loss weights: by the effective number of samples, by inverse cluster size, or none"
+    )
     gamma: float = setting(0.5, "exponent of the weights", low=0)
-    grad_norm: Literal["none", "tau"] = setting("none", "tau: undo the factor 1/tau that a temperature puts on the gradient")
-    warmup: Duration = setting(Duration("10%"), "plain SimCLR until then")
-    refresh: Duration = setting(Duration("1.25%"), "time between two clusterings, at least an epoch")
-    ramp: Duration = setting(Duration("2.5%"), "time in which temperatures and weights fade in")
-    swing: Duration = setting(Duration("0"), "period in which they fade in and out again and again; 0: they stay")
-    aux_lambda: float = setting(1.0, "share of this loss, the rest being SimCLR's", 0, 1)
+    grad_norm: Literal["none", "tau"] = setting(
+        "none", "tau: multiply losses by tau / temperature, which cancels the factor 1 / tau of the gradient"
+    )
+    warmup: Duration = setting(Duration("10%"), "time of plain SimCLR before the first clustering")
+    refresh: Duration = setting(Duration("1.25%"), "time between clusterings, at least one epoch")
+    ramp: Duration = setting(Duration("2.5%"), "time over which temperatures and weights are interpolated from SimCLR's")
+    swing: Duration = setting(Duration("0"), "period of a cosine oscillation between SimCLR's values and theirs; 0: none")
+    aux_lambda: float = setting(1.0, "weight of this loss; SimCLR's has 1 - aux_lambda", 0, 1)
 
 
 @register(
     "tase",
     title="TASE-R",
     paper="reconstruction after Xiao et al., arXiv:2410.22883",
-    recipes={"cifar10lt": {"clusters": 10}, "digitslt": {"clusters": 10}, "cpu": {"refresh": "6%"}, "smoke": {"warmup": "50%"}},
+    overrides={
+        "cifar10lt": {"clusters": 10},
+        "digitslt": {"clusters": 10},
+        "cpu": {"refresh": "6%"},
+        "smoke": {"warmup": "50%"},
+    },
 )
 class TASE(PlugIn):
-    """SimCLR whose every anchor has its own temperature and weight."""
+    """SimCLR with a temperature and a loss weight per image."""
 
     Host = SimCLR
 
     @dataclass(frozen=True)
     class Hparams(TASESettings, SimCLR.Hparams):
-        """SimCLR's and the switches of the reconstruction."""
+        """Hyper-parameters of SimCLR and the reconstruction."""
 
     def extend(self, width: int) -> None:
         h = self.hparams
         check_warmup(self.name, h.warmup, self.scale.epochs)
-        room = width if h.features == "backbone" else h.out_dim
-        if h.clusterer == "gh" and h.clusters > room:
-            raise UserError(f"clusterer gh has room for {room} clusters, not for {h.clusters}; lower tase.clusters")
+        dimension = width if h.features == "backbone" else h.out_dim
+        if h.clusterer == "gh" and h.clusters > dimension:
+            raise UserError(f"clusterer gh allows at most {dimension} clusters, not {h.clusters}; lower {self.name}.clusters")
         if h.clusterer == "random":
             self.register_buffer("shuffle", torch.randperm(self.scale.samples))
         samples, tau = self.scale.samples, self.tau(0)
         self.register_buffer("temperature", torch.full((samples,), tau))
         self.register_buffer("weight", torch.ones(samples))
-        self.register_buffer("pseudo_label", torch.full((samples,), NONE))
+        self.register_buffer("pseudo_label", torch.full((samples,), UNASSIGNED))
         self.temperature: Tensor
         self.weight: Tensor
         self.pseudo_label: Tensor
 
     @property
     def wants_labels(self) -> bool:
-        """Only in the two ablations that bound what pseudo-labels can do."""
+        """True for the two ablations that bound the quality of pseudo-labels."""
         return self.hparams.clusterer in ("oracle", "random")
 
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
-        """Clusters all images again, where a refresh is due."""
+        """Clusters all images and updates temperatures and weights, if a refresh is due in this epoch."""
         self.host.on_epoch_start(epoch, corpus)
         h = self.hparams
         if not due(epoch, self.scale.epochs, h.warmup, h.refresh):
@@ -114,7 +125,7 @@ class TASE(PlugIn):
         self.weight.copy_(weights(sizes, membership, h.reweight, h.gamma))
 
     def _pseudo_labels(self, corpus: Corpus) -> tuple[Tensor | None, Tensor]:
-        """(N, K) memberships and (K,) sizes of the clusters; None and (N,) sizes where each image is a cluster of its own."""
+        """(N, K) memberships and (K,) cluster sizes; for `knn-density`, None and (N,) sizes, one per image."""
         h = self.hparams
         if corpus.labels is not None:
             labels = corpus.labels
@@ -129,17 +140,16 @@ class TASE(PlugIn):
             density = (local_density(x) / h.softness).exp()
             return None, density * (len(x) / count / density.mean())
         if h.clusterer == "gh":
-            likeness = x @ simplex(count, x.shape[1]).to(x.device).T / h.softness
-            membership = likeness.softmax(dim=1)
+            membership = (x @ simplex(count, x.shape[1]).to(x.device).T / h.softness).softmax(dim=1)
         else:
             _, centers = spherical_kmeans(x, count, RESTARTS)
             membership = student_t_clusters(x, centers) if h.clusterer == "dec" else (x @ centers.T / h.softness).softmax(dim=1)
         hard = F.one_hot(membership.argmax(dim=1), count).float()
-        sizes = hard.sum(dim=0) + 1  # one more each, so that an empty cluster has a size
+        sizes = hard.sum(dim=0) + 1  # additive smoothing: the size of an empty cluster is not 0
         return (hard if h.assignment == "hard" else membership), sizes
 
     def strength(self, epoch: int) -> float:
-        """How much of the temperatures and weights holds in an epoch (from 0), in [0, 1]."""
+        """Interpolation in epoch `epoch` (from 0) between SimCLR (0) and the temperatures and weights of this method (1)."""
         h, run = self.hparams, self.scale.epochs
         since = epoch + 1 - h.warmup.whole(run)
         if since <= 0:
@@ -155,29 +165,29 @@ class TASE(PlugIn):
         weight = 1 + share * (self.weight[batch.index] - 1)
         if h.grad_norm == "tau":
             weight = weight * own / tau
-        z1, z2 = self.embed(batch.views)
-        losses = nt_xent(z1, z2, own)
+        pairs = self.pairs(batch)
+        losses = self.losses(replace(pairs, tau=own))
         self.observe(batch.index, losses.detach())
         total = h.aux_lambda * (weight * losses).mean()
         if h.aux_lambda < 1:
-            total = total + (1 - h.aux_lambda) * nt_xent(z1, z2, tau).mean()
+            total = total + (1 - h.aux_lambda) * self.losses(pairs).mean()
         return Output(total, -self.temperature[batch.index])
 
     def sample_state(self) -> Mapping[str, Tensor]:
-        """The host's, and clusters, temperatures and weights of all images."""
+        """The host's, and the cluster, temperature and weight of each image."""
         own = {"cluster": self.pseudo_label, "temperature": self.temperature, "weight": self.weight}
         return {**self.host.sample_state(), **own}
 
 
 def headness(sizes: Tensor, membership: Tensor | None) -> Tensor:
-    """How much of the head each image is: log size of its clusters, from 0 for the smallest to 1 for the largest.
+    """Log size of each image's clusters, scaled to 0 for the smallest cluster and 1 for the largest.
 
     Args:
-        sizes: (K,) sizes above 0.
-        membership: (N, K) rows summing to one, or None where sizes are those of the images.
+        sizes: (K,) cluster sizes above 0.
+        membership: (N, K) with rows that sum to 1, or None if `sizes` is (N,), one per image.
 
     Returns:
-        (N,) in [0, 1]; a half everywhere if all sizes are equal.
+        (N,) in [0, 1]; 0.5 if all sizes are equal.
     """
     log = sizes.log()
     low, high = log.aminmax()
@@ -186,7 +196,7 @@ def headness(sizes: Tensor, membership: Tensor | None) -> Tensor:
 
 
 def temperatures(headness: Tensor, tau_min: float, tau_max: float, tau_map: Map) -> Tensor:
-    """(N,) temperatures: `tau_min` at headness 0, `tau_max` at 1, between them geometric, linear or by a half cosine."""
+    """(N,) temperatures: `tau_min` at headness 0, `tau_max` at 1, with log-linear, linear or half-cosine interpolation."""
     if tau_map == "loglin":
         return tau_min ** (1 - headness) * tau_max**headness
     share = headness if tau_map == "linear" else 0.5 * (1 - torch.cos(math.pi * headness))
@@ -194,15 +204,16 @@ def temperatures(headness: Tensor, tau_min: float, tau_max: float, tau_map: Map)
 
 
 def weights(sizes: Tensor, membership: Tensor | None, reweight: Reweighting, gamma: float) -> Tensor:
-    """(N,) weights of mean 1, the larger the smaller an image's clusters are; at most five times up or down before that.
+    """(N,) loss weights of mean 1, decreasing in cluster size.
 
-    `effective` divides by the effective number (1 - beta^n) / (1 - beta) of Cui et al. 2019 with beta = 1 - K / N.
+    (sum_k q_ik / E(n_k))^gamma with q the membership, divided by its mean, clipped to [0.2, 5] and divided by its mean again.
+    `effective`: E(n) = (1 - beta^n) / (1 - beta) of Cui et al. 2019 with beta = 1 - K / N; `inverse`: E(n) = n.
 
     Args:
-        sizes: (K,) sizes above 0, or (N,).
-        membership: (N, K), or None where sizes are those of the images.
-        reweight: by what.
-        gamma: exponent, 0 for equal weights.
+        sizes: (K,) cluster sizes above 0, or (N,) one per image.
+        membership: (N, K) with rows that sum to 1, or None for sizes per image.
+        reweight: `effective`, `inverse` or `none`.
+        gamma: exponent; 0 for equal weights.
     """
     samples = len(sizes) if membership is None else len(membership)
     if reweight == "none":

@@ -1,6 +1,7 @@
-"""The resolved configuration of one run. Hyper-parameters flow one way and end here, frozen.
+"""The resolved configuration of one run. Hyper-parameters are resolved in one direction and are frozen here.
 
-Method default, then the benchmark's and the preset's recipe, then what the user set. The hash of the result names the run.
+Defaults of the method, then its overrides for the benchmark and the preset, then what the user sets. The hash of the result is
+the id of the run.
 """
 
 import hashlib
@@ -110,9 +111,13 @@ def resolve(
 
 
 def default_hparams(method: str, dataset: str, preset: str) -> Any:
-    """A method's hyper-parameters where the user sets none: its defaults, then its recipes for benchmark and preset."""
+    """A method's hyper-parameters where the user sets none.
+
+    Its defaults, then the overrides of the hosts of a plug-in, then its own, each by benchmark and then by preset.
+    """
     declared = METHODS[method]
     hparams = declared.Hparams()
-    for name in (dataset, PRESETS[preset].after, preset):
-        hparams = with_changes(hparams, declared.recipes.get(name or "", {}), method)
+    for owner in declared.stack():
+        for name in (dataset, PRESETS[preset].after, preset):
+            hparams = with_changes(hparams, owner.overrides.get(name or "", {}), method)
     return hparams

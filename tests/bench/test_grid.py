@@ -150,6 +150,7 @@ def test_list_and_doctor_tell_everything(capsys, tmp_path):
     listed = capsys.readouterr().out
     assert "simclr.temperature (float|cosine:LOW:HIGH:PERIOD, default 0.2): softmax temperature tau" in listed
     assert "bcl-d: BCL-D. Zhou et al., ICML 2022, arXiv:2205.12693 (not in `all`)" in listed
+    assert "in imagenet100lt: temperature = 0.3, prune = 0.3 (of sdclr)" in listed
     for part in ("arXiv:2006.07733", "cifar10lt", "emoji", "slim-resnet8", "sdclr-cached", "paper: the field's protocol"):
         assert part in listed
     assert bench.main(["doctor", "--data-root", str(tmp_path)]) == 0

@@ -26,7 +26,7 @@ from tests.runs import SMALL
         (["--methods", "colt", "--set", "colt.pool=emojis"], "no pool is named 'emojis'; did you mean 'emoji'"),
         (["--methods", "colt", "--set", "colt.pool=emoji", "colt.budget=4000"], "samples 4000 images and its pool has 3786"),
         (["--methods", "tase", "--set", "tase.warmup=100%"], "tase.warmup=100% is as long as the run of 22 epochs, or longer"),
-        (["--methods", "tase", "--set", "tase.clusterer=gh", "tase.clusters=200"], "gh has room for 128 clusters, not for 200"),
+        (["--methods", "tase", "--set", "tase.clusterer=gh", "tase.clusters=200"], "gh allows at most 128 clusters, not 200"),
         (["--methods", "sdclr", "--backbone", "resnet50_gn"], "SDCLR needs a backbone with convolutions and batch norm"),
         (["--set", "simclr.temperature=hot"], "simclr.temperature=hot is not of the form float|cosine:LOW:HIGH:PERIOD"),
         (["--set", "simclr.temperature"], "is not of the form METHOD.KEY=VALUE"),

@@ -49,7 +49,7 @@ def test_strengths_fill_their_range_on_one_side(kind, seed):
     assert M.max() <= 1
     assert (2 * M - 1).abs().max().item() == pytest.approx(1, abs=1e-6)
     assert (M[losses.argsort()].diff() >= 0).all()
-    if kind == "outlier":  # no ranks: it moves everyone towards a half
+    if kind == "outlier":  # not rank-based: it moves all other strengths towards a half
         assert (M[:-1] - 0.5).abs().max() < 0.01
 
 
@@ -68,7 +68,7 @@ def test_randaugment_is_the_references(name, expected):
 
 @pytest.mark.parametrize("name", ["bcl", "bcl-d"])
 def test_large_sets_have_no_least_magnitude(name):
-    config = small_config(name, hparams=METHODS[name].recipes["imagenetlt"])
+    config = small_config(name, hparams=METHODS[name].overrides["imagenetlt"])
     (changes,) = {role.changes for role in build_method(config, 100).views}
     assert dict(changes) == {"randaugment": RandAugment(2, 0, 30, jittered=True)}
     assert default_hparams(name, "cifar10lt", "paper").momentum == 0.97

@@ -62,7 +62,7 @@ def test_the_simplex_is_equally_far_from_itself_everywhere(clusters, width):
     assert torch.allclose(cosines.diagonal(), torch.ones(clusters), atol=1e-6)
     others = cosines[~torch.eye(clusters, dtype=torch.bool)]
     assert (others + 1 / (clusters - 1)).abs().max() < 1e-6
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="does not fit"):
         simplex(width + 1, width)
 
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from core.errors import UserError
 from data.loader import Batch
 from data.views.torch_executor import TorchViews
-from methods.colt import cluster_budgets, colt_terms, nearest_to_centers
+from methods.colt import cluster_budgets, confusion, distribution_loss, nearest_to_centers
+from methods.losses import log_probabilities, nt_xent, nt_xent_of
 from run_store.folder import TrainingFacts, folder_of
 from tests.runs import small_config
 from training.loop import batches, start_epoch, train
@@ -41,13 +42,14 @@ def test_terms_equal_the_reference(golden, case):
 
     z1, z2 = (torch.tensor(given(f"z{view}"), requires_grad=True) for view in (1, 2))
     tau, alpha = (round(float(given(key)), 6) for key in ("tau", "alpha"))  # stored in float32
-    terms = colt_terms(z1, z2, torch.from_numpy(given("is_ood")), tau, int(given("topk")))
-    loss = terms.losses.mean() + alpha * terms.distribution
+    similarity, log_p = log_probabilities(z1, z2, tau)
+    losses = nt_xent_of(log_p)
+    loss = losses.mean() + alpha * distribution_loss(similarity, log_p, torch.from_numpy(given("is_ood")))
     loss.backward()
     # float64, but for the weights of the distribution term's pairs, which the reference holds in float32
     assert abs(loss.item() - given("loss")) < 1e-7
-    assert np.abs(terms.losses.detach().numpy() - given("nt_xent_per_sample")).max() < 1e-12
-    assert np.abs(terms.confusion.numpy() - given("confusion_score")).max() < 1e-12
+    assert np.abs(losses.detach().numpy() - given("nt_xent_per_sample")).max() < 1e-12
+    assert np.abs(confusion(log_p, int(given("topk"))).numpy() - given("confusion_score")).max() < 1e-12
     assert np.abs(z1.grad.numpy() - given("grad1")).max() < 1e-8
     assert np.abs(z2.grad.numpy() - given("grad2")).max() < 1e-8
 
@@ -59,18 +61,19 @@ def test_distribution_term_equals_a_loop_written_from_the_formula(ood, denominat
     z1, z2 = (v.detach() for v in _embeddings())
     tau, z, domain = 0.3, [F.normalize(v, dim=0) for v in (*z1, *z2)], [*ood, *ood]
     e = [[math.exp(a @ b / tau) for b in z] for a in z]
-    everyone = range(2 * B)
+    views = range(2 * B)
     total = 0.0
-    for i in everyone:
-        same = [j for j in everyone if j != i and domain[j] == domain[i]]
+    for i in views:
+        same = [j for j in views if j != i and domain[j] == domain[i]]
         for j in same:
             if denominator == "cross_domain":
-                below = e[i][j] + sum(e[i][k] for k in everyone if domain[k] != domain[i])
+                below = e[i][j] + sum(e[i][k] for k in views if domain[k] != domain[i])
             else:
                 anchor = i if denominator == "all" else j
-                below = sum(e[anchor][k] for k in everyone if k != anchor)
+                below = sum(e[anchor][k] for k in views if k != anchor)
             total -= math.log(e[i][j] / below) / len(same) / (2 * B)
-    found = colt_terms(z1, z2, torch.tensor(ood, dtype=torch.bool), tau, 3, denominator.split(",")[0]).distribution
+    is_ood = torch.tensor(ood, dtype=torch.bool)
+    found = distribution_loss(*log_probabilities(z1, z2, tau), is_ood, denominator.split(",")[0])
     assert found.item() == pytest.approx(total, abs=1e-12)
 
 
@@ -84,17 +87,18 @@ def test_confusion_equals_a_loop_written_from_the_formula(k):
         sum(sorted(((p[i][j] + p[i + B][j]) / 2 for j in range(2 * B) if j not in (i, i + B)), reverse=True)[:k])
         for i in range(B)
     ]
-    confusion = colt_terms(z1, z2, torch.tensor([True] + [False] * (B - 1)), tau, k).confusion
-    assert confusion.tolist() == pytest.approx(expected, abs=1e-12)
-    assert not confusion.requires_grad
+    found = confusion(log_probabilities(z1.requires_grad_(), z2, tau)[1], k)
+    assert found.tolist() == pytest.approx(expected, abs=1e-12)
+    assert not found.requires_grad
 
 
 @pytest.mark.parametrize("denominator", ["all", "cross_domain"])
 def test_a_batch_without_ood_images_has_no_distribution_term(denominator):
     z1, z2 = _embeddings()
-    terms = colt_terms(z1, z2, torch.zeros(B, dtype=torch.bool), 0.2, 10, denominator)
-    assert terms.distribution == 0
-    plain, with_term = (torch.autograd.grad(x, z1, retain_graph=True)[0] for x in (terms.losses.mean(), sum(terms[:2]).mean()))
+    similarity, log_p = log_probabilities(z1, z2, 0.2)
+    loss, term = nt_xent_of(log_p).mean(), distribution_loss(similarity, log_p, torch.zeros(B, dtype=torch.bool), denominator)
+    assert term == 0
+    plain, with_term = (torch.autograd.grad(x, z1, retain_graph=True)[0] for x in (loss, loss + term))
     assert torch.equal(plain, with_term)  # and above all no NaN
 
 
@@ -151,10 +155,12 @@ def test_only_images_of_the_set_are_remembered():
     index = torch.tensor([4, -1, 2, -1, -1, 11, 6, 7])
     output = method.loss(Batch(views, index))
     with torch.no_grad():
-        terms = colt_terms(*method.embed(views), index < 0, 0.2, 10)
+        z1, z2 = method.embed(views)
+        similarity, log_p = log_probabilities(z1, z2, 0.2)
+        expected = nt_xent(z1, z2, 0.2).mean() + 0.2 * distribution_loss(similarity, log_p, index < 0)
     assert method.memory.seen.nonzero().flatten().tolist() == [2, 4, 6, 7, 11]
-    assert torch.allclose(method.memory[index], torch.where(index < 0, 0, terms.confusion), atol=1e-6)
-    assert output.loss.item() == pytest.approx((terms.losses.mean() + 0.2 * terms.distribution).item(), abs=1e-5)
+    assert torch.allclose(method.memory[index], torch.where(index < 0, 0, confusion(log_p, 10)), atol=1e-6)
+    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-5)
     assert torch.equal(output.scores, -method.memory[index])
 
 
@@ -179,8 +185,8 @@ def test_sampling_takes_the_pools_nearest_images_once_each(photographs, pool):
     state = method.sample_state()
     assert torch.equal(state["cluster"], method.cluster)
     assert torch.equal(state["sampled"], budgets[method.cluster])
-    confusion = method.memory.all()
-    means = torch.stack([confusion[method.cluster == c].mean() for c in range(5)])
+    average = method.memory.all()
+    means = torch.stack([average[method.cluster == c].mean() for c in range(5)])
     assert torch.equal(method.tailness[:5].argsort(descending=True), means.argsort())  # low confusion is the tail
     assert torch.equal(state["tailness"], method.tailness[method.cluster])
 

@@ -16,7 +16,7 @@ from training.config import RunConfig
 from training.loop import batches, step
 from training.prepare import prepare
 
-SUITE = ("cifar10lt", "cifar100lt", "imagenet100lt", "imagenetlt", "placeslt", "inat18")  # what recipes may name
+SUITE = ("cifar10lt", "cifar100lt", "imagenet100lt", "imagenetlt", "placeslt", "inat18")  # what overrides may name
 every_method = pytest.mark.parametrize("name", METHODS.names())
 
 
@@ -95,8 +95,8 @@ def test_no_label_reaches_pretraining(name, photographs, tmp_path, monkeypatch):
 
 
 @every_method
-def test_declared_recipes_fit_the_hyper_parameters(name):
-    for where, changes in METHODS[name].recipes.items():
+def test_declared_overrides_fit_the_hyper_parameters(name):
+    for where, changes in METHODS[name].overrides.items():
         assert where in {*BENCHMARKS.names(), *SUITE, "paper", "cpu", "smoke"}
         assert set(changes) <= {field.name for field in dataclasses.fields(METHODS[name].Hparams)}
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.losses import byol_regression, nt_xent
+from methods.losses import byol_regression, info_nce, nt_xent
 
 
 @pytest.mark.parametrize("case", range(3))
@@ -46,6 +46,45 @@ def test_nt_xent_is_finite_at_any_temperature_and_ignores_autocast():
 def test_nt_xent_follows_the_batch_when_it_is_permuted():
     z1, z2, order = torch.randn(8, 16), torch.randn(8, 16), torch.randperm(8)
     assert torch.allclose(nt_xent(z1[order], z2[order], 0.2), nt_xent(z1, z2, 0.2)[order], atol=1e-6)
+
+
+@pytest.mark.parametrize("tau", [0.2, torch.tensor([0.1, 0.2, 0.3, 0.5], dtype=torch.float64)])
+def test_info_nce_equals_a_loop_written_from_the_formula(tau):
+    torch.manual_seed(0)
+    query, key, queue = (torch.randn(rows, 7, dtype=torch.float64) for rows in (4, 4, 9))
+    q, k, negatives = ([v / v.norm() for v in rows] for rows in (query, key, queue))
+    expected = []
+    for i in range(4):
+        t = float(tau[i]) if isinstance(tau, torch.Tensor) else tau
+        positive = math.exp(q[i] @ k[i] / t)
+        expected.append(-math.log(positive / (positive + sum(math.exp(q[i] @ n / t) for n in negatives))))
+    assert info_nce(query, key, queue, tau).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_info_nce_and_its_gradient_equal_cross_entropy():
+    torch.manual_seed(0)
+    query = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
+    key = torch.randn(5, 8, dtype=torch.float64, requires_grad=True)
+    queue = F.normalize(torch.randn(12, 8, dtype=torch.float64), dim=1).requires_grad_()
+    logits = F.normalize(query, dim=1) @ torch.cat([F.normalize(key, dim=1), queue]).detach().T / 0.2
+    own = torch.cat([logits[:, :5].diagonal()[:, None], logits[:, 5:]], dim=1)
+    expected = F.cross_entropy(own, torch.zeros(5, dtype=torch.int64), reduction="none")
+    losses = info_nce(query, key, queue, 0.2)
+    assert torch.allclose(losses, expected, atol=1e-12)
+    gradients = [torch.autograd.grad(x.mean(), query, retain_graph=True)[0] for x in (losses, expected)]
+    assert torch.allclose(*gradients, atol=1e-12)
+    losses.sum().backward()
+    assert key.grad is None
+    assert queue.grad is None
+
+
+def test_info_nce_is_finite_at_any_temperature_and_ignores_autocast():
+    query, key, queue = torch.randn(8, 16), torch.randn(8, 16), torch.randn(32, 16)
+    assert info_nce(query, key, queue, 1e-3).isfinite().all()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = info_nce(query, key, queue, 0.2)
+    assert torch.equal(inside, info_nce(query, key, queue, 0.2))
+    assert info_nce(query.bfloat16(), key.bfloat16(), queue, 0.2).dtype == torch.float32
 
 
 def test_byol_regression_equals_a_loop_written_from_the_formula():

@@ -5,20 +5,20 @@ import sys
 import pytest
 import torch
 
-from methods.memory import SampleMemory, everyones
+from methods.memory import SampleMemory, gather_rows
 from tests.conftest import ROOT
 
 # one of two processes: enters its share of each batch, and saves what it remembers
 PROCESS = """
 import sys, torch
-from methods.memory import SampleMemory, everyones
+from methods.memory import SampleMemory, gather_rows
 rank, store, batches, out = int(sys.argv[1]), *sys.argv[2:]
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 memory = SampleMemory(12, 0.9)
 for parts in torch.load(batches):
     memory.update(*parts[rank])
-torch.save({**memory.state_dict(), "rows": everyones(torch.full((rank + 1, 2), float(rank)))}, out)
+torch.save({**memory.state_dict(), "rows": gather_rows(torch.full((rank + 1, 2), float(rank)))}, out)
 torch.distributed.destroy_process_group()
 """
 
@@ -73,9 +73,9 @@ def test_it_is_saved_and_restored():
     assert other.all().tolist() == pytest.approx([2, 0, 1, 4])
 
 
-def test_one_process_has_everyones_rows():
+def test_one_process_gathers_its_own_rows():
     x = torch.randn(3, 2)
-    assert everyones(x) is x
+    assert gather_rows(x) is x
 
 
 def test_two_processes_hold_the_memory_of_one(tmp_path):

@@ -53,7 +53,7 @@ def _training(name: str, precision: str = "fp32", hparams: dict[str, str] | None
 
 
 def _batch(training: Training, epoch: int, outside: int = 0) -> Batch:
-    """Views without numbers; the last `outside` of the images are from elsewhere."""
+    """Views without numbers; the last `outside` of the images are OOD images."""
     view = torch.empty(B, 3, 16, 16, device=CUDA, memory_format=torch.channels_last)
     index = torch.arange(B).masked_fill(torch.arange(B) >= B - outside, -1)
     return Batch((view,) * len(training.method.views), index.to(CUDA, non_blocking=True), epoch)
@@ -119,7 +119,7 @@ def _by_a_number(method, index, losses, z1, z2) -> Tensor:
     return losses / losses.max().item()
 
 
-def _without_those_from_elsewhere(method, index, losses, z1, z2) -> Tensor:
+def _without_ood_images(method, index, losses, z1, z2) -> Tensor:
     return F.pad(losses[index >= 0], (0, 0))
 
 
@@ -128,7 +128,7 @@ def _without_those_from_elsewhere(method, index, losses, z1, z2) -> Tensor:
     [
         (_on_the_cpu, RuntimeError, "cuda:0 and cpu"),
         (_by_a_number, WaitsForDevice, "_local_scalar_dense"),
-        (_without_those_from_elsewhere, WaitsForDevice, "index.Tensor"),
+        (_without_ood_images, WaitsForDevice, "index.Tensor"),
     ],
 )
 def test_a_method_that_is_wrong_on_a_device_fails(score, error, message, monkeypatch):

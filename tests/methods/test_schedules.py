@@ -32,7 +32,7 @@ def test_a_period_may_be_a_share_of_the_run():
 def test_ts_swings_as_in_the_released_runs():
     for dataset, run in (("cifar10lt", 2000), ("imagenet100lt", 800)):  # 5 and 2 full periods of 400
         hparams = METHODS["ts"].Hparams()
-        hparams = with_changes(hparams, METHODS["ts"].recipes.get(dataset, {}), "ts")
+        hparams = with_changes(hparams, METHODS["ts"].overrides.get(dataset, {}), "ts")
         assert Cosine("cosine:0.1:1.0:400").at(123, run) == pytest.approx(hparams.temperature.at(123, run))
     assert isinstance(default_hparams("ts", "cifar10lt", "cpu").temperature, Cosine)
 

@@ -4,8 +4,9 @@ import math
 import torch
 
 from data.loader import Batch
-from methods import METHODS, RunScale
+from methods import METHODS
 from methods.losses import nt_xent
+from methods.momentum import cosine_momentum
 from tests.runs import small_config
 from training.prepare import build_method
 
@@ -65,7 +66,7 @@ def test_byol_target_moves_by_average_only_and_gets_no_gradient():
         for p in method.projector.parameters():
             p += 1
     step = 5
-    m = method.momentum_at(step)
+    m = cosine_momentum(method.hparams.momentum, step, method.scale.steps)
     method.after_step(step)
     for old, online, target in zip(before, method.projector.parameters(), method.target_projector.parameters(), strict=True):
         assert torch.allclose(target, m * old + (1 - m) * online, atol=1e-6)
@@ -73,10 +74,8 @@ def test_byol_target_moves_by_average_only_and_gets_no_gradient():
     assert not torch.equal(method.target_backbone.stem.bn.running_mean, torch.zeros(16))
 
 
-def test_byol_momentum_rises_from_its_start_to_one():
-    declared = METHODS["byol"]
-    method = build_method(small_config("byol"), 100)
-    method.scale = RunScale(samples=100, epochs=10, steps=40)
-    assert method.momentum_at(0) == declared.Hparams().momentum == 0.99
-    assert math.isclose(method.momentum_at(20), 0.995)
-    assert math.isclose(method.momentum_at(40), 1.0)
+def test_byol_momentum_starts_at_099_and_target_keys_are_fixed():
+    assert METHODS["byol"].Hparams().momentum == 0.99
+    prefixes = {key.split(".")[0] for key in build_method(small_config("byol"), 100).state_dict()}
+    # checkpoints of existing runs hold these names
+    assert prefixes == {"backbone", "projector", "predictor", "target_backbone", "target_projector"}

@@ -177,5 +177,5 @@ def test_labels_are_shown_to_no_method_but_the_two_ablations(name, photographs):
 
 
 def test_more_fixed_directions_than_dimensions_are_refused(photographs):
-    with pytest.raises(UserError, match="has room for 128 clusters, not for 200"):
+    with pytest.raises(UserError, match="allows at most 128 clusters, not 200"):
         _training("tase", photographs, hparams={"clusterer": "gh", "clusters": 200})
