@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Command line of the suite: parse, plan, run, report. Knows no loss and no network. (Long: its docstrings are the help.)"""
+"""Command line of the suite: parse, plan, run, report. (Longer than other files: its docstrings are the help texts.)"""
 
 import logging
 import sys
@@ -11,7 +11,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import UserError, nearest
 from core.terminal import Messages, show
-from grid.options import Number, Numbers, Request, Several, check_names, check_positive
+from grid.options import GridOptions, Number, Numbers, Several, check_names, check_positive
 
 app = App(
     name="bench.py",
@@ -23,20 +23,20 @@ app = App(
 
 
 log = logging.getLogger(__name__)
-TELLING = ("list", "plan", "doctor", "--help", "-h")  # commands that do nothing but print
+PRINTING = ("list", "plan", "doctor", "--help", "-h")  # commands that only print
 
 
 @app.default
 @app.command
-def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> int:
-    """Train, probe and tabulate. Finished runs are skipped; a stopped run goes on when the command is repeated.
+def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.0) -> int:
+    """Train, probe and write tables. Finished runs are skipped; a stopped run resumes when the command is repeated.
 
     Parameters
     ----------
     checkpoint_seconds
-        Seconds between checkpoints: the most that a kill can cost.
+        Seconds between checkpoints, the most training time that a kill loses.
     """
-    check_names(request.methods, request.datasets, request.probes)
+    check_names(options.methods, options.datasets, options.probes)
     from commands.report import report_so_far
     from core.files import writable_folder
     from grid.execute import execute
@@ -46,8 +46,8 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
 
     if not checkpoint_seconds >= 0:
         raise UserError(f"--checkpoint-seconds {checkpoint_seconds}: give a number of seconds")
-    plan = make_plan(request)
-    writable_folder(request.out, "--out")
+    plan = make_plan(options)
+    writable_folder(options.out, "--out")
     print(plan_text(plan), flush=True)
     use_threads(plan.shares[1])
     plan.load_data()
@@ -63,24 +63,24 @@ def run(request: Request = Request(), *, checkpoint_seconds: float = 60.0) -> in
             left = estimated.wall() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
-                show(f"\n{how_far}; {report_so_far(request.out, plan.runs)}\n")
-            except (UserError, OSError) as error:  # the runs are what matters
+                show(f"\n{how_far}; {report_so_far(options.out, plan.runs)}\n")
+            except (UserError, OSError) as error:  # must not end the grid
                 log.warning("no tables yet: %s", error)
-    _report(request.out, [run.config.run_id for run in plan.runs])
+    _report(options.out, [run.config.run_id for run in plan.runs])
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
 
 
 @app.command
-def plan(request: Request = Request()) -> int:
-    """Show what `run` would do, and for how long; start nothing."""
-    check_names(request.methods, request.datasets, request.probes)
+def plan(options: GridOptions = GridOptions()) -> int:
+    """Print the runs of a grid, their states and a time estimate. Trains nothing."""
+    check_names(options.methods, options.datasets, options.probes)
     from grid.plan import make_plan, plan_text
     from grid.time_estimate import estimate
     from training.device import use_threads
 
-    plan = make_plan(request)
+    plan = make_plan(options)
     print(plan_text(plan), flush=True)
     use_threads(plan.shares[1])
     states = plan.states
@@ -91,7 +91,7 @@ def plan(request: Request = Request()) -> int:
 
 @app.command
 def report(*, out: Path = Path("runs")) -> int:
-    """Write tables, figures and the page again, from the records alone.
+    """Write tables, figures and the HTML page again from the records.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ def report(*, out: Path = Path("runs")) -> int:
         Folder of runs.
     """
     if not out.is_dir():
-        raise UserError(f"there is no folder {out}; name the folder of runs with --out")
+        raise UserError(f"folder {out} does not exist; give the folder of runs with --out")
     if not _report(out):
-        raise UserError(f"no records in {out}; train something first, or name the folder of runs with --out")
+        raise UserError(f"{out} has no records; train a method first, or give the folder of runs with --out")
     return 0
 
 
@@ -122,36 +122,36 @@ def probe(
     data_root: Path | None = None,
     out: Path | None = None,
 ) -> int:
-    """Probe a trained run again or on other data, or weights from elsewhere. Nothing is trained.
+    """Probe a trained run again or on other data, or external pretrained weights. Trains nothing.
 
     Parameters
     ----------
     path
-        Folder of a run, or a file of weights: .safetensors, or what torch.save wrote of tensors alone.
+        Run folder, or a file of weights: .safetensors, or a state dict written by torch.save.
     datasets
-        Benchmarks: names or globs; default: the run's own, or cifar10lt.
+        Benchmarks: names or globs; default: that of the run, or cifar10lt.
     profiles
-        Default: the run's own on its own benchmark, else each benchmark's first.
+        Long-tail profiles; default: that of the run on its own benchmark, else the first of each benchmark.
     splits
-        Default: the run's own on its own benchmark, else 1.
+        Splits; default: that of the run on its own benchmark, else 1.
     probes
-        Names, globs or all; default: the quick ones.
+        Names, globs or all; default: those that `list` marks as default.
     backbone
-        The network that a file's weights are of, by its name here or in timm.
+        Network of the weights in a file, by its name in this suite or in timm.
     key
-        Of the state dict in a file that holds several.
+        Key of the state dict, in a file that holds several.
     prefix
-        Of the backbone's names in a file that holds several networks.
+        Prefix of the backbone's parameter names, in a file that holds several networks.
     device
         auto, cpu, cuda or cuda:N.
     views
-        What shows the images to the network: torch, dali, kornia or torchvision.
+        Augmentation backend: torch, dali, kornia or torchvision.
     workers
-        Processor threads; default: all cores.
+        CPU threads; default: all cores.
     data_root
-        Where the images are or will be put; default: the user's cache folder.
+        Folder of the data sets; default: the user's cache folder.
     out
-        Folder of runs and tables; default: where the run lies, or runs.
+        Folder of runs and tables; default: the parent of the run folder, or runs.
     """
     check_names(None, datasets, probes)
     from probing.probe_path import probe_path
@@ -180,14 +180,14 @@ def probe(
 
 @app.command(name="export")
 def export_(run: Path, *, to: Path | None = None) -> int:
-    """Write a trained run's backbone as safetensors with a model card, in the layout of timm and the Hugging Face hub.
+    """Export the backbone of a trained run as safetensors with a model card, in the layout of timm and the Hugging Face hub.
 
     Parameters
     ----------
     run
-        Folder of the run.
+        Run folder.
     to
-        Folder to write; default: exports/ beside the run.
+        Folder to write; default: exports/<run> in the folder of runs.
     """
     from commands.export import export
 
@@ -204,20 +204,20 @@ def list_(
     splits: Annotated[list[int] | None, Numbers] = None,
     data_root: Path | None = None,
 ) -> int:
-    """List methods with their hyper-parameters, backbones, datasets, probes and presets; or datasets alone, more closely.
+    """List methods with their hyper-parameters, datasets, OOD pools, backbones, probes and presets; or datasets in detail.
 
     Parameters
     ----------
     datasets
         Only these benchmarks: names, globs, or all.
     passport
-        Their passports: source, counts, groups, and the SHA-256 of every index list.
+        Print their passports: source, class counts, groups, and the SHA-256 of every index list.
     profile
-        Of the passports; default: each benchmark's first.
+        Profile of the passports; default: the first of each benchmark.
     splits
-        Of the passports; default: 1.
+        Splits of the passports; default: 1.
     data_root
-        Where to look for images and pools; default: the user's cache folder.
+        Folder of the data sets and OOD pools; default: the user's cache folder.
     """
     check_names(None, datasets)
     from commands.list import benchmarks_text, catalogue, passports_text
@@ -225,7 +225,7 @@ def list_(
     if passport:
         print(passports_text(datasets or ["all"], profile, splits or [1], data_root))
     elif profile is not None or splits:
-        raise UserError("list: --profile and --splits say which passports to print; add --passport")
+        raise UserError("list: --profile and --splits choose passports; add --passport")
     else:
         print(benchmarks_text(datasets, data_root) if datasets else catalogue(data_root))
     return 0
@@ -241,7 +241,7 @@ def views_(
     data_root: Path | None = None,
     out: Path = Path("runs/views"),
 ) -> int:
-    """Draw images and the views that methods get of them, by every executor: a PNG for each method and dataset.
+    """Draw images and their augmented views by every augmentation backend: one PNG per method and dataset.
 
     Parameters
     ----------
@@ -250,11 +250,11 @@ def views_(
     datasets
         Benchmarks: names, globs, or all; default: cifar10lt.
     images
-        Images of the benchmark, a row each.
+        Number of images, one per row.
     seed
-        Of the choice of images and of their views.
+        Seed of the choice of images and of their augmentation.
     data_root
-        Where the images are or will be put; default: the user's cache folder.
+        Folder of the data sets; default: the user's cache folder.
     out
         Folder of the PNGs.
     """
@@ -273,35 +273,35 @@ def data_(
     check: Annotated[bool, Parameter(negative=())] = False,
     data_root: Path | None = None,
 ) -> int:
-    """Fetch and verify data ahead of time. A line a benchmark; exit status 1 if something is wrong with one.
+    """Download and verify data sets. Prints one line per benchmark; exit status 1 if one of them has an error.
 
     Parameters
     ----------
     datasets
         Benchmarks: names, globs, or all (default: cifar10lt).
     check
-        Verify again what is there, without network.
+        Verify existing files without network.
     data_root
-        Where the data is or will be put; default: the user's cache folder.
+        Folder of the data sets; default: the user's cache folder.
     """
     check_names(None, datasets)
     from commands.data import fetch
 
-    well = True
+    ok = True
     for good, line in fetch(datasets or ["cifar10lt"], data_root, check=check):
         print(line, flush=True)
-        well &= good
-    return 0 if well else 1
+        ok &= good
+    return 0 if ok else 1
 
 
 @app.command
 def doctor(*, data_root: Path | None = None) -> int:
-    """Tell what is installed, which device and image pipeline will be used and why, and which data is there.
+    """Print installed packages, the device and augmentation backends with the reasons for their choice, and available data.
 
     Parameters
     ----------
     data_root
-        Where to look for images; default: the user's cache folder.
+        Folder of the data sets; default: the user's cache folder.
     """
     from commands.doctor import diagnosis
 
@@ -310,7 +310,7 @@ def doctor(*, data_root: Path | None = None) -> int:
 
 
 def _report(out: Path, run_ids: list[str] | None = None) -> bool:
-    """Writes the reports of a folder of runs and prints tables. False if there is nothing to report."""
+    """Writes tables, figures and page of a folder of runs and prints tables. Returns False if there is no record and no run."""
     from commands.report import report as write_report
 
     written = write_report(out, run_ids)
@@ -321,7 +321,7 @@ def _report(out: Path, run_ids: list[str] | None = None) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command (default: the process's arguments); a user's mistake becomes one line and exit status 2."""
+    """Runs a command line (default: `sys.argv`). A UserError becomes one line and exit status 2."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[Messages()])
     try:
         return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
@@ -333,17 +333,17 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, CycloptsError) as error:
         print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `bench.py list | head`: the reader has seen enough; a grid that is not trained is another matter
+    except BrokenPipeError:  # `bench.py list | head` is a success; a grid that is not trained is not
         sys.stdout = None
-        told = (sys.argv[1:] if arguments is None else arguments)[:1]
-        return 0 if told and told[0] in TELLING else 1
+        command = (sys.argv[1:] if arguments is None else arguments)[:1]
+        return 0 if command and command[0] in PRINTING else 1
     except OSError as error:
         print(
             f"bench.py: {error.filename or 'a file'}: {error.strerror or error}; check the disk and the path", file=sys.stderr
         )
         return 2
     except KeyboardInterrupt:
-        print("bench.py: stopped; the same command goes on from here", file=sys.stderr)
+        print("bench.py: stopped; repeat the command to resume", file=sys.stderr)
         return 130
 
 

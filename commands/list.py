@@ -46,7 +46,7 @@ def catalogue(data_root: Path | None = None) -> str:
         lines.append(f"  {name}: {inspect.getdoc(build)}")
     lines.append(f"  and {len(timm.list_models())} of timm {timm.__version__} by their names there, such as resnet18, resnet50")
     lines.append("\nPROBES")
-    lines += [f"  {name}: {probe.protocol}" for name, probe in PROBES]
+    lines += [f"  {name}: {probe.protocol}{' (default)' if probe.default else ''}" for name, probe in PROBES]
     lines.append("\nPRESETS")
     lines += [f"  {label}: {preset.about}" for label, preset in PRESETS.items()]
     lines.append("\nRECIPE (the paper preset's values are each benchmark's own)")

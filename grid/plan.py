@@ -1,4 +1,4 @@
-"""From a request to the runs it means, each resolved and checked before anything starts."""
+"""From a options to the runs it means, each resolved and checked before anything starts."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
 from data.views.executor import choose_executor
 from eval.probes import PROBES
-from grid.options import Request, check_positive
+from grid.options import GridOptions, check_positive
 from methods import METHODS
 from probing.selection import allowed_probes
 from run_store.folder import RunFolder, State, folder_of
@@ -96,30 +96,30 @@ class Plan:
         return [self.data.line(*which, numbers, self.needs(which[0])) for which, numbers in splits.items()]
 
 
-def make_plan(request: Request) -> Plan:
-    """Resolves a request. Raises UserError for the first thing in it that cannot be run."""
-    check_positive("--jobs", request.jobs)
-    check_positive("--workers", request.workers)
+def make_plan(options: GridOptions) -> Plan:
+    """Resolves a options. Raises UserError for the first thing in it that cannot be run."""
+    check_positive("--jobs", options.jobs)
+    check_positive("--workers", options.workers)
     for option in ("methods", "datasets", "splits", "seeds"):
-        if not getattr(request, option):
-            raise UserError(f"--{option} names nothing; give at least one, or leave the option out")
-    device = choose_device(request.device)
-    preset, why_preset = choose_preset(request.preset, device)
-    precision = choose_precision(request.precision, preset, device)
-    data_root = data_folder(request.data_root)
-    methods = METHODS.select(request.methods, everything=[name for name, method in METHODS if method.suite])
-    datasets = BENCHMARKS.select(request.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
-    recipe_changes, hparam_changes = _parse_sets(request.set, methods)
-    for option, value in (("backbone", request.backbone), ("epochs", request.epochs), ("batch_size", request.batch_size)):
+        if not getattr(options, option):
+            raise UserError(f"--{option} is empty; give at least one, or leave the option out")
+    device = choose_device(options.device)
+    preset, why_preset = choose_preset(options.preset, device)
+    precision = choose_precision(options.precision, preset, device)
+    data_root = data_folder(options.data_root)
+    methods = METHODS.select(options.methods, everything=[name for name, method in METHODS if method.suite])
+    datasets = BENCHMARKS.select(options.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
+    recipe_changes, hparam_changes = _parse_sets(options.set, methods)
+    for option, value in (("backbone", options.backbone), ("epochs", options.epochs), ("batch_size", options.batch_size)):
         if value is not None:
             recipe_changes[option] = value
-    probes = {dataset: allowed_probes(dataset, request.probes, data_root) for dataset in datasets}
+    probes = {dataset: allowed_probes(dataset, options.probes, data_root) for dataset in datasets}
     changes = {}
     for method, dataset in product(methods, datasets):
         asked = hparam_changes.get(method, {})
         changes[method, dataset] = asked | _pool(method, dataset, preset, asked, data_root)
     executors = {
-        dataset: choose_executor(request.views, in_files=BENCHMARKS[dataset].in_files, device=device) for dataset in datasets
+        dataset: choose_executor(options.views, in_files=BENCHMARKS[dataset].in_files, device=device) for dataset in datasets
     }
     configs = [
         resolve(
@@ -136,7 +136,7 @@ def make_plan(request: Request) -> Plan:
         )
         for dataset in datasets
         for profile, split, seed, method in product(
-            _profiles(dataset, request.profiles), dict.fromkeys(request.splits), dict.fromkeys(request.seeds), methods
+            _profiles(dataset, options.profiles), dict.fromkeys(options.splits), dict.fromkeys(options.seeds), methods
         )
     ]
     for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
@@ -144,27 +144,27 @@ def make_plan(request: Request) -> Plan:
         pool = config.hparams.get("pool", "")
         if pool in POOLS:
             check_pool_size(config, POOLS[pool].count)
-    runs = [folder_of(request.out, config) for config in configs]
+    runs = [folder_of(options.out, config) for config in configs]
     for run in runs:
         run.check()
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in executors.items())
-    monitored = _monitored(request, datasets, data_root)
+    monitored = _monitored(options, datasets, data_root)
     data, cores = DataCache(data_root), torch.get_num_threads()
-    shared = (cores, request.jobs, request.workers)
-    return Plan(runs, probes, preset, why_preset, device, views, data, *shared, monitored, request.monitor_every)
+    shared = (cores, options.jobs, options.workers)
+    return Plan(runs, probes, preset, why_preset, device, views, data, *shared, monitored, options.monitor_every)
 
 
-def _monitored(request: Request, datasets: Sequence[str], data_root: Path) -> bool:
+def _monitored(options: GridOptions, datasets: Sequence[str], data_root: Path) -> bool:
     """Whether the features are looked at during training. Raises UserError where a benchmark lacks the lists for it."""
-    if request.monitor_every is not None and request.monitor_every < 1:
-        raise UserError(f"--monitor-every {request.monitor_every}: give at least 1 epoch")
-    if request.monitor == "none":
-        if request.monitor_every is not None:
+    if options.monitor_every is not None and options.monitor_every < 1:
+        raise UserError(f"--monitor-every {options.monitor_every}: give at least 1 epoch")
+    if options.monitor == "none":
+        if options.monitor_every is not None:
             raise UserError("--monitor-every says how often; say what with --monitor knn")
         return False
     for dataset in datasets:
         if lacking := " and ".join(need for need in MONITORED if need in BENCHMARKS[dataset]().absent(data_root)):
-            raise UserError(f"--monitor {request.monitor} needs a {lacking} list, which {dataset} lacks; leave it out")
+            raise UserError(f"--monitor {options.monitor} needs a {lacking} list, which {dataset} lacks; leave it out")
     return True
 
 

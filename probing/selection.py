@@ -19,7 +19,7 @@ def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> li
     """
     absent = BENCHMARKS[dataset]().absent(data_root)
     chosen = []
-    for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.quick]:
+    for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.default]:
         lacking = " and ".join(need for need in PROBES[name].needs if need in absent)
         if lacking and name in patterns:
             raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")

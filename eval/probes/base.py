@@ -41,7 +41,7 @@ class Probe(ABC):
     protocol_in_files: ClassVar[str | None] = None  # the same on benchmarks of pictures in files, where it differs there
     needs: ClassVar[tuple[str, ...]] = ("train", "val")  # index lists; a benchmark that lacks one cannot have this probe
     passes: ClassVar[float] = 0.0  # of about as many images as its benchmark labels, through the network: for estimates of time
-    quick: ClassVar[bool] = False  # whether it belongs to the panel that runs unless others are asked for
+    default: ClassVar[bool] = False  # whether it runs unless others are chosen
 
     @abstractmethod
     def run(self, frozen: Frozen, seed: int) -> ProbeResult | GeometryResult:

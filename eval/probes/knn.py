@@ -19,7 +19,7 @@ class NearestNeighbours(Probe):
         "of unaugmented images"
     )
     needs = ("train",)
-    quick = True
+    default = True
 
     def run(self, frozen: Frozen, seed: int) -> ProbeResult:
         bank = frozen.rows(frozen.lists.train)

@@ -8,7 +8,7 @@ import pytest
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.cache import DataCache
-from grid.options import Request
+from grid.options import GridOptions
 from grid.plan import make_plan
 from tests.folders import FILES, make_folder
 
@@ -20,7 +20,7 @@ def root(tmp_path, photographs):
 
 
 def _plan(root, **asked):
-    return make_plan(Request(**{"methods": ["simclr"], "preset": "smoke", "device": "cpu", "data_root": root} | asked))
+    return make_plan(GridOptions(**{"methods": ["simclr"], "preset": "smoke", "device": "cpu", "data_root": root} | asked))
 
 
 def test_the_data_of_a_plan_is_a_line_for_each_profile(root):

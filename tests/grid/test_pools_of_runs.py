@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bench
-from grid.options import Request
+from grid.options import GridOptions
 from grid.plan import make_plan
 
 SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--epochs", "2", "--device", "cpu")
@@ -40,8 +40,8 @@ def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch, caplog):
     pools = []
     for best in ("emoji", "300k"):
         monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best, **asked: best)
-        request = Request(methods=["colt", "simclr"], preset="paper", device="cpu", data_root=tmp_path)
-        colt, simclr = make_plan(request).runs
+        options = GridOptions(methods=["colt", "simclr"], preset="paper", device="cpu", data_root=tmp_path)
+        colt, simclr = make_plan(options).runs
         pools.append((colt.config.hparams["pool"], colt.config.hparams["budget"]))
         assert "pool" not in simclr.config.hparams
     # the paper's budget is more than the small pool has: half of it is drawn, and the user told
@@ -53,8 +53,8 @@ def test_cifar100_is_no_pool_for_a_benchmark_made_of_it(tmp_path, mistake):
     (tmp_path / "cifar100-sheets").mkdir()
     pools = []
     for dataset in ("cifar10lt", "cifar100lt"):
-        request = Request(methods=["colt"], datasets=[dataset], preset="cpu", device="cpu", data_root=tmp_path)
-        (colt,) = make_plan(request).runs
+        options = GridOptions(methods=["colt"], datasets=[dataset], preset="cpu", device="cpu", data_root=tmp_path)
+        (colt,) = make_plan(options).runs
         pools.append(colt.config.hparams["pool"])
     assert pools == ["cifar100", "emoji"]
     asked = ["plan", "--methods", "colt", "--datasets", "cifar100lt", "--set", "colt.pool=cifar100", "--data-root", tmp_path]

@@ -8,7 +8,7 @@ import torch
 from core.errors import UserError
 from data.pictures import Pictures
 from grid import time_estimate
-from grid.options import Request
+from grid.options import GridOptions
 from grid.plan import make_plan, share_cores
 from grid.time_estimate import clock
 from tests.folders import FILES, make_folder
@@ -66,7 +66,7 @@ def test_a_mistake_in_a_list_is_not_taken_for_a_missing_estimate(tmp_path, photo
 
 def _plan(root, datasets):
     return make_plan(
-        Request(methods=["simclr"], datasets=datasets, preset="smoke", epochs=1, batch_size=4, device="cpu", data_root=root)
+        GridOptions(methods=["simclr"], datasets=datasets, preset="smoke", epochs=1, batch_size=4, device="cpu", data_root=root)
     )
 
 
@@ -76,7 +76,7 @@ def test_an_estimate_grows_with_what_the_probes_have_to_pass_through_the_network
     quick, literal = (
         float(
             time_estimate.estimate(
-                make_plan(Request(datasets=["digitslt"], methods=["simclr"], out=tmp_path, device="cpu", probes=probes))
+                make_plan(GridOptions(datasets=["digitslt"], methods=["simclr"], out=tmp_path, device="cpu", probes=probes))
             ).text
         )
         for probes in (["ridge"], ["sdclr"])

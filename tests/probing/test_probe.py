@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eval.probes import PROBES
-from grid.options import Request
+from grid.options import GridOptions
 from grid.plan import make_plan
 from run_store.records import AccuracyRecord, GeometryRecord, accuracies, read_records, unpack
 from tests.runs import failures
@@ -19,7 +19,7 @@ def probe(tmp_path):
     """Trains a moment on Digits-LT, probes it and gives its folder and records."""
 
     def probe(*probes, epochs=1, **options):
-        request = Request(
+        options = GridOptions(
             methods=["simclr"],
             datasets=["digitslt"],
             preset="smoke",
@@ -29,7 +29,7 @@ def probe(tmp_path):
             out=tmp_path,
             **options,
         )
-        plan = make_plan(request)
+        plan = make_plan(options)
         failed = failures(plan)
         (run,) = plan.runs
         return run, failed, read_records([run.results]) if run.results.exists() else []
@@ -68,7 +68,7 @@ def test_every_probe_of_the_registry_makes_a_record_that_is_read_back(probe):
     assert {record.probe for record in found} == {name for name in PROBES.names() if name != "sdclr-cached-100shot"}
     assert {type(record) for record in found} == {AccuracyRecord, GeometryRecord}
     again = make_plan(
-        Request(
+        GridOptions(
             methods=["simclr"],
             datasets=["digitslt"],
             preset="smoke",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from grid.options import Request
+from grid.options import GridOptions
 from grid.plan import make_plan
 from tests.runs import failures
 
@@ -16,7 +16,7 @@ def trained(tmp_path):
     """Trains three epochs on Digits-LT and gives the plan's only run."""
 
     def trained(method, out, **options):
-        request = Request(
+        options = GridOptions(
             methods=[method],
             datasets=["digitslt"],
             preset="smoke",
@@ -27,7 +27,7 @@ def trained(tmp_path):
             out=tmp_path / out,
             **options,
         )
-        plan = make_plan(request)
+        plan = make_plan(options)
         assert not failures(plan)
         return plan.runs[0]
 

@@ -8,7 +8,7 @@ import pytest
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.lists.longtail import exponential_profile, fingerprint
-from grid.options import Request
+from grid.options import GridOptions
 from grid.plan import make_plan
 from tests.conftest import GOLDEN
 
@@ -86,7 +86,7 @@ def test_a_size_of_its_own_is_cut_from_the_same_images(labels):
 
 
 def test_each_profile_asked_for_is_run_once(tmp_path):
-    asked = Request(
+    asked = GridOptions(
         methods=["simclr", "byol"],
         profiles=["balanced", "ir=100", "sdclr", "ir=10,n=11165"],
         seeds=[0, 1],
@@ -102,7 +102,7 @@ def test_each_profile_asked_for_is_run_once(tmp_path):
 
 
 def test_without_profiles_each_benchmark_has_its_first(tmp_path):
-    asked = Request(methods=["simclr"], datasets=["cifar10lt", "placeslt"], device="cpu", preset="cpu", data_root=tmp_path)
+    asked = GridOptions(methods=["simclr"], datasets=["cifar10lt", "placeslt"], device="cpu", preset="cpu", data_root=tmp_path)
     assert [run.config.profile for run in make_plan(asked).runs] == ["sdclr", "colt"]
     with pytest.raises(UserError, match="placeslt has no profile 'cao'"):
-        make_plan(Request(datasets=["cifar10lt", "placeslt"], profiles=["cao"], device="cpu", data_root=tmp_path))
+        make_plan(GridOptions(datasets=["cifar10lt", "placeslt"], profiles=["cao"], device="cpu", data_root=tmp_path))
