@@ -82,7 +82,7 @@ class OnList(Probe):
     """What the probes of this file share: the best strength on validation, for one labelled list."""
 
     trains_on: ClassVar[str]  # the labelled list
-    quick: ClassVar[bool] = True
+    default: ClassVar[bool] = True
 
     def run(self, frozen: Frozen, seed: int) -> ProbeResult:
         train, validation = frozen.rows(getattr(frozen.lists, self.trains_on)), frozen.rows(frozen.lists.val)

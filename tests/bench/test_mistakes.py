@@ -55,7 +55,7 @@ from tests.runs import SMALL
         (["--monitor", "knn", "--monitor-every", "0"], "--monitor-every 0: give at least 1 epoch"),
         (["--epoch", "3"], "--epoch"),
         (["plann"], "did you mean 'plan'?"),
-        (["report", "--out", "nowhere"], "there is no folder nowhere"),
+        (["report", "--out", "nowhere"], "folder nowhere does not exist"),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(mistake, arguments, message, tmp_path, monkeypatch):
