@@ -27,7 +27,7 @@ def open_run(path: Path) -> RunFolder:
         UserError: the folder holds no such run, or another version of the suite wrote it.
     """
     path = path if path.name not in ("", "..") else path.resolve()  # the name ends in the run id
-    run = RunFolder(path, _read_config(path))
+    run = RunFolder(path, read_config(path))
     marked = run.done.read_text().strip() if run.done.exists() else path.name.rpartition("-")[2]
     if run.config.run_id != marked:
         raise UserError(f"{path / CONFIG} is not that of run {marked}: the file or the name of the folder was changed")
@@ -64,7 +64,8 @@ def load_trained_backbone(run: RunFolder) -> nn.Module:
     return backbone.eval()
 
 
-def _read_config(path: Path) -> RunConfig:
+def read_config(path: Path) -> RunConfig:
+    """Reads `config.json` in a run folder. Raises UserError where it is not that of a run of this version of the suite."""
     file = path / CONFIG
     try:
         content = json.loads(file.read_text())

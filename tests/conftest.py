@@ -10,6 +10,7 @@ torch.set_num_threads(1)  # test networks are too small to gain from more, and s
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+DEADLINE = 900  # seconds for a process that takes seconds on an idle machine
 
 
 @pytest.fixture(scope="session")

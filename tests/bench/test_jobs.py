@@ -9,7 +9,7 @@ import time
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import ROOT
+from tests.conftest import DEADLINE, ROOT
 from tests.runs import SMALL
 
 
@@ -27,7 +27,7 @@ def _weights(out):
 
 def test_processes_share_a_grid_and_train_the_same_bits(tmp_path):
     together, alone = tmp_path / "together", tmp_path / "alone"
-    finished = subprocess.run(_command(together, "--jobs", "2"), capture_output=True, text=True, timeout=300)
+    finished = subprocess.run(_command(together, "--jobs", "2"), capture_output=True, text=True, timeout=DEADLINE)
     assert finished.returncode == 0, finished.stderr
     assert "leaked" not in finished.stderr  # as where processes are ended by a signal
     assert "2 processes of 1 thread, fp32" in finished.stdout
@@ -35,7 +35,7 @@ def test_processes_share_a_grid_and_train_the_same_bits(tmp_path):
         told = rf"{ended} of 3 runs ended(, about \d+ s left)?; digitslt \(profile own\), test accuracy in %, probe knn:\n"
         assert re.search(told, finished.stdout)
     assert finished.stdout.count("written: ") == 3  # tables, figures and page once, at the end
-    subprocess.run(_command(alone, "--jobs", "1"), check=True, capture_output=True, timeout=300)
+    subprocess.run(_command(alone, "--jobs", "1"), check=True, capture_output=True, timeout=DEADLINE)
     ours, theirs = _weights(together), _weights(alone)
     assert len(ours) == 3
     assert ours.keys() == theirs.keys()
@@ -46,16 +46,16 @@ def test_processes_share_a_grid_and_train_the_same_bits(tmp_path):
 def test_a_stopped_grid_saves_every_run_and_goes_on(tmp_path):
     endless = _command(tmp_path, "--jobs", "2", "--checkpoint-seconds", "1e9", epochs="2000")
     running = subprocess.Popen(endless, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + DEADLINE
     while sum(bool(log.read_text()) for log in tmp_path.glob("*/log.jsonl")) < 2:
         assert running.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=DEADLINE)
     assert running.returncode == 130
-    assert said.splitlines()[-1] == "bench.py: stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "bench.py: stopped; repeat the command to resume"
     assert "Traceback" not in said
     assert len(list(tmp_path.glob("*/checkpoint.pt"))) == 2
-    planned = subprocess.run([endless[0], endless[1], "plan", *endless[2:-2]], capture_output=True, text=True, timeout=120)
+    planned = subprocess.run([endless[0], endless[1], "plan", *endless[2:-2]], capture_output=True, text=True, timeout=DEADLINE)
     assert "0 DONE, 2 RESUMABLE, 1 NEW" in planned.stdout

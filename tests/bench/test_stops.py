@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import bench
-from tests.conftest import ROOT
+from tests.conftest import DEADLINE, ROOT
 from tests.runs import SMALL
 
 
@@ -28,13 +28,13 @@ def test_ctrl_c_saves_a_checkpoint_first(tmp_path):
     asked = ["--datasets", "digitslt", "--preset", "smoke", "--methods", "simclr", "--epochs", "500", "--workers", "1"]
     start = [sys.executable, str(ROOT / "bench.py"), *asked, "--checkpoint-seconds", "1e9", "--out", str(tmp_path)]
     running = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and not any(log.read_text() for log in tmp_path.glob("*/log.jsonl")):
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=DEADLINE)
     assert running.returncode == 130
-    assert said.splitlines()[-1] == "bench.py: stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "bench.py: stopped; repeat the command to resume"
     assert _progress(tmp_path)["images"] > 0
 
 
@@ -48,7 +48,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path
     kills = 0
     for earliest in (1, 5):
         running = subprocess.Popen([*start, str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline and running.poll() is None:
             running.send_signal(signal.SIGSTOP)  # so that it is killed exactly where it was seen
             if _progress(killed)["epoch"] >= earliest and _progress(killed)["step"] > 0:
@@ -57,12 +57,12 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path
                 break
             running.send_signal(signal.SIGCONT)
             time.sleep(0.02)
-        running.wait(timeout=60)
+        running.wait(timeout=DEADLINE)
     assert kills == 2
     assert 5 <= _progress(killed)["epoch"] < 14
     assert _progress(killed)["step"] > 0
     for out in (killed, alone):
-        subprocess.run([*start, str(out)], check=True, capture_output=True, timeout=300)
+        subprocess.run([*start, str(out)], check=True, capture_output=True, timeout=DEADLINE)
     first, second = _weights(killed), _weights(alone)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import bench
+from core.files import write_json
 from data.benchmark import BENCHMARKS
 from methods import METHODS, Output
+from run_store.layout import CONFIG
+from run_store.loading import read_config
 from tests.runs import small_config
-from training.config import RunConfig
 from training.loop import batches, step
 from training.prepare import prepare
 
@@ -102,7 +104,11 @@ def test_declared_overrides_fit_the_hyper_parameters(name):
 
 
 @every_method
-def test_configuration_survives_json(name):
+def test_configuration_survives_json(name, tmp_path):
     config = small_config(name)
-    assert isinstance(config, RunConfig)
     assert config.run_id == small_config(name).run_id != small_config(name, epochs=3).run_id
+    write_json(tmp_path / CONFIG, config.to_json())
+    read = read_config(tmp_path)
+    assert read.to_json() == config.to_json()
+    assert read.run_id == config.run_id
+    assert type(METHODS[name].Hparams(**read.hparams)) is METHODS[name].Hparams
