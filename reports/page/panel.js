@@ -2,7 +2,6 @@
 const panel = one("panel");
 let data = null; // parsed when it is first asked for
 
-const textOf = (number) => data.texts[number].map((line) => data.lines[line]).join("\n");
 const drawn = (tag, attributes, ...children) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -43,11 +42,11 @@ const details = (run) => {
   box.append(make("dl", { className: "facts" }, ...facts.filter(([, value]) => value).map(([name, value]) =>
     make("div", {}, make("dt", {}, name), make("dd", {}, make("bdi", {}, value))))));
   const add = (title, ...content) => box.append(make("h4", {}, title), ...content);
-  const block = (number) => make("pre", { tabIndex: 0 }, textOf(number));
+  const block = (text) => make("pre", { tabIndex: 0 }, text);
   if (run.error !== undefined) add("Error", block(run.error));
   add("Results", ...(Object.keys(run.results).length ? resultsTables(run.results) : [make("p", { className: "none" }, "None yet.")]));
   const series = Object.entries(run.series).map(([name, values]) => sparkline(name, values));
-  const kept = run.last === undefined ? 0 : data.texts[run.last].length;
+  const kept = run.last === undefined ? 0 : run.last.split("\n").length;
   add("Log", ...series, make("p", { className: "none" }, run.log ? `The last of ${plural(run.log, "line")}:` : "No lines."));
   if (kept) box.append(block(run.last));
   if (run.config !== undefined) add("Configuration", block(run.config));
@@ -58,7 +57,7 @@ const details = (run) => {
 const openPanel = (button) => {
   data ??= JSON.parse(one("runs-data").textContent);
   const probe = button.closest("article")?.dataset.probe;
-  const runs = button.dataset.runs.split(" ").map((index) => data.runs[index]);
+  const runs = button.dataset.runs.split(" ").map((index) => data[index]);
   one("panel-title").replaceChildren(make("bdi", {}, button.textContent), make("small", {}, plural(runs.length, "run")));
   one("panel-body").replaceChildren(...runs.map((run) => {
     const [found] = Object.entries(run.results[probe] ?? {}); // the first number of the table's own protocol

@@ -7,18 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jinja2
 from markupsafe import Markup
 
+from core.errors import UserError
 from core.files import write_text
 from reports.page.content import METHOD, About, Figure, Row, Run, Section
 from reports.page.run_data import runs_json
-from reports.page.svg import inline_svg
 
 HERE = Path(__file__).parent
 SHORT = 16  # letters of words that stay in one line
 MANY = 7  # columns, beyond which they stand closer
+WIDE = 360  # points; a wider figure spans both columns of the page
 FILTERS = {"dataset": "Benchmark", "profile": "Profile", "probe": "Protocol", "preset": "Preset"}
 
 
@@ -110,7 +112,7 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         SHORT=SHORT,
         distinct=lambda item: [getattr(item, key) for key in choices if key != "dataset" and getattr(item, key)],
         last_line=lambda text: (text.strip().splitlines() or [""])[-1],
-        drawing=lambda id_, figure: Markup(inline_svg(figure.svg, f"{id_}-svg", figure.title)),
+        image=_image,
         notes=Notes,
         finite=lambda value: value is not None and value - value == 0,
         css=Markup((HERE / "style.css").read_text()),
@@ -134,6 +136,20 @@ def _groups(sections: Sequence[Section], figures: Sequence[Figure]) -> list[Grou
     for figure in figures:
         groups[figure.dataset].figures.append((ids("figure", figure.name), figure))
     return list(groups.values())
+
+
+def _image(id_: str, figure: Figure) -> Markup:
+    """An img element with the SVG as data URI: as an image it cannot run scripts or load files, and its ids stay its own."""
+    try:
+        root = ElementTree.fromstring(figure.svg.encode())
+    except ElementTree.ParseError as error:
+        raise UserError(f"{id_} is not an SVG file ({error}); run the report again") from error
+    if root.tag != "{http://www.w3.org/2000/svg}svg":
+        raise UserError(f"{id_} is not an SVG file (its root element is {root.tag!r}); run the report again")
+    width = re.match(r"[\d.]+(?=(pt|px)?\s*$)", root.get("width", ""))
+    wide = Markup(' class="wide"') if width and float(width[0]) > WIDE else ""
+    data = base64.b64encode(figure.svg.encode()).decode()
+    return Markup('<img{} src="data:image/svg+xml;base64,{}" alt="{}">').format(wide, data, figure.title)
 
 
 def _values(key: str, items: Iterable[Section | Figure]) -> list[str]:

@@ -81,7 +81,7 @@ def test_what_an_unfinished_run_has_found_is_in_its_panel(tmp_path):
     make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", replace(record, run_id="abc"), done=False)
     report(tmp_path, figures=False)
     data = re.search(r'id="runs-data">(.*?)</script>', (tmp_path / "report.html").read_text(), re.DOTALL)[1]
-    (run,) = json.loads(data)["runs"]
+    (run,) = json.loads(data)
     assert (run["status"], run["results"]["ridge"]["All"]) == ("unfinished", f"{record.mean:.1f}")
 
 
