@@ -1,6 +1,6 @@
-// the runs behind a method, in a dialog; uses `all`, `one`, `make` and `plural` of page.js
+// dialog with the runs of a method; uses `all`, `one`, `make` and `plural` of page.js
 const panel = one("panel");
-let data = null; // parsed when it is first asked for
+let data = null; // parsed on first use
 
 const drawn = (tag, attributes, ...children) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -21,7 +21,7 @@ const sparkline = (name, values) => {
     make("span", {}, `${ends[0]} → ${ends[1]}`));
 };
 
-// a table for each kind of result: accuracies, the shape of the features
+// one table for accuracies, one for geometry
 const resultsTables = (results) => {
   const kinds = Object.groupBy(Object.entries(results), ([, values]) => JSON.stringify(Object.keys(values)));
   return Object.values(kinds).map(resultsTable);
@@ -60,7 +60,7 @@ const openPanel = (button) => {
   const runs = button.dataset.runs.split(" ").map((index) => data[index]);
   one("panel-title").replaceChildren(make("bdi", {}, button.textContent), make("small", {}, plural(runs.length, "run")));
   one("panel-body").replaceChildren(...runs.map((run) => {
-    const [found] = Object.entries(run.results[probe] ?? {}); // the first number of the table's own protocol
+    const [found] = Object.entries(run.results[probe] ?? {}); // the first value of the table's probe
     const entry = make("details", {}, make("summary", {}, `split ${run.split}, seed ${run.seed}`,
       make("span", { className: `state ${run.status}` }, run.status),
       make("span", { className: "found" }, found ? found.join(" ") : "")));
@@ -68,7 +68,7 @@ const openPanel = (button) => {
     entry.open = runs.length === 1;
     return entry;
   }));
-  panel.showModal(); // Esc closes it, and the focus goes back to the button
+  panel.showModal(); // Esc closes it, and returns the focus to the button
 };
 
 for (const name of all("main .method[data-runs]")) {

@@ -51,7 +51,7 @@ def test_everything_is_written_and_a_second_time_it_is_the_same(tmp_path):
     make_run(tmp_path, "cifar10lt-simclr-split2-seed0-abc", done=False, error="Diverged: lost\n")
     written = report(tmp_path)
     assert "SimCLR" in written.text
-    assert [place.name for place in written.places] == ["tables", "figures", "report.html"]
+    assert [place.name for place in written.paths] == ["tables", "figures", "report.html"]
     page = (tmp_path / "report.html").read_text()
     assert "Diverged: lost" in page
     assert 'id="table-missing-runs"' not in page  # the page lists those runs by itself

@@ -31,7 +31,7 @@ def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(records):
     (table,) = [
         table for table in all_tables(records, title) if table.name.startswith("cifar10lt-") and "-ridge-" in table.name
     ]
-    section = adapter.section(table)
+    section = adapter.table_section(table)
     assert (section.dataset, section.profile, section.probe, section.preset) == ("cifar10lt", "sdclr", "ridge", "cpu")
     assert section.title == "Test accuracy in %"
     assert section.scale.startswith("CPU-scale")
@@ -47,10 +47,10 @@ def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(records):
     assert cell.spread.startswith("± ")
 
 
-def test_every_sheet_becomes_a_section_with_a_cell_for_each_column(records):
+def test_every_table_becomes_a_section_with_a_cell_per_column(records):
     states = [state()]
     for table in all_tables(records, title, states):
-        section = adapter.section(table)
+        section = adapter.table_section(table)
         assert section.title
         assert all(len(row.cells) == len(section.columns) for row in section.rows)
 
@@ -59,7 +59,7 @@ def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(records):
     missing = state(method="sdclr", title="SDCLR", run_id="sdclr-1-0")
     tables = all_tables(records, title, [missing])
     (table,) = [table for table in tables if table.name.startswith("cifar10lt-") and "-ridge-" in table.name]
-    section = adapter.section(table)
+    section = adapter.table_section(table)
     (row,) = [row for row in section.rows if row.method == "SDCLR"]
     assert {cell.state for cell in row.cells[:5]} == {"failed"}
     assert list(row.runs) == ["sdclr-1-0"]
@@ -72,7 +72,7 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
     (folder / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text('{"method": "simclr"}')
     (folder / "passport.txt").write_text("PASSPORT abc")
-    run = adapter.run(folder, [f for f in records if f.run_id == "simclr-1-0"], title, read_history(folder))
+    run = adapter.finished_run(folder, [f for f in records if f.run_id == "simclr-1-0"], title, read_history(folder))
     assert (run.status, run.method, run.split, run.seed) == ("done", "SIMCLR", 1, 0)
     assert run.log.series["loss"] == [5.0 - epoch for epoch in range(1, 9)]
     assert (run.log.lines, len(run.log.last)) == (8, adapter.LAST_LINES)
@@ -84,7 +84,7 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
 
 def test_a_run_that_is_not_done_shows_its_error(tmp_path):
     (tmp_path / "error.txt").write_text("Traceback\nValueError: it broke\n")
-    run = adapter.begun(tmp_path, state())
+    run = adapter.unfinished_run(tmp_path, state())
     assert (run.status, run.facts["reason"]) == ("failed", "it broke")
     assert run.error.startswith("Traceback")
     assert run.config == ""
@@ -92,7 +92,7 @@ def test_a_run_that_is_not_done_shows_its_error(tmp_path):
 
 def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, records):
     found = [f for f in records if f.run_id == "byol-1-0"]
-    run = adapter.begun(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
+    run = adapter.unfinished_run(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
     assert run.status == "unfinished"
     assert set(run.results) == {"sdclr-cached", "ridge", "knn"}
     assert run.facts["backbone"] == found[0].backbone
@@ -102,9 +102,9 @@ def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, records):
     "key", ["ridge_group_std", "head_tail_gap", "gap_few", "peak_memory_mb", "relative_time", "alignment_all"]
 )
 def test_columns_in_which_less_is_better(key):
-    assert adapter.FALLING.fullmatch(key)
+    assert adapter.LOWER_IS_BETTER.fullmatch(key)
 
 
 @pytest.mark.parametrize("key", ["mean", "ridge_mean", "won_few", "images_per_second", "effective_rank_all", "runs"])
 def test_columns_in_which_more_is_better(key):
-    assert not adapter.FALLING.fullmatch(key)
+    assert not adapter.LOWER_IS_BETTER.fullmatch(key)

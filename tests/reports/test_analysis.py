@@ -81,7 +81,7 @@ def test_tails_are_of_runs_and_methods_without_scores_are_left_out():
     (row,) = rows(table)
     assert (row["method"].value, row["runs"].value) == ("simclr", 2)
     assert row["tail_auroc"].value == pytest.approx(0.65)
-    assert row["tail_auroc"].sd == pytest.approx(0.1 / 2**0.5)
+    assert row["tail_auroc"].std == pytest.approx(0.1 / 2**0.5)
 
 
 def test_geometry_is_by_group_and_an_empty_group_stays_empty():
@@ -102,6 +102,6 @@ def test_a_curve_has_a_row_a_number_of_shots():
     first, second = rows(table)
     assert (first["shots"].value, second["shots"].value) == (1, 10)
     assert first["mean"].value == pytest.approx(16)
-    assert first["mean"].sd == pytest.approx(50**0.5)
+    assert first["mean"].std == pytest.approx(50**0.5)
     assert first["draws_sd"].value == 2
     assert curve_tables([made_record()]) == []

@@ -13,8 +13,8 @@ from PIL import Image
 from reports.comparable import method_name
 from reports.figures import write_figures
 from reports.figures.curves import imbalance_curve, imbalance_settings
-from reports.figures.setting import Order, mean_and_sd
-from reports.figures.style import house_style, line_look
+from reports.figures.setting import MethodOrder, mean_and_std
+from reports.figures.style import figure_style, line_style
 from run_store.history import LOG, read_history
 from tests.reports.made import made_geometry, made_grid, made_record
 
@@ -77,11 +77,13 @@ def test_every_kind_is_drawn_as_svg_and_png_with_all_that_places_it(tmp_path):
             "cifar10lt",
             "profile sdclr",
             "CPU-scale",
-            "seed: 0",
+            "seed 0",
             one.probe,
-            "2 splits: 1 [" if one.probe != "geometry" else "",
+            "n = 2 (split 1, 2;" if one.probe != "geometry" else "n = 1",
         ):
             assert fact in one.caption
+        assert len(f"{one.title}. {one.caption}") <= 330
+        assert "[000000000001]" in one.details
     assert {one.probe for one in drawn} == {"", "knn", "fewshot-curve", "geometry"}
 
 
@@ -120,13 +122,13 @@ def test_hostile_records_name_files_that_stay_in_the_folder(tmp_path):
 
 def test_captions_keep_letters_that_the_pictures_font_lacks(tmp_path):
     drawn = write_figures([made_record(data="folderlt: 日本")], [], tmp_path / "figures")
-    assert all("日本" in one.caption for one in drawn)
+    assert all("日本" in one.details for one in drawn)
 
 
 def test_one_run_has_neither_band_nor_whisker(tmp_path):
-    mean, sd = mean_and_sd([[1.0, 2.0]])
+    mean, sd = mean_and_std([[1.0, 2.0]])
     assert (mean.tolist(), sd) == ([1.0, 2.0], None)
-    mean, sd = mean_and_sd([[1.0, np.nan], [3.0, 2.0]])
+    mean, sd = mean_and_std([[1.0, np.nan], [3.0, 2.0]])
     assert (mean[0], sd[0]) == (2.0, pytest.approx(2**0.5))
     assert np.isnan(mean[1])
     record = made_record()
@@ -144,7 +146,7 @@ def test_an_empty_group_is_shown_as_such(tmp_path, monkeypatch):
     geometry = made_geometry(group_sizes=[6, 4, 0], alignment={"all": 0.4, "many": 0.4, "medium": 0.4, "few": None})
     drawn = write_figures([made_record(**empty), made_record(seed=1, **empty), geometry], [], tmp_path / "figures")
     assert {"ridge-groups", "geometry-geometry"} <= _kinds(drawn)
-    assert any("no such class" in words for words in written)
+    assert any("no classes" in words for words in written)
 
 
 def test_ten_methods_on_a_hundred_classes(tmp_path):
@@ -159,7 +161,7 @@ def test_ten_methods_on_a_hundred_classes(tmp_path):
     drawn = write_figures(records, [], tmp_path / "figures")
     (classes,) = [one for one in drawn if "-classes-" in one.name]
     assert "Running mean over 11 classes" in classes.caption
-    assert len({(look["color"], look["marker"]) for look in map(line_look, range(110))}) == 110
+    assert len({(style["color"], style["marker"]) for style in map(line_style, range(110))}) == 110
 
 
 def test_a_figure_that_fails_is_told_of_in_a_line_and_costs_no_other(tmp_path, caplog):
@@ -176,7 +178,7 @@ def test_what_cannot_be_compared_is_in_figures_of_its_own(tmp_path):
     records = [made_record(), made_record("bcl"), made_record(executor="dali", run_id="other")]
     drawn = write_figures(records, [], tmp_path / "figures")
     assert sum("-groups-" in one.name for one in drawn) == 2
-    assert sum("torch views" in one.caption for one in drawn) == 2
+    assert sum("torch views" in one.details for one in drawn) == 2
 
 
 def _ratio(profile, counts, level, seed=0):
@@ -195,23 +197,23 @@ def test_imbalance_is_drawn_at_equal_size_alone():
     long_tailed, even = made_record(), _ratio("balanced", [1116] * 10, 70)
     smaller = _ratio("ir=10", [300] * 9 + [30], 65)
     records = [long_tailed, even, smaller]
-    (setting,) = imbalance_settings(records, Order(records, method_name))
-    (sketch,) = imbalance_curve(setting)
-    assert [record.profile for record in setting.series[0].found] == ["balanced", "sdclr"]
-    assert sketch.figure.axes[0].get_xticks().tolist() == [1, 100]
-    assert setting.caption.count("Data: ") == 1
-    assert "; of balanced. " in setting.caption
-    assert "ir=10" not in setting.caption
+    (setting,) = imbalance_settings(records, MethodOrder(records, method_name))
+    (plot,) = imbalance_curve(setting)
+    assert [record.profile for record in setting.series[0].records] == ["balanced", "sdclr"]
+    assert plot.figure.axes[0].get_xticks().tolist() == [1, 100]
+    assert setting.details.count("Data: ") == 1
+    assert "; of balanced. " in setting.details
+    assert "ir=10" not in setting.details
     assert "sdclr" not in setting.file_name("imbalance")
-    assert imbalance_settings([long_tailed, smaller], Order(records, method_name)) == []
+    assert imbalance_settings([long_tailed, smaller], MethodOrder(records, method_name)) == []
 
 
 def test_sets_of_one_ratio_are_points_of_their_own():
     like = _ratio("ir=100", [4000] * 2 + [446] * 7 + [40], 40)
     records = [made_record(level=70), like, _ratio("balanced", [1116] * 10, 70)]
-    (setting,) = imbalance_settings(records, Order(records, method_name))
-    (sketch,) = imbalance_curve(setting)
-    drawn = sketch.figure.axes[0].containers[0].lines[0].get_xydata()
+    (setting,) = imbalance_settings(records, MethodOrder(records, method_name))
+    (plot,) = imbalance_curve(setting)
+    drawn = plot.figure.axes[0].containers[0].lines[0].get_xydata()
     assert drawn[:, 0].round().tolist() == [1, 100, 100]
     assert set(drawn[1:, 1]) == {records[0].mean, like.mean}
 
@@ -232,6 +234,6 @@ def test_probes_agreement_is_drawn_from_the_tables_matrix(tmp_path):
 
 def test_nothing_to_draw_draws_nothing(tmp_path):
     assert write_figures([], [], tmp_path / "figures") == []
-    with house_style():
+    with figure_style():
         assert not matplotlib.rcParams["text.parse_math"]
     assert matplotlib.rcParams["text.parse_math"]

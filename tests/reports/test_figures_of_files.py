@@ -103,8 +103,8 @@ def test_maps_are_drawn_of_runs_that_have_a_sample(tmp_path, sample, monkeypatch
         drawn = write_figures(records, histories, tmp_path / "figures")
     maps = [one for one in drawn if "features" in one.name]
     assert [one.title for one in maps] == ["Features by class", "Features by group"]
-    assert "60 test images" in maps[0].caption
-    assert "split 1 seed 0, split 1 seed 1" in maps[0].caption
+    assert "60 test images" in maps[0].details
+    assert "split 1 seed 0, split 1 seed 1" in maps[0].details
     (said,) = caplog.messages
     assert "bcl" in said
     many = [replace(record, class_counts=[9] * 100, group_counts=[9] * 100, class_accuracy=[50.0] * 100) for record in records]

@@ -35,7 +35,7 @@ def test_the_cost_of_imbalance_is_paired_by_split_and_seed():
     assert byol["won_few"].value == pytest.approx(100 * 9 / 31)
     assert simclr["won_mean"].value == 0
     assert (ts["won_mean"].value, ts["won_runs"].value) == (None, 1)
-    assert table.runs[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
+    assert table.run_ids[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
 
 
 def test_nothing_is_won_back_of_a_gap_within_its_own_spread():
@@ -52,7 +52,7 @@ def test_each_making_of_a_split_has_a_table_with_its_twin_and_rows_of_its_own():
     records = [made_record(), other, made_record(split=2), balanced(), balanced("byol"), balanced(split=2)]
     tables = cost_of_imbalance_tables(records)
     assert len({table.name for table in tables}) == len(tables) == 3
-    assert sum(table.title.startswith(f"cifar10lt (profile sdclr), split 1 made as [{'0' * 12}]") for table in tables) == 1
+    assert sum(table.title.startswith(f"cifar10lt (profile sdclr), split 1 [{'0' * 12}]") for table in tables) == 1
     assert sum(len(table.rows) for table in tables) == 3
     (ratios,) = ratio_tables(records)
     profiles = [row["profile"].value for row in rows(ratios) if row["method"].value == "simclr"]
@@ -69,7 +69,7 @@ def test_ratios_ascend_at_equal_size():
     larger = made_record(profile="ir=20", n_pretrain=15_318, data="ir 20", run_id="larger")
     (table,) = ratio_tables([made_record(), ten, balanced(), larger])
     assert [row["ratio"].value for row in rows(table)] == [1, 10, 100]
-    assert (table.of.profile, "balanced" in table.name) == ("", False)  # it is of several
+    assert (table.shared("profile"), "balanced" in table.name) == ("", False)  # several profiles
     assert ratio_tables([made_record(), larger]) == []
 
 

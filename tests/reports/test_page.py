@@ -51,13 +51,14 @@ def everywhere(text, svg):
         preset=text,
         title=text,
         caption=text,
+        details=text,
         scale=text,
         head=text,
         columns=[Column(text, text)],
         rows=[Row(text, [Cell(text, 1.0, text, note=text)], [text])],
     )
     other = Section(name="", dataset="d", profile="p", probe="q", preset="r", title="t", columns=[], rows=[])
-    figure = Figure(name=text, dataset=text, profile=text, title=text, caption=text, svg=svg)
+    figure = Figure(name=text, dataset=text, profile=text, title=text, caption=text, details=text, svg=svg)
     run = Run(
         id=text,
         method=text,
@@ -138,14 +139,14 @@ def test_links_hold_and_differ(svg):
 
 
 def test_groups_of_columns_stand_above_them_and_words_are_told_from_numbers():
-    columns = [Column("All", "ridge"), Column("Few", "ridge"), Column("n"), Column("Why", words=True)]
+    columns = [Column("All", "ridge"), Column("Few", "ridge"), Column("n"), Column("Why", is_text=True)]
     row = Row("m", [Cell("1.0", 1.0, bold=True), Cell("2.0", 2.0), Cell("3", 3), Cell("so", bold=True)])
     page = render_page([Section(name="n", dataset="d", title="t", columns=columns, rows=[row])], [], [], About("a"))
     head = re.search(r"<thead>(.*?)</thead>", page, re.DOTALL)[1]
     assert '<td></td><th scope="colgroup" colspan="2"><bdi>ridge</bdi></th><td colspan="2"></td></tr>' in head
     assert head.count("<tr") == 2
-    assert [a.get("class") for tag, a in elements(page) if tag == "td"][2:] == ["best", None, None, "best words"]
-    assert [a.get("class") for tag, a in elements(head) if a.get("scope") == "col"] == [None, None, None, None, "words"]
+    assert [a.get("class") for tag, a in elements(page) if tag == "td"][2:] == ["best", None, None, "best text"]
+    assert [a.get("class") for tag, a in elements(head) if a.get("scope") == "col"] == [None, None, None, None, "text"]
 
 
 def test_rows_of_anything_else_than_methods_are_not_filtered_by_method():
@@ -185,7 +186,7 @@ def test_notes_are_marked_in_order_and_equal_ones_alike():
 def test_mistakes_of_the_caller_are_told():
     with pytest.raises(ValueError, match="m has 1 cells for 0 columns"):
         render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [Cell()])])], [], [], About("a"))
-    with pytest.raises(ValueError, match="names runs that are not given: lost"):
+    with pytest.raises(ValueError, match="refers to unknown runs: lost"):
         render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [], ["lost"])])], [], [], About("a"))
 
 

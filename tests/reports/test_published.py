@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from reports.tables.accuracy import Cell
-from reports.tables.formats import markdown_text
+from reports.tables.accuracy import MeanStd
 from reports.tables.published import POINTS, obstacles, published_tables, read_published, status
+from reports.tables.text import markdown_text
 from tests.reports.made import made_record
 
 PAPER = {
@@ -67,11 +67,11 @@ def test_a_number_of_ours_stands_beside_the_published_of_its_method_data_and_pro
 def test_the_status_is_by_deviations_or_a_point():
     row = row_of(*TABLE4)
     many = row.values["many"]
-    assert status(row, "many", Cell(many + 3.9, 2.0), []) == "reproduced"
-    assert status(row, "many", Cell(many + 4.1, 2.0), []) == "above"
-    assert status(row, "many", Cell(many - POINTS + 0.01, None), []) == "reproduced"
-    assert status(row, "many", Cell(many - POINTS - 0.01, None), []) == "below"
-    assert status(row, "many", Cell(many - 0.9, 0.0), []) == "reproduced"
+    assert status(row, "many", MeanStd(many + 3.9, 2.0), []) == "reproduced"
+    assert status(row, "many", MeanStd(many + 4.1, 2.0), []) == "above"
+    assert status(row, "many", MeanStd(many - POINTS + 0.01, None), []) == "reproduced"
+    assert status(row, "many", MeanStd(many - POINTS - 0.01, None), []) == "below"
+    assert status(row, "many", MeanStd(many - 0.9, 0.0), []) == "reproduced"
 
 
 OBSTACLES = {

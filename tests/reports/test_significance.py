@@ -90,7 +90,7 @@ def test_methods_without_two_common_runs_are_not_compared():
     second = [made_record("byol", split=s, level=60) for s in (3, 4, 5)]
     third = [made_record("ts", split=s, level=40) for s in (1, 2)]
     found = best_rows([first, second, third])["mean"]
-    assert (found.best, found.equal, found.apart) == (0, {0}, {1})
+    assert (found.best, found.equal, found.uncompared) == (0, {0}, {1})
     assert best_rows([first, second])["mean"].best is None
 
 
@@ -99,7 +99,7 @@ def test_a_single_run_is_neither_best_nor_compared():
     others = [[made_record(method, split=s, level=50) for s in (1, 2)] for method in ("byol", "ts")]
     found = best_rows([single, *others])["mean"]
     assert found.best in (1, 2)
-    assert 0 not in found.equal | found.apart
+    assert 0 not in found.equal | found.uncompared
     assert best_rows([single])["mean"].best is None
 
 
