@@ -141,7 +141,7 @@ def _groups(sections: Sequence[Section], figures: Sequence[Figure]) -> list[Grou
 
 
 def _image(id_: str, figure: Figure) -> Markup:
-    """An img element with the SVG as data URI: as an image it cannot run scripts or load files, and its ids stay its own."""
+    """An img element with the SVG as data URI: images run no scripts, load no files, and their ids cannot clash."""
     try:
         root = ElementTree.fromstring(figure.svg.encode())
     except ElementTree.ParseError as error:

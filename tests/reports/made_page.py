@@ -1,4 +1,4 @@
-"""A made-up page: tables, figures and runs in any number."""
+"""Synthetic content of a page: tables, figures and runs."""
 
 import io
 import json

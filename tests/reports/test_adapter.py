@@ -1,4 +1,4 @@
-"""From tables and run folders to what the page shows."""
+"""Tables and run folders as content of the page."""
 
 import json
 
@@ -27,7 +27,7 @@ def state(**changes):
     return RunState(**{"status": "failed", "reason": "it broke", "title": "BYOL", **settings, **changes})
 
 
-def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(records):
+def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
     (table,) = [
         table for table in all_tables(records, title) if table.name.startswith("cifar10lt-") and "-ridge-" in table.name
     ]
@@ -55,7 +55,7 @@ def test_every_table_becomes_a_section_with_a_cell_per_column(records):
         assert all(len(row.cells) == len(section.columns) for row in section.rows)
 
 
-def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(records):
+def test_cells_of_a_method_without_finished_runs_show_the_state(records):
     missing = state(method="sdclr", title="SDCLR", run_id="sdclr-1-0")
     tables = all_tables(records, title, [missing])
     (table,) = [table for table in tables if table.name.startswith("cifar10lt-") and "-ridge-" in table.name]
@@ -65,7 +65,7 @@ def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(records):
     assert list(row.runs) == ["sdclr-1-0"]
 
 
-def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
+def test_a_finished_run_has_log_config_and_passport(tmp_path, records):
     folder = tmp_path / "cifar10lt-simclr-split1-seed0-simclr-1-0"
     folder.mkdir()
     lines = [{"epoch": epoch, "loss": 5.0 - epoch, "lr": 0.1, "images_per_second": 100.0} for epoch in range(1, 9)]
@@ -82,7 +82,7 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
     assert run.passport == "PASSPORT abc"
 
 
-def test_a_run_that_is_not_done_shows_its_error(tmp_path):
+def test_a_failed_run_has_its_error(tmp_path):
     (tmp_path / "error.txt").write_text("Traceback\nValueError: it broke\n")
     run = adapter.unfinished_run(tmp_path, state())
     assert (run.status, run.facts["reason"]) == ("failed", "it broke")
@@ -90,7 +90,7 @@ def test_a_run_that_is_not_done_shows_its_error(tmp_path):
     assert run.config == ""
 
 
-def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, records):
+def test_an_unfinished_run_has_its_records_so_far(tmp_path, records):
     found = [f for f in records if f.run_id == "byol-1-0"]
     run = adapter.unfinished_run(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
     assert run.status == "unfinished"
@@ -101,10 +101,10 @@ def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, records):
 @pytest.mark.parametrize(
     "key", ["ridge_group_std", "head_tail_gap", "gap_few", "peak_memory_mb", "relative_time", "alignment_all"]
 )
-def test_columns_in_which_less_is_better(key):
+def test_columns_where_lower_is_better(key):
     assert adapter.LOWER_IS_BETTER.fullmatch(key)
 
 
 @pytest.mark.parametrize("key", ["mean", "ridge_mean", "won_few", "images_per_second", "effective_rank_all", "runs"])
-def test_columns_in_which_more_is_better(key):
+def test_columns_where_higher_is_better(key):
     assert not adapter.LOWER_IS_BETTER.fullmatch(key)

@@ -35,7 +35,7 @@ def test_pool_images_are_counted_separately():
     assert rows(table)["colt"]["images_seen"].value == SEEN + 15_000
 
 
-def test_the_budget_is_relative_to_simclr_and_names_what_saw_more():
+def test_the_budget_is_relative_to_simclr_and_lists_methods_with_more_images():
     records = [made_record("colt", images_seen=2 * SEEN, train_seconds=450.0), made_record(), made_record("byol")]
     (table,) = budget_tables(records)
     found = rows(table)
@@ -47,13 +47,13 @@ def test_the_budget_is_relative_to_simclr_and_names_what_saw_more():
     assert "No method saw more images than simclr" in budget_tables(records[1:])[0].details
 
 
-def test_without_simclr_the_fewest_images_are_the_measure_and_one_method_is_no_comparison():
+def test_without_simclr_the_method_with_the_fewest_images_is_the_reference():
     (table,) = budget_tables([made_record("byol", images_seen=100), made_record("colt", images_seen=150)])
     assert rows(table)["colt"]["relative_images"].value == 1.5
     assert budget_tables([made_record()]) == []
 
 
-def test_untrained_and_foreign_networks_cost_nothing_that_is_known():
+def test_untrained_and_external_networks_have_no_costs():
     untrained = [made_record(m, epochs=0, images_seen=0, train_seconds=0.0, images_per_second=None) for m in ("simclr", "byol")]
     assert rows(budget_tables(untrained)[0])["byol"]["relative_images"].value is None
     unknown = dict.fromkeys(("epochs", "batch_size", "images_seen", "train_seconds", "images_per_second", "peak_memory_mb"))

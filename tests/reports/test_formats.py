@@ -28,7 +28,7 @@ def table(*rows, columns=None):
     return Table("name-1", "Title", "Caption.", "Details.", columns, rows)
 
 
-def test_numbers_are_printed_as_papers_print_them():
+def test_numbers_and_standard_deviations():
     printed = table([Cell("x"), Cell(66.25, 1.449, bold=True, dagger=True), Cell(379610)], [Cell("y"), Cell(-0.04), Cell(1)])
     assert "**66.2 ± 1.4**†" in markdown_text(printed)
     assert r"\textbf{66.2} $\pm$ 1.4$^\dagger$ & 379,610" in latex_text(printed)
@@ -37,7 +37,7 @@ def test_numbers_are_printed_as_papers_print_them():
     assert csv_text(printed) == "method,mean,mean_sd,runs\nx,66.25,1.449,379610\ny,-0.04,,1\n"
 
 
-def test_what_is_absent_is_words_in_print_and_nothing_in_csv():
+def test_a_missing_value_is_a_placeholder_in_text_and_empty_in_csv():
     printed = table([Cell("x"), Cell(None), Cell(1)], [Cell("y"), Cell(None, placeholder="failed"), Cell(0)])
     for form in (markdown_text, latex_text, terminal_text):
         assert "empty" in form(printed)
@@ -59,14 +59,14 @@ def test_a_hostile_title_breaks_no_line_and_adds_no_column(title):
     assert {len(line) for line in read} == {4}
 
 
-def test_what_latex_and_markdown_take_for_orders_is_escaped():
+def test_latex_and_markdown_syntax_is_escaped():
     assert latex_escaped("a_b & 5% <x> {y} ± 1") == r"a\_b \& 5\% \textless{}x\textgreater{} \{y\} $\pm$ 1"
     assert latex_escaped("[2cm] --x 漢") == "{}[2cm] -{}-x ?"
     assert latex_escaped("\\") == r"\textbackslash{}"
     assert markdown_escaped("a|b*_`<&") == r"a\|b\*\_\`&lt;&amp;"
 
 
-def test_wide_columns_are_in_csv_alone_and_text_is_not_in_latex():
+def test_csv_only_columns_and_columns_left_out_in_latex():
     columns = [Column("Method", "method"), Column("Only", "only", csv_only=True), Column("Source", "source", in_latex=False)]
     printed = table([Cell("x"), Cell(1.0), Cell("somewhere")], columns=columns)
     assert "only" in csv_text(printed)
@@ -75,7 +75,7 @@ def test_wide_columns_are_in_csv_alone_and_text_is_not_in_latex():
     assert "somewhere" not in latex_text(printed)
 
 
-def test_heads_of_groups_stand_above_their_columns():
+def test_group_headings():
     columns = [Column("Method", "method"), Column("All", "a", "one"), Column("Few", "b", "one"), Column("All", "c", "two")]
     printed = table([Cell("x"), Cell(1.0), Cell(2.0), Cell(3.0)], columns=columns)
     assert r" & \multicolumn{2}{c}{one} & \multicolumn{1}{c}{two} \\" in latex_text(printed)

@@ -1,4 +1,4 @@
-"""The page as text: nothing hostile gets through, nothing given is lost, and many runs stay small."""
+"""The HTML of the page: escaping, completeness, size."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from tests.reports.made_page import HOSTILE, made_page, made_svg
 
 
 class Elements(HTMLParser):
-    """Names of all start tags, with their attributes; the contents of scripts apart."""
+    """Names of all start tags, with their attributes; the contents of scripts are skipped."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def everywhere(text, svg):
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_text_is_text_wherever_it_stands(svg, hostile):
+def test_hostile_text_is_escaped_everywhere(svg, hostile):
     page = everywhere(hostile, svg)
 
     def skeleton(text):
@@ -92,7 +92,7 @@ def test_hostile_text_is_text_wherever_it_stands(svg, hostile):
     assert run["config"] == hostile.rstrip()
 
 
-def test_the_page_asks_for_nothing_from_outside(svg):
+def test_the_page_refers_to_no_other_file(svg):
     page = render_page(*made_page(svg=svg))
     assert set(re.findall(r"\w+://[^\s\"'<)]+", page)) <= {"http://www.w3.org/2000/svg"}
     assert not [a for _, attributes in elements(page) for a in attributes if a in ("srcset", "action")]
@@ -103,7 +103,7 @@ def test_the_page_asks_for_nothing_from_outside(svg):
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
 
 
-def test_all_that_is_given_is_there_without_scripts(svg):
+def test_all_content_is_in_the_html_without_scripts(svg):
     sections, figures, runs, about = made_page(methods=("SimCLR", "TASE-R", "SDCLR"), svg=svg)
     page = render_page(sections, figures, runs, about)
     plain = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
@@ -124,13 +124,13 @@ def test_all_that_is_given_is_there_without_scripts(svg):
     assert f"<dd>8 done, {stopped_in_head}</dd>" in plain
 
 
-def test_a_table_without_rows_says_so():
+def test_a_table_without_rows_has_a_message():
     page = render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[])], [], [], About("a"))
     assert "No results yet." in page
     assert "<select" not in page  # nothing to choose from
 
 
-def test_links_hold_and_differ(svg):
+def test_ids_are_stable_and_distinct(svg):
     sections = [Section(name=name, dataset="d", title="t", columns=[], rows=[]) for name in ("a b", "a-b", "שם", "c")]
     ids = [a["id"] for tag, a in elements(render_page(sections, [], [], About("a"))) if tag == "article"]
     assert ids == ["table-a-b", "table-a-b-2", "table-", "table-c"]
@@ -138,7 +138,7 @@ def test_links_hold_and_differ(svg):
     assert len(everything) == len(set(everything))
 
 
-def test_groups_of_columns_stand_above_them_and_words_are_told_from_numbers():
+def test_group_headings_and_text_columns():
     columns = [Column("All", "ridge"), Column("Few", "ridge"), Column("n"), Column("Why", is_text=True)]
     row = Row("m", [Cell("1.0", 1.0, bold=True), Cell("2.0", 2.0), Cell("3", 3), Cell("so", bold=True)])
     page = render_page([Section(name="n", dataset="d", title="t", columns=columns, rows=[row])], [], [], About("a"))
@@ -149,7 +149,7 @@ def test_groups_of_columns_stand_above_them_and_words_are_told_from_numbers():
     assert [a.get("class") for tag, a in elements(head) if a.get("scope") == "col"] == [None, None, None, None, "text"]
 
 
-def test_rows_of_anything_else_than_methods_are_not_filtered_by_method():
+def test_only_rows_of_methods_are_filtered_by_method():
     probes, methods = (Section(name="n", dataset="d", title="t", head=h, columns=[], rows=[]) for h in ("Probe", "Method"))
     probes, methods = (replace(one, rows=[Row("m", [])]) for one in (probes, methods))
     page = render_page([methods, probes], [], [], About("a"))
@@ -164,14 +164,14 @@ def test_a_series_without_any_number_is_left_out():
     assert run["series"] == {"loss": [None, 1.0]}
 
 
-def test_numbers_that_are_none_have_nothing_to_be_sorted_by():
+def test_non_finite_numbers_have_no_sort_key():
     cells = [Cell("nan", math.nan), Cell("inf", math.inf), Cell("", None), Cell("1.0", 1.0)]
     section = Section(name="n", dataset="d", title="t", columns=[Column("c")] * 4, rows=[Row("m", cells)])
     values = [a.get("data-value") for tag, a in elements(render_page([section], [], [], About("a"))) if tag == "td"]
     assert values == [None, None, None, "1.0"]
 
 
-def test_notes_are_marked_in_order_and_equal_ones_alike():
+def test_equal_footnotes_share_a_mark():
     rows = [Row(f"m{k}", [Cell("1", note=f"note {k % 30}")]) for k in range(60)]
     page = render_page([Section(name="n", dataset="d", title="t", columns=[Column("c")], rows=rows)], [], [], About("a"))
     notes = re.findall(r"<li><sup>(\w+)</sup> <bdi>(.*?)</bdi>", page)
@@ -183,14 +183,14 @@ def test_notes_are_marked_in_order_and_equal_ones_alike():
     assert page.count('<sup title="note 29">ad</sup>') == 2
 
 
-def test_mistakes_of_the_caller_are_told():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="m has 1 cells for 0 columns"):
         render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [Cell()])])], [], [], About("a"))
     with pytest.raises(ValueError, match="refers to unknown runs: lost"):
         render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [], ["lost"])])], [], [], About("a"))
 
 
-def test_a_series_is_thinned_at_even_distances_with_both_ends():
+def test_a_series_is_subsampled_evenly_with_both_ends():
     kept = subsample(list(range(2001)))
     assert len(kept) == POINTS
     assert kept[0] == 0
@@ -215,7 +215,7 @@ def test_ten_thousand_records_make_a_page_of_a_few_megabytes(svg):
     assert len(render_page(*page)) < 4e6
 
 
-def test_a_file_is_what_was_rendered_each_time(tmp_path, svg):
+def test_the_file_is_the_rendered_page(tmp_path, svg):
     page = made_page(svg=svg)
     write_page(tmp_path / "report.html", *page)
     assert (tmp_path / "report.html").read_text() == render_page(*page)
@@ -224,7 +224,7 @@ def test_a_file_is_what_was_rendered_each_time(tmp_path, svg):
     assert "half a surrogate pair ?" in (tmp_path / "report.html").read_text()
 
 
-def test_every_colour_of_text_has_contrast_enough():
+def test_text_colours_have_sufficient_contrast():
     style = (HERE / "style.css").read_text()
     pairs = dict(re.findall(r"--([\w-]+): light-dark\((#\w{6}, #\w{6})\)", style))
     colours = {name: pair.split(", ") for name, pair in pairs.items()}

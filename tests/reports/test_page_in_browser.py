@@ -1,4 +1,4 @@
-"""The page in a real browser: what clicks and keys do, and that nothing leaves the file."""
+"""The page in a browser: mouse, keyboard, filters, print, no requests."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ def hostile(tmp_path_factory):
     return path
 
 
-def test_it_opens_without_complaint_and_asks_for_nothing(page, file):
+def test_the_page_opens_without_errors_and_requests(page, file):
     page.show(file)
     page.all("button.method")[0].click()
     assert page.complaints() == []
@@ -84,7 +84,7 @@ def test_a_click_or_a_key_sorts_with_missing_values_last(page, file):
     assert len(page.all("[aria-sort]")) == 1  # other tables stay as they are
 
 
-def test_filters_narrow_what_is_shown_say_so_and_can_be_linked(page, file):
+def test_filters_and_their_links(page, file):
     page.show(file)
     assert page.status() == "8 of 8 tables, 4 of 4 figures shown"
     page.choose("dataset", "cifar100lt")
@@ -117,14 +117,14 @@ def test_filters_narrow_what_is_shown_say_so_and_can_be_linked(page, file):
     assert page.do("return scrollY") > 500
 
 
-def test_rows_of_probes_stay_whichever_method_is_looked_for(page, tmp_path):
+def test_rows_of_probes_pass_the_method_filter(page, tmp_path):
     section = Section(name="n", dataset="d", title="t", head="Probe", columns=[], rows=[Row("ridge", [])])
     write_page(tmp_path / "report.html", [section], [], [], About("a"))
     page.show(tmp_path / "report.html", "#method=simclr")
     assert page.methods() == ["ridge"]
 
 
-def test_contents_lead_to_a_table_and_keep_the_view(page, file):
+def test_contents_links_keep_the_filters(page, file):
     page.show(file, "#preset=paper")
     page.do("document.querySelector('nav a[href=\"#table-cifar100lt-paper-knn\"]').click()")
     table = "document.getElementById('table-cifar100lt-paper-knn').getBoundingClientRect()"
@@ -169,7 +169,7 @@ def test_keys_open_and_close_the_runs_of_a_method(page, file):
     assert not page.all("#panel")[0].is_displayed()
 
 
-def test_hostile_names_are_text_before_and_after_every_click(page, hostile):
+def test_hostile_names_stay_text_after_clicks(page, hostile):
     page.show(hostile)
     assert page.methods()[: len(HOSTILE)] == HOSTILE
     for button in page.all("article.table button.method")[: len(HOSTILE) + 1]:
@@ -200,7 +200,7 @@ def test_nothing_is_wider_than_the_window(page, file, hostile, width):
         page.do("document.getElementById('panel').close()")
 
 
-def test_the_methods_stay_in_sight_on_a_phone(page, file):
+def test_the_method_column_is_sticky_on_a_phone(page, file):
     page.show(file, width=360)
     box = "document.querySelector('.scroll')"
     page.do(f"{box}.scrollLeft = 100")
@@ -209,7 +209,7 @@ def test_the_methods_stay_in_sight_on_a_phone(page, file):
     assert page.do(f"return {left} - {box}.getBoundingClientRect().left") == 0
 
 
-def test_paper_gets_every_table_and_no_controls(page, file):
+def test_print_has_every_table_and_no_controls(page, file):
     page.show(file, "#dataset=cifar10lt&preset=cpu&method=byol", scheme="dark")
     assert sum(table.is_displayed() for table in page.all("article.table")) == 2
     page.do(f"{ROOT}.dataset.theme = 'dark'")

@@ -165,7 +165,7 @@ def test_the_terminal_prints_data_set_probe_n_and_scale(accurate):
     assert "sha256" not in text
 
 
-def test_tidy_forms_have_a_column_per_field(records, accurate):
+def test_record_csvs_have_a_column_per_field(records, accurate):
     for found, kind in ((accurate, AccuracyRecord), (geometries(records), GeometryRecord)):
         lines = list(csv.DictReader(io.StringIO(records_csv(found, kind))))
         assert list(lines[0]) == [field.name for field in dataclasses.fields(kind)]
@@ -196,7 +196,7 @@ def test_metadata_of_a_table(records, tmp_path):
     assert meta["passports"] == [f"{split}: {split:012x}" for split in (1, 2, 3)]
 
 
-def test_the_table_of_the_leading_probe_comes_first_in_each_setting(accurate):
+def test_the_main_probe_comes_first_in_each_setting(accurate):
     others = [record for record in accurate if record.probe == "knn"]
     ridge = [dataclasses.replace(record, probe="ridge", protocol="a ridge regression") for record in others]
     probes = {}
@@ -206,7 +206,7 @@ def test_the_table_of_the_leading_probe_comes_first_in_each_setting(accurate):
     assert all(found == [("ridge", "probe linear (ridge)"), ("knn", "probe knn")] for found in probes.values())
 
 
-def test_the_mean_and_deviation_are_over_runs(accurate):
+def test_mean_and_std_are_over_runs(accurate):
     changed = [dataclasses.replace(r, mean={1: 57.0, 2: 61.0}.get(r.split, r.mean)) for r in accurate if r.split != 3]
     rows = {row.key: row for row in table_of(build_tables(changed), "sdclr-cached").rows}
     row = rows["simclr", '{"temperature": 0.2}']
@@ -230,14 +230,14 @@ OTHER = {
 
 
 @pytest.mark.parametrize(("field", "value"), OTHER.items())
-def test_what_cannot_be_compared_is_never_in_one_table(accurate, field, value):
+def test_records_that_are_not_comparable_are_in_separate_tables(accurate, field, value):
     before = len(build_tables(accurate, bold=False))
     changed = dataclasses.replace(accurate[0], run_id="other", **{field: value})
     tables = build_tables([*accurate, changed], bold=False)
     assert len(tables) == len({table.name for table in tables}) == before + 1
 
 
-def test_one_split_made_in_two_ways_is_never_averaged(accurate):
+def test_one_split_with_two_passports_is_never_averaged(accurate):
     changed = dataclasses.replace(accurate[0], run_id="other", passport="0" * 12)
     tables = [t for t in build_tables([*accurate, changed]) if t.probe == "sdclr-cached" and t.first.preset == "cpu"]
     for table in tables:
@@ -245,7 +245,7 @@ def test_one_split_made_in_two_ways_is_never_averaged(accurate):
     assert sum(row.runs for table in tables for row in table.rows if row.key == ("simclr", '{"temperature": 0.2}')) == 4
 
 
-def test_one_probe_of_another_passport_splits_no_other_probe(accurate):
+def test_a_second_passport_of_one_probe_separates_only_that_probe(accurate):
     """Only the probe that has both passports is split, and its tables say by which."""
     changed = [dataclasses.replace(r, passport="0" * 12) if r is accurate[0] else r for r in accurate]
     (probe, preset) = accurate[0].probe, accurate[0].preset
@@ -256,7 +256,7 @@ def test_one_probe_of_another_passport_splits_no_other_probe(accurate):
     assert sum(f"split 1 [{'0' * 12}]" in title for title in titles) == 1
 
 
-def test_ids_of_the_runs_stand_beside_each_row(records):
+def test_every_row_has_its_run_ids(records):
     tables = all_tables(records, title, STATES)
     known = {record.run_id for record in records} | {state.run_id for state in STATES}
     for table in tables:
@@ -266,7 +266,7 @@ def test_ids_of_the_runs_stand_beside_each_row(records):
     assert all(len(ids) == row[n].value for table, n in counted for row, ids in zip(table.rows, table.run_ids, strict=True))
 
 
-def test_tables_that_are_there_are_not_built_again(records, monkeypatch):
+def test_given_accuracy_tables_are_not_built_again(records, monkeypatch):
     tables = build_tables(records, title, STATES)
     monkeypatch.setattr("reports.tables.write.build_tables", lambda *_: pytest.fail("built again"))
     assert all_tables(records, title, STATES, tables)[0].name == tables[0].name
@@ -277,7 +277,7 @@ def test_other_hyper_parameters_are_never_averaged(accurate):
     assert [(row.method, row.runs) for row in table.rows][-2:] == [("SimCLR", 3), ("SimCLR (temperature=0.5)", 2)]
 
 
-def test_splits_share_a_table_that_names_their_passports_and_which_are_this_suites(accurate):
+def test_details_list_passports_and_unofficial_splits(accurate):
     further = dataclasses.replace(accurate[0], run_id="other", split=7, official_split=False, passport="777777777777")
     table = table_of(build_tables([r for r in accurate if r.split != 3] + [further]), "sdclr-cached")
     splits = "3 splits [passport]: 1 [000000000001], 2 [000000000002], 7 (not official) [777777777777]; 1 seed: 0"
@@ -286,13 +286,13 @@ def test_splits_share_a_table_that_names_their_passports_and_which_are_this_suit
     assert f"Data: {accurate[0].data}." in table.table().details
 
 
-def test_a_name_tells_ratio_size_and_mark_in_signs_that_files_and_labels_can_have(accurate):
+def test_a_table_name_has_ratio_size_and_mark_in_safe_characters(accurate):
     changed = dataclasses.replace(accurate[0], profile="ir=12.5,n=9000", mark="surrogate-order")
     (table,) = build_tables([changed])
     assert table.name.startswith("cifar10lt-ir12.5-n9000-surrogate-order-cpu-sdclr-cached-")
 
 
-def test_an_empty_group_is_said_to_be_empty_and_never_a_number(records):
+def test_an_empty_group_has_no_number(records):
     (table,) = [s for s in all_tables(records, title) if s.name.startswith("folderlt-own-surrogate-order-paper-ridge-")]
     assert "empty" in markdown_text(table).splitlines()[2]
     assert "& empty &" in latex_text(table)
@@ -303,7 +303,7 @@ def test_an_empty_group_is_said_to_be_empty_and_never_a_number(records):
     assert "nan" not in "".join(numbers)
 
 
-def test_a_row_with_some_runs_missing_is_marked_and_the_footer_says_which(accurate):
+def test_a_row_with_missing_runs_is_marked_and_the_details_list_them(accurate):
     table = table_of(build_tables(accurate, title, STATES), "sdclr-cached")
     (row,) = [line for line in markdown_text(table.table()).splitlines() if line.startswith("| BYOL")]
     assert row.count("†") == 5
@@ -312,7 +312,7 @@ def test_a_row_with_some_runs_missing_is_marked_and_the_footer_says_which(accura
     assert r"$^\dagger$" in latex_text(table.table())
 
 
-def test_a_footer_names_the_first_missing_runs_and_counts_the_rest(accurate):
+def test_details_list_the_first_missing_runs_and_count_the_rest(accurate):
     lost = [state("byol", split, title="BYOL", status="unfinished", reason="") for split in range(3, 43)]
     (row,) = [row for row in table_of(build_tables(accurate, title, lost), "knn").table().rows if row[0].value == "BYOL"]
     assert "split 42 seed 0 unfinished" in row[-1].value  # the CSV has all
@@ -331,20 +331,20 @@ def test_a_method_without_any_run_is_shown_as_failed_or_unfinished(accurate):
     assert "failed" in markdown_text(table_of(tables, "knn").table())
 
 
-def test_a_run_whose_probe_is_recorded_is_not_missed_there(accurate):
+def test_a_run_with_a_record_of_the_probe_is_not_missing(accurate):
     half = dataclasses.replace(STATES[0], run_id="byol-1", split=1)
     rows = {row.key[0]: row for row in table_of(build_tables(accurate, title, [half]), "knn").rows}
     assert rows["byol"].missing == ()
 
 
 @pytest.mark.parametrize("change", [{"preset": "paper"}, {"profile": "cao"}, {"data": "other"}, {"recipe": {"epochs": 1}}])
-def test_a_run_is_missed_only_where_it_would_be_compared(accurate, change):
+def test_a_run_is_missing_only_in_tables_of_its_setting(accurate, change):
     elsewhere = dataclasses.replace(STATES[0], **change)
     table = table_of(build_tables(accurate, title, [elsewhere]), "sdclr-cached")
     assert all(row.missing == () for row in table.rows)
 
 
-def test_runs_that_fit_no_table_are_listed_all_the_same(tmp_path):
+def test_runs_without_a_table_are_listed(tmp_path):
     (table,) = all_tables([], title, [state(dataset="nowhere")])
     assert "nowhere" in markdown_text(table)
     assert "CUDA ran out of memory" in csv_text(table)
@@ -357,7 +357,7 @@ def test_probes_of_a_family_stand_side_by_side(records):
     assert table.details.count("[passport]") == 1  # sentences that both probes share are not repeated
 
 
-def test_every_form_of_every_table_is_written_under_its_name(records, tmp_path):
+def test_every_table_is_written_in_every_format(records, tmp_path):
     tables = write_tables(records, tmp_path, title, STATES)
     names = [table.name for table in tables]
     assert len(set(names)) == len(names)
@@ -369,7 +369,7 @@ def test_every_form_of_every_table_is_written_under_its_name(records, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == expected
 
 
-def test_weights_from_elsewhere_have_tables_too(accurate):
+def test_external_weights_have_tables(accurate):
     unknown = dict.fromkeys(["epochs", "batch_size", "train_seconds", "images_seen", "images_per_second", "peak_memory_mb"])
     recipe = dict.fromkeys(accurate[0].recipe) | {"backbone": "resnet18"}
     foreign = dataclasses.replace(accurate[0], method="byol", preset="external", recipe=recipe, tail_auroc=None, **unknown)
