@@ -90,19 +90,19 @@ def _smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
 
 
 def _shade(axes: Axes, ranks: NDArray[np.int64], counts: NDArray[np.float64]) -> None:
-    """Class counts as grey steps behind the lines."""
-    behind = axes.twinx()
+    """Class counts as grey steps below the lines."""
+    count_axes = axes.twinx()
     edges = np.append(ranks - 0.5, ranks[-1] + 0.5)
     largest, smallest = counts.max(), max(counts.min(), 0.5)
-    behind.stairs(np.maximum(counts, 0.5), edges, fill=True, color="0.92", baseline=smallest / 2)
-    behind.set_ylabel("training images", loc="bottom")
-    behind.set(yscale="log", ylim=(smallest / 2, largest * (2 * largest / smallest) ** (1 / SHADED - 1)))
+    count_axes.stairs(np.maximum(counts, 0.5), edges, fill=True, color="0.92", baseline=smallest / 2)
+    count_axes.set_ylabel("training images", loc="bottom")
+    count_axes.set(yscale="log", ylim=(smallest / 2, largest * (2 * largest / smallest) ** (1 / SHADED - 1)))
     between = [decade for decade in 10.0 ** np.arange(7) if 2.5 * smallest < decade < largest / 2.5]
-    log_ticks(behind.yaxis, [smallest, *between, largest])
-    behind.grid(visible=False)
-    behind.spines["right"].set_visible(True)
-    behind.spines["right"].set_color(GREY)
-    behind.tick_params(axis="y", colors="0.4", which="both")
-    behind.yaxis.label.set_color("0.4")
-    behind.set_zorder(axes.get_zorder() - 1)
+    log_ticks(count_axes.yaxis, [smallest, *between, largest])
+    count_axes.grid(visible=False)
+    count_axes.spines["right"].set_visible(True)
+    count_axes.spines["right"].set_color(GREY)
+    count_axes.tick_params(axis="y", colors="0.4", which="both")
+    count_axes.yaxis.label.set_color("0.4")
+    count_axes.set_zorder(axes.get_zorder() - 1)
     axes.patch.set_visible(False)

@@ -61,7 +61,7 @@ def write_figures(
     folder = writable_folder(folder, "--out")
     plan = _plan(list(records), {history.run_id: history for history in histories}, title)
     with figure_style():
-        return [drawn for setting, draw in plan for drawn in _written(setting, draw, folder)]
+        return [saved for setting, draw in plan for saved in _save_all(setting, draw, folder)]
 
 
 def _plan(records: list[Record], histories: dict[str, History], title: Title) -> Iterator[tuple[Setting, Draw]]:
@@ -81,7 +81,7 @@ def _plan(records: list[Record], histories: dict[str, History], title: Title) ->
         yield ratio_setting, partial(imbalance_curve, ratio_setting)
 
 
-def _written(setting: Setting, draw: Draw, folder: Path) -> Iterator[SavedFigure]:
+def _save_all(setting: Setting, draw: Draw, folder: Path) -> Iterator[SavedFigure]:
     """Saves the figures of one function and setting."""
     try:
         for plot in draw():

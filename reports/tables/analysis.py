@@ -1,4 +1,4 @@
-"""Analyses beside accuracy: agreement of probes, tail detection, feature geometry, few-shot curves; one table per setting."""
+"""Further analyses: agreement of probes, tail detection, feature geometry, few-shot curves; one table per setting."""
 
 from collections.abc import Sequence
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""Published numbers beside those of this suite, and whether the latter reproduce them or are not comparable.
+"""Published numbers, the corresponding numbers of this suite, and whether the latter reproduce them.
 
 `published.csv` has the published numbers with their source and, in columns `our_*`, the corresponding names of this suite,
 empty if there is no counterpart (balanced data, other methods). Of the settings of method and recipe, those in `agree` must be

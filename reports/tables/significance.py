@@ -64,9 +64,9 @@ def best_rows(rows: Sequence[Sequence[AccuracyRecord]]) -> dict[str, Best]:
     runs, ties by the larger mean: without missing runs, the row with the largest mean.
     """
     several = [row for row, records in enumerate(rows) if len({(r.split, r.seed) for r in records}) > 1]
-    nothing = Best(None, frozenset(), frozenset())
+    not_compared = Best(None, frozenset(), frozenset())
     if len(several) < 2:
-        return dict.fromkeys(COMPARED, nothing)
+        return dict.fromkeys(COMPARED, not_compared)
     records = {(row, r.split, r.seed): r for row in several for r in rows[row]}
     samples_of: dict[int, dict[Run, Sampled]] = {row: {} for row in several}
     for (row, *run), sampled in zip(records, sample(list(records.values())), strict=True):
@@ -75,7 +75,7 @@ def best_rows(rows: Sequence[Sequence[AccuracyRecord]]) -> dict[str, Best]:
     for place, column in enumerate(COMPARED):
         means = {row: float(np.mean([s.observed[place] for s in runs.values()])) for row, runs in samples_of.items()}
         means = {row: mean for row, mean in means.items() if not isnan(mean)}
-        found[column] = _best_of(means, samples_of, place) if len(means) > 1 else nothing
+        found[column] = _best_of(means, samples_of, place) if len(means) > 1 else not_compared
     return found
 
 

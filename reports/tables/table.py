@@ -1,4 +1,4 @@
-"""A table of results: columns, cells, caption, and the runs behind it."""
+"""A table of results: columns, cells, caption, and run ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class Table:
         return [any(isinstance(row[i].value, str) for row in self.rows) for i in range(len(self.columns))]
 
     def metadata(self) -> dict[str, Any]:
-        """What a reader or a script needs beside the numbers, for `<name>.meta.json`."""
+        """Content of `<name>.meta.json`: caption, details, settings, splits, seeds and run ids."""
         return {
             "title": self.title,
             "caption": self.caption,

@@ -95,7 +95,7 @@ def test_filters_and_their_links(page, file):
     page.choose("method", "clr")
     assert page.methods(5) == ["SimCLR", "SDCLR"]
     (note,) = (note for note in page.all(".narrowed") if note.is_displayed())
-    assert note.text == "2 of 4 rows shown: those with “clr”"
+    assert note.text == "2 of 4 rows shown, filter “clr”"
     assert [h.text for h in page.all("main h2") if h.is_displayed()] == ["cifar100lt", "Unfinished and failed runs"]
     links = [a.text for a in page.all("nav ul ul a") if a.is_displayed()]
     assert links == ["Test accuracy in %, probe knn · knn · cpu", "Accuracy by class · cpu"]
