@@ -70,7 +70,7 @@ def model_card(model: Model, records: Sequence[Record]) -> str:
 
 
 def _summary(model: Model, run: Record) -> str:
-    how = "with the true classes, (an ablation)" if model.labels else "without labels"
+    how = "with the true labels (an ablation)" if model.labels else "without labels"
     sentences = [
         f"A frozen feature extractor: {model.backbone} without a classifier, {model.parameters:,} parameters, from images "
         f"{model.shown} to {model.width} features.",

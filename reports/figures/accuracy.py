@@ -11,16 +11,16 @@ from reports.figures.setting import Plot, Setting, mean_and_std
 from reports.figures.style import DOUBLE, GREY, SINGLE, bar_style, legend_below, line_style, log_ticks, new_figure, set_subtitle
 from run_store.records import AccuracyRecord
 
-SINGLE_CLASSES = 20  # more classes are plotted as a running mean
-MARKED = 25  # markers per line
-SHADED = 0.4  # maximum height of the class counts, as a fraction of the axes
+MAX_UNSMOOTHED = 20  # more classes are plotted as a running mean
+MARKERS_PER_LINE = 25
+COUNTS_HEIGHT = 0.4  # maximum height of the class counts, as a fraction of the axes
 GROUPS = {"mean": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 
 
 def class_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
     """One line per method over the class rank; the number of training images is shaded, on a second axis."""
     classes = len(setting.first.class_accuracy)
-    window = max(1, classes // 10 | 1) if classes > SINGLE_CLASSES else 1
+    window = max(1, classes // 10 | 1) if classes > MAX_UNSMOOTHED else 1
     figure, (axes,) = new_figure(width=DOUBLE if len(setting.series) > 3 or window > 1 else SINGLE, height=2.5)
     ranks = np.arange(1, classes + 1)
     _shade(axes, ranks, np.mean([_ordered(r.class_counts, r) for one in setting.series for r in one.records], axis=0))
@@ -29,11 +29,11 @@ def class_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
         by_run = [_smooth(_ordered(record.class_accuracy, record), window) for record in one.records]
         mean, sd = mean_and_std(by_run)
         style = line_style(one.index)
-        lines += axes.plot(ranks, mean, **style, markevery=max(1, classes // MARKED), zorder=3)
+        lines += axes.plot(ranks, mean, **style, markevery=max(1, classes // MARKERS_PER_LINE), zorder=3)
         if sd is not None:
             axes.fill_between(ranks, mean - sd, mean + sd, color=style["color"], alpha=0.12, linewidth=0, zorder=2)
     axes.set(xlabel="classes, from most to fewest training images", ylabel="test accuracy, %", xlim=(0.5, classes + 0.5))
-    if classes <= SINGLE_CLASSES:
+    if classes <= MAX_UNSMOOTHED:
         axes.set_xticks(ranks)
     axes.grid(visible=False, axis="x")
     legend_below(figure, lines, [one.label for one in setting.series])
@@ -96,7 +96,7 @@ def _shade(axes: Axes, ranks: NDArray[np.int64], counts: NDArray[np.float64]) ->
     largest, smallest = counts.max(), max(counts.min(), 0.5)
     count_axes.stairs(np.maximum(counts, 0.5), edges, fill=True, color="0.92", baseline=smallest / 2)
     count_axes.set_ylabel("training images", loc="bottom")
-    count_axes.set(yscale="log", ylim=(smallest / 2, largest * (2 * largest / smallest) ** (1 / SHADED - 1)))
+    count_axes.set(yscale="log", ylim=(smallest / 2, largest * (2 * largest / smallest) ** (1 / COUNTS_HEIGHT - 1)))
     between = [decade for decade in 10.0 ** np.arange(7) if 2.5 * smallest < decade < largest / 2.5]
     log_ticks(count_axes.yaxis, [smallest, *between, largest])
     count_axes.grid(visible=False)

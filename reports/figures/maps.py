@@ -36,7 +36,7 @@ from run_store.records import Record
 log = logging.getLogger(__name__)
 
 COLUMNS = 4
-AREA = 3.0  # of a marker, in square points
+MARKER_AREA = 3.0  # of a marker, in square points
 FEW_CLASSES = len(COLOURS)  # more classes are coloured by rank
 
 
@@ -45,7 +45,7 @@ def feature_maps(setting: Setting[Record], histories: Histories) -> Iterator[Plo
     drawn = []
     for one in setting.series:
         for f in one.records:
-            content = _map(histories[f.run_id].folder) if f.run_id in histories else None
+            content = _embedded_sample(histories[f.run_id].folder) if f.run_id in histories else None
             if content is not None:
                 drawn.append((one, f, *content))
                 break
@@ -76,13 +76,13 @@ def feature_maps(setting: Setting[Record], histories: Histories) -> Iterator[Plo
     for axes, (_, _, sample, xy) in zip(panels, drawn, strict=True):
         for g, group in enumerate(GROUPS):
             _points(axes, xy[sample.groups == g], GROUP_COLOURS[group], GROUP_MARKERS[group])
-    handles = [_mark(GROUP_COLOURS[group], GROUP_MARKERS[group]) for group in GROUPS]
+    handles = [_marker(GROUP_COLOURS[group], GROUP_MARKERS[group]) for group in GROUPS]
     legend_below(figure, handles, GROUPS)
     set_subtitle(figure, setting.subtitle)
     yield Plot("features-group", "Features by group", figure, caption, f"{details} {captions.groups(setting.first)}")
 
 
-def _map(folder: Path) -> tuple[Sample, NDArray[np.float32]] | None:
+def _embedded_sample(folder: Path) -> tuple[Sample, NDArray[np.float32]] | None:
     """A run's sample and its embedding; None and a warning for a damaged sample."""
     try:
         sample = load_sample(folder)
@@ -109,7 +109,7 @@ def _panels(labels: list[str]) -> tuple[Figure, list[Axes]]:
 def _by_class(axes: Axes, xy: NDArray[np.float32], rank: NDArray[np.int64], classes: int) -> None:
     if classes > FEW_CLASSES:
         points = axes.scatter(
-            xy[:, 0], xy[:, 1], AREA, rank, cmap="viridis", vmin=0, vmax=classes - 1, linewidth=0, rasterized=True
+            xy[:, 0], xy[:, 1], MARKER_AREA, rank, cmap="viridis", vmin=0, vmax=classes - 1, linewidth=0, rasterized=True
         )
         points.set_alpha(0.8)
         return
@@ -119,7 +119,7 @@ def _by_class(axes: Axes, xy: NDArray[np.float32], rank: NDArray[np.int64], clas
 
 def _points(axes: Axes, xy: NDArray[np.float32], colour: str, marker: str) -> None:
     # rasterized in the SVG as well: thousands of vector markers would make the file many times larger
-    axes.scatter(xy[:, 0], xy[:, 1], AREA, colour, marker=marker, linewidth=0, alpha=0.8, rasterized=True)
+    axes.scatter(xy[:, 0], xy[:, 1], MARKER_AREA, colour, marker=marker, linewidth=0, alpha=0.8, rasterized=True)
 
 
 def _class_legend(figure: Figure, panels: list[Axes], classes: int) -> None:
@@ -131,9 +131,9 @@ def _class_legend(figure: Figure, panels: list[Axes], classes: int) -> None:
         bar.outline.set_linewidth(0.5)
         figure.set_figheight(figure.get_figheight() + 0.4)
         return
-    handles: list[Artist] = [_mark(COLOURS[place], MARKERS[place]) for place in range(classes)]
+    handles: list[Artist] = [_marker(COLOURS[place], MARKERS[place]) for place in range(classes)]
     legend_below(figure, handles, [f"class {place + 1}" for place in range(classes)])
 
 
-def _mark(colour: str, marker: str) -> Line2D:
+def _marker(colour: str, marker: str) -> Line2D:
     return Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=3.5)

@@ -32,15 +32,15 @@ log = logging.getLogger(__name__)
 
 QUANTITIES = ("temperature", "weight")
 COLUMNS = 3
-LEAST = 1e-4  # a smaller range counts as constant, e.g. weights without re-weighting
+MIN_RANGE = 1e-4  # a smaller range counts as constant, e.g. weights without re-weighting
 LIGHT, MIDDLE, DARK = "#cfe3f2", "#8fc0e4", "#0072B2"
 
 
-def by_epoch(setting: Setting[Record], histories: Histories) -> Iterator[Plot]:
+def quantity_by_epoch(setting: Setting[Record], histories: Histories) -> Iterator[Plot]:
     """One figure per quantity, one panel per method: group means by epoch."""
     for name in QUANTITIES:
         found = [(one, [h for h in _histories(one, histories) if name in h.groups]) for one in setting.series]
-        drawn = [(one, runs) for one, runs in found if any(_spread(history.groups[name]) > LEAST for history in runs)]
+        drawn = [(one, runs) for one, runs in found if any(_range(history.groups[name]) > MIN_RANGE for history in runs)]
         if not drawn:
             continue
         figure, panels = _panels([one for one, _ in drawn])
@@ -54,12 +54,12 @@ def by_epoch(setting: Setting[Record], histories: Histories) -> Iterator[Plot]:
         yield Plot(f"{name}-epochs", f"{name.capitalize()} by epoch", figure, caption, captions.groups(setting.first))
 
 
-def by_class_size(setting: Setting[Record], histories: Histories) -> Iterator[Plot]:
+def quantity_by_class_size(setting: Setting[Record], histories: Histories) -> Iterator[Plot]:
     """One figure per quantity, one panel per method: quantiles within each class by class size."""
-    loaded = [(one, [_kept(history) for history in _histories(one, histories)]) for one in setting.series]
+    loaded = [(one, [_quantiles(history) for history in _histories(one, histories)]) for one in setting.series]
     for name in QUANTITIES:
         kept = [(one, [c for c in runs if c and name in c.values and np.ptp(c.counts)]) for one, runs in loaded]
-        drawn = [(one, runs) for one, runs in kept if any(_spread(content.values[name]) > LEAST for content in runs)]
+        drawn = [(one, runs) for one, runs in kept if any(_range(content.values[name]) > MIN_RANGE for content in runs)]
         if not drawn:
             continue
         figure, panels = _panels([one for one, _ in drawn])
@@ -78,7 +78,7 @@ def _histories(one: Series[Record], histories: Histories) -> list[History]:
     return [history for f in one.records if (history := histories.get(f.run_id)) is not None]
 
 
-def _kept(history: History) -> ByClass | None:
+def _quantiles(history: History) -> ByClass | None:
     """Quantiles by class of a run; None, and a warning, for a damaged file."""
     try:
         return load_by_class(history.folder)
@@ -123,7 +123,7 @@ def _sizes(axes: Axes, runs: Sequence[ByClass], name: str) -> None:
     axes.plot(x, median, color=DARK, marker="o", markersize=3 if len(x) <= 20 else 1.5)
 
 
-def _spread(values: np.ndarray) -> float:
+def _range(values: np.ndarray) -> float:
     """Range of the finite values; 0 without any."""
     finite = values[np.isfinite(values)]
     return float(np.ptp(finite)) if len(finite) else 0.0

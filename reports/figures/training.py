@@ -17,7 +17,7 @@ from run_store.records import Record
 
 Histories = Mapping[str, History]  # by run id
 PANELS = {"loss": "training loss", "lr": "learning rate", "images_per_second": "images/s"}
-MARKED = 8  # markers per line
+MARKERS_PER_LINE = 8
 SMOOTHED = 5  # epochs of the running median of the throughput
 
 
@@ -91,7 +91,7 @@ def _equal(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
 
 def _line(axes: Axes, mean: NDArray[np.float64], sd: NDArray[np.float64] | None, style: Mapping[str, Any]) -> Artist:
     epochs = np.arange(1, len(mean) + 1)
-    (line,) = axes.plot(epochs, mean, **style, markevery=max(1, len(mean) // MARKED), zorder=3)
+    (line,) = axes.plot(epochs, mean, **style, markevery=max(1, len(mean) // MARKERS_PER_LINE), zorder=3)
     if sd is not None:
         axes.fill_between(epochs, mean - sd, mean + sd, color=style["color"], alpha=0.15, linewidth=0, zorder=2)
     return line

@@ -17,7 +17,7 @@ from reports.figures.maps import feature_maps
 from reports.figures.sampling import sampled_clusters
 from reports.figures.setting import MethodOrder, Plot, Setting, probe_settings, run_settings
 from reports.figures.style import figure_style, save_figure
-from reports.figures.temperature import by_class_size, by_epoch
+from reports.figures.temperature import quantity_by_class_size, quantity_by_epoch
 from reports.figures.training import tail_curves, training_curves
 from reports.tables.table import single_line
 from run_store.history import History
@@ -68,7 +68,7 @@ def _plan(records: list[Record], histories: dict[str, History], title: Title) ->
     """Every setting with the functions that plot it: training runs first, then probes."""
     order, accuracy_records = MethodOrder(records, title), accuracies(records)
     for setting in run_settings(records, order):
-        for draw in (training_curves, tail_curves, sampled_clusters, by_epoch, by_class_size, feature_maps):
+        for draw in (training_curves, tail_curves, sampled_clusters, quantity_by_epoch, quantity_by_class_size, feature_maps):
             yield setting, partial(draw, setting, histories)
     for run_setting in run_settings(accuracy_records, order):
         yield run_setting, partial(rank_agreements, run_setting, accuracy_records, title)

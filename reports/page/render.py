@@ -18,8 +18,8 @@ from reports.page.content import METHOD, About, Figure, Row, Run, Section
 from reports.page.run_data import runs_json
 
 HERE = Path(__file__).parent
-SHORT = 16  # characters; longer text cells are wrapped
-MANY = 7  # columns; wider tables have less padding
+MAX_UNWRAPPED = 16  # characters; longer text cells are wrapped
+MAX_SPACIOUS = 7  # columns; wider tables have less padding
 WIDE = 360  # points; a wider figure spans both columns of the page
 FILTERS = {"dataset": "Benchmark", "profile": "Profile", "probe": "Protocol", "preset": "Preset"}
 
@@ -110,8 +110,8 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         spread_widths=_spread_widths,
         column_groups=_column_groups,
         METHOD=METHOD,
-        MANY=MANY,
-        SHORT=SHORT,
+        MAX_SPACIOUS=MAX_SPACIOUS,
+        MAX_UNWRAPPED=MAX_UNWRAPPED,
         distinct=lambda item: [getattr(item, key) for key in choices if key != "dataset" and getattr(item, key)],
         last_line=lambda text: (text.strip().splitlines() or [""])[-1],
         image=_image,

@@ -19,7 +19,7 @@ from reports.comparable import (
     split_passport,
     table_name,
 )
-from reports.tables.significance import BOLD, RULE, Best, best_rows
+from reports.tables.significance import BOLD, RULE, Comparison, best_rows
 from reports.tables.states import RunState
 from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord, Record, accuracies
@@ -74,7 +74,7 @@ class AccuracyTable:
     title: str
     rows: list[Row]
     records: list[AccuracyRecord] = field(repr=False)
-    best: Mapping[str, Best] = field(repr=False)  # by metric; empty if nothing was compared
+    best: Mapping[str, Comparison] = field(repr=False)  # by metric; empty if nothing was compared
     compared: list[str] = field(repr=False)  # titles of the methods that `best` refers to by index
     passport: str = ""  # of the only split of the table, if that split has several passports
 

@@ -40,7 +40,7 @@ Run = tuple[int, int]  # split and seed
 
 
 @dataclass(frozen=True)
-class Best:
+class Comparison:
     """The comparison of one column."""
 
     best: int | None  # index of a row; None if fewer than two rows can be compared
@@ -57,14 +57,14 @@ class Sampled:
     resampled: NDArray[np.float32]  # (RESAMPLES, 4)
 
 
-def best_rows(rows: Sequence[Sequence[AccuracyRecord]]) -> dict[str, Best]:
+def best_rows(rows: Sequence[Sequence[AccuracyRecord]]) -> dict[str, Comparison]:
     """The best rows for each column of COMPARED; a row is a list of records.
 
     Rows with a single run are left out. The best row has the most wins minus losses against the others, each pair on its common
     runs, ties by the larger mean: without missing runs, the row with the largest mean.
     """
     several = [row for row, records in enumerate(rows) if len({(r.split, r.seed) for r in records}) > 1]
-    not_compared = Best(None, frozenset(), frozenset())
+    not_compared = Comparison(None, frozenset(), frozenset())
     if len(several) < 2:
         return dict.fromkeys(COMPARED, not_compared)
     records = {(row, r.split, r.seed): r for row in several for r in rows[row]}
@@ -130,7 +130,7 @@ def group_shares(record: AccuracyRecord) -> NDArray[np.float64]:
     return shares
 
 
-def _best_of(means: dict[int, float], samples_of: dict[int, dict[Run, Sampled]], place: int) -> Best:
+def _best_of(means: dict[int, float], samples_of: dict[int, dict[Run, Sampled]], place: int) -> Comparison:
     rank = dict.fromkeys(means, 0)
     for one, other in combinations(means, 2):
         difference = sum(a.observed[place] - b.observed[place] for a, b in _pairs(samples_of[one], samples_of[other]))
@@ -145,8 +145,8 @@ def _best_of(means: dict[int, float], samples_of: dict[int, dict[Run, Sampled]],
         elif interval([mine for mine, _ in pairs], [its for _, its in pairs], place)[1] >= 0:
             equal.add(row)
     if len(uncompared) == len(means) - 1:
-        return Best(None, frozenset(), frozenset(means))
-    return Best(best, frozenset(equal), frozenset(uncompared))
+        return Comparison(None, frozenset(), frozenset(means))
+    return Comparison(best, frozenset(equal), frozenset(uncompared))
 
 
 def _pairs(mine: dict[Run, Sampled], its: dict[Run, Sampled]) -> list[tuple[Sampled, Sampled]]:
