@@ -65,13 +65,8 @@ def feature_maps(setting: Setting[Record], histories: Histories) -> Iterator[Plo
         _by_class(axes, xy, rank[sample.labels], len(counts))
     _class_legend(figure, panels, len(counts))
     set_subtitle(figure, setting.subtitle)
-    yield Plot(
-        "features-class",
-        "Features by class",
-        figure,
-        f"{caption} Class 1 has the most training images.",
-        details,
-    )
+    class_caption = f"{caption} Class 1 has the most training images."
+    yield Plot("features-class", "Features by class", figure, class_caption, details)
     figure, panels = _panels([one.label for one, *_ in drawn])
     for axes, (_, _, sample, xy) in zip(panels, drawn, strict=True):
         for g, group in enumerate(GROUPS):

@@ -10,15 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from reports import captions
-from reports.comparable import (
-    COMPARABLE,
-    SETTING,
-    Title,
-    by_method,
-    comparable_groups,
-    one_record_per_run,
-    table_name,
-)
+from reports.comparable import COMPARABLE, SETTING, Title, by_method, comparable_groups, one_record_per_run, table_name
 from run_store.records import Record
 
 R = TypeVar("R", bound=Record)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import UserError
 from reports import captions
@@ -75,11 +75,7 @@ def finished_run(folder: Path | None, records: Sequence[Record], title: Title, h
     return Run(
         id=first.run_id,
         method=title(first),
-        dataset=first.dataset,
-        profile=first.profile,
-        preset=first.preset,
-        split=first.split,
-        seed=first.seed,
+        **_run_settings(first),
         status="done",
         facts=_facts(first),
         results={record.probe: _results(record) for record in records},
@@ -92,16 +88,16 @@ def unfinished_run(folder: Path, state: RunState, records: Sequence[Record] = ()
     return Run(
         id=state.run_id,
         method=state.title,
-        dataset=state.dataset,
-        profile=state.profile,
-        preset=state.preset,
-        split=state.split,
-        seed=state.seed,
+        **_run_settings(state),
         status=state.status,
         facts=({"reason": state.reason} if state.reason else {}) | (_facts(records[0]) if records else {}),
         results={record.probe: _results(record) for record in records},
         **_files(folder, history),
     )
+
+
+def _run_settings(source: Record | RunState) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in ("dataset", "profile", "preset", "split", "seed")}
 
 
 def _short_title(table: Table) -> str:

@@ -9,16 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reports import captions
-from reports.comparable import (
-    Title,
-    by_method,
-    comparable_groups,
-    method_key,
-    method_name,
-    run_ids,
-    split_passport,
-    table_name,
-)
+from reports.comparable import Title, by_method, comparable_groups, method_key, method_name, run_ids, split_passport, table_name
 from reports.tables.significance import BOLD, RULE, Comparison, best_rows
 from reports.tables.states import RunState
 from reports.tables.table import Cell, Column, Table

@@ -7,16 +7,7 @@ from dataclasses import replace
 from statistics import mean, stdev
 
 from reports import captions
-from reports.comparable import (
-    Title,
-    by_method,
-    comparable_groups,
-    method_key,
-    method_name,
-    run_ids,
-    split_passport,
-    table_name,
-)
+from reports.comparable import Title, by_method, comparable_groups, method_key, method_name, run_ids, split_passport, table_name
 from reports.tables.accuracy import METRICS, mean_cell
 from reports.tables.costs import BASELINE
 from reports.tables.table import Cell, Column, Table

@@ -7,8 +7,9 @@ equal for a comparison; differences in those of `told` are only listed.
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from reports import captions
 from reports.comparable import Title, by_method, comparable_groups, method_name, run_ids, table_name
@@ -201,20 +202,12 @@ def _settings(text: str) -> dict[str, str]:
 
 
 def _read(row: dict[str, str]) -> Published:
-    return Published(
-        method=row["method"],
-        dataset=row["dataset"],
-        protocol=row["protocol"],
-        split=row["split"],
-        values={quantity: float(row[quantity]) for quantity in QUANTITIES if row[quantity]},
-        epochs=int(row["epochs"]),
-        source=row["source"],
-        our_method=row["our_method"],
-        our_dataset=row["our_dataset"],
-        our_profile=row["our_profile"],
-        our_probes=tuple(row["our_probes"].split()),
-        our_backbone=row["our_backbone"],
-        our_splits=tuple(map(int, row["our_splits"].split())),
-        agree=_settings(row["agree"]),
-        told=_settings(row["told"]),
-    )
+    parsed: dict[str, Any] = {
+        "values": {quantity: float(row[quantity]) for quantity in QUANTITIES if row[quantity]},
+        "epochs": int(row["epochs"]),
+        "our_probes": tuple(row["our_probes"].split()),
+        "our_splits": tuple(map(int, row["our_splits"].split())),
+        "agree": _settings(row["agree"]),
+        "told": _settings(row["told"]),
+    }
+    return Published(**{field.name: row.get(field.name, "") for field in fields(Published)} | parsed)
