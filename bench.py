@@ -316,7 +316,7 @@ def _report(out: Path, run_ids: list[str] | None = None) -> bool:
     written = write_report(out, run_ids)
     if written is None:
         return False
-    print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.places)]))
+    print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.paths)]))
     return True
 
 

@@ -1,4 +1,4 @@
-"""Everything that is written about a folder of runs: tables, figures and the page, from records and logs alone."""
+"""Tables, figures and the HTML page of a folder of runs, from records and logs."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -20,27 +20,27 @@ log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 FIGURES = "figures"
-MISSING = "missing-runs"  # the table of runs that are not done
+MISSING = "missing-runs"  # name of the table of unfinished and failed runs
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written."""
+    """Text for the terminal and the written paths."""
 
-    text: str  # the tables of accuracies for a terminal
-    places: list[Path]  # folders and files
+    text: str  # tables of accuracies
+    paths: list[Path]  # folders and files
 
 
 def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = True) -> Report | None:
-    """Writes tables, figures and page of the runs under `out`; None if there is neither record nor run.
+    """Writes tables, figures and page of the runs in `out`; None if there are no runs and no records.
 
     Args:
         out: folder of runs.
-        run_ids: the runs whose tables are returned as text; default: all.
-        figures: whether to draw; the page then has none.
+        run_ids: runs of the returned tables; default: all.
+        figures: whether to plot figures; without them the page has none.
 
     Raises:
-        UserError: a record or a log cannot be read, or nothing can be written.
+        UserError: a record or log cannot be read, or `out` cannot be written.
     """
     folders = run_folders(out)
     records = read_records(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
@@ -53,36 +53,38 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     accuracy_tables = build_tables(accuracies(records), method_title, list(states.values()))
     tables = write_tables(records, out / "tables", method_title, list(states.values()), accuracy_tables)
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
-    drawn = write_figures(records, histories, out / FIGURES, method_title) if figures else []
-    named = {run_id_of(folder): folder for folder in folders}
+    saved = write_figures(records, histories, out / FIGURES, method_title) if figures else []
+    folder_of = {run_id_of(folder): folder for folder in folders}
     logs = {history.folder: history for history in histories}
-    begun = {state.run_id for state in states.values()}
-    done = [(named.get(run_id), found) for run_id, found in by_id.items() if run_id not in begun]
-    runs = [adapter.run(folder, found, method_title, logs.get(folder) if folder else None) for folder, found in done]
-    runs += [adapter.begun(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
+    unfinished = {state.run_id for state in states.values()}
+    finished = [(folder_of.get(run_id), found) for run_id, found in by_id.items() if run_id not in unfinished]
+    runs = [
+        adapter.finished_run(folder, found, method_title, logs.get(folder) if folder else None) for folder, found in finished
+    ]
+    runs += [adapter.unfinished_run(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
     write_page(
         out / PAGE,
-        [adapter.section(table) for table in tables if table.name != MISSING],  # the page lists these runs itself
-        [adapter.figure(one) for one in drawn],
+        [adapter.table_section(table) for table in tables if table.name != MISSING],  # the page has its own list of these runs
+        [adapter.figure(one) for one in saved],
         runs,
         About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
     )
     if run_ids is not None:
         accuracy_tables = build_tables([one for one in accuracies(records) if one.run_id in run_ids], method_title)
-    return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if drawn else []), out / PAGE])
+    return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
 
 
 def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
-    """The leading table of each setting of an unfinished grid, for a terminal; the page too, but without figures.
+    """Text of the main probe's table of each setting of an unfinished grid; also writes the page without figures.
 
-    A page that has figures stays as it is until the end of the grid.
+    A page with figures is not rewritten before the end of the grid.
 
     Args:
         out: folder of runs.
-        runs: of the grid; those without records are left out.
+        runs: of the grid; runs without records are left out.
 
     Raises:
-        UserError: a record or a log cannot be read, or nothing can be written.
+        UserError: a record or log cannot be read, or `out` cannot be written.
     """
     if not (out / FIGURES).exists():
         report(out, figures=False)

@@ -1,103 +1,134 @@
-"""What stands below tables: which data, which runs, at what scale, by which protocol. All a reader needs to place a number."""
+"""Sentences of captions: data, training, protocol, groups, runs, and the scale label."""
 
 from collections.abc import Collection, Mapping, Sequence
 
-from reports.comparable import apart_by
+from reports.comparable import split_passport
 from reports.tables.states import RunState
 from run_store.records import AccuracyRecord, Record
 
-SCALES = {"cpu": "CPU-scale", "cpu-long": "CPU-scale", "smoke": "smoke-scale"}  # presets whose numbers are not the papers'
-LEADING = "ridge"  # the probe whose table comes first: it draws nothing at random and chooses one number
-PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}  # of probes whose name does not say it
-NAMED = 5  # missing runs of a row that are named; the CSV has all
+SCALES = {"cpu": "CPU-scale", "cpu-long": "CPU-scale", "smoke": "smoke-scale"}  # presets smaller than the papers' settings
+MAIN_PROBE = "ridge"  # its table comes first: it has no randomness and one hyper-parameter
+PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}
+MAX_NAMED = 5  # missing runs named per row; the CSV has all
 
 
-def subject(r: Record, key: str = "") -> str:
-    """Benchmark and profile; and the split, where the `key` of `comparable` has one making of it alone."""
-    apart = apart_by(key) if key else ""
-    return f"{r.dataset} (profile {r.profile})" + (f", split {r.split} made as [{apart}]" if apart else "")
+def subject(record: Record, key: str = "") -> str:
+    """Benchmark and profile; also split and passport if the `key` of `comparable_groups` is of one passport only."""
+    passport = split_passport(key) if key else ""
+    return f"{record.dataset} (profile {record.profile})" + (f", split {record.split} [{passport}]" if passport else "")
 
 
-def scale(r: Record) -> str:
-    """A warning where the numbers are not to be set beside published ones, or are of untrained networks; else empty."""
-    return small_scale(r.preset) + (" Untrained networks." if r.epochs == 0 else "")
+def scale(record: Record) -> str:
+    """Label of runs below the papers' scale or of untrained networks; else empty."""
+    return f"{scale_label(record.preset)} {'Untrained networks.' if record.epochs == 0 else ''}".strip()
 
 
-def small_scale(preset: str) -> str:
-    """The warning that goes with a preset alone; empty where there is none."""
-    return f" {SCALES[preset]} numbers, not comparable with published ones." if preset in SCALES else ""
+def scale_label(preset: str) -> str:
+    """Label of a preset below the papers' scale; else empty."""
+    return f"{SCALES[preset]} numbers, not comparable with published ones." if preset in SCALES else ""
 
 
-def setting(r: Record) -> str:
-    """Data, preset, network and scale of the runs: one line that all their probes share."""
-    return f"Data: {r.data}. {training(r)}"
+def caption(records: Sequence[Record], *sentences: str) -> str:
+    """A short caption: number of runs, splits and seeds, the given sentences, and the scale label."""
+    splits, seeds = {r.split for r in records}, {r.seed for r in records}
+    over = f"split{'s' * (len(splits) > 1)} {number_list(splits)}; seed{'s' * (len(seeds) > 1)} {number_list(seeds)}"
+    return " ".join(filter(None, [f"Mean ± std over n runs ({over}).", *sentences, scale(records[0])]))
 
 
-def training(r: Record, images: str | None = None) -> str:
-    """How the runs were trained, for runs on several sets of data too: `images` then says on what."""
-    if r.epochs is None:
-        return f"Weights from elsewhere: {r.backbone}; how they were trained is not on record. {r.precision}."
-    sizes = ", ".join(map(str, r.recipe["sizes"]))
-    schedule = " linear" if r.recipe.get("schedule") == "linear" else ""
-    optimizer = f"{r.recipe['optimizer']} lr {r.recipe['lr']:g}{schedule} decay {r.recipe['weight_decay']:g}"
-    source = f" of {r.recipe['pretrained_on']}, not the data probed here" if "pretrained_on" in r.recipe else ""
+def setting(record: Record) -> str:
+    """Data and training: equal for all probes of the same runs."""
+    return f"Data: {record.data}. {training(record)}"
+
+
+def training(record: Record, images: str | None = None) -> str:
+    """Preset, network, epochs, images, batch size, optimiser, views and precision.
+
+    Args:
+        record: of any of the runs.
+        images: describes the pretraining images of runs on several sets; default: their number.
+    """
+    if record.epochs is None:
+        return f"External weights: {record.backbone}, training settings unknown, {record.precision}."
+    recipe = record.recipe
+    sizes = ", ".join(map(str, recipe["sizes"]))
+    schedule = " linear" if recipe.get("schedule") == "linear" else ""
+    optimizer = f"{recipe['optimizer']} lr {recipe['lr']:g}{schedule} decay {recipe['weight_decay']:g}"
+    source = f" of {recipe['pretrained_on']}, which is not the probed data set" if "pretrained_on" in recipe else ""
     return (
-        f"Preset {r.preset}: {r.backbone}, {r.epochs} epochs of {images or f'{r.n_pretrain} images'}{source}, batch "
-        f"{r.batch_size}, {optimizer}, {r.executor} views of {sizes} px, {r.precision}.{scale(r)}"
+        f"Preset {record.preset}: {record.backbone}, {record.epochs} epochs of "
+        f"{images or f'{record.n_pretrain} images'}{source}, batch {record.batch_size}, {optimizer}, "
+        f"{record.executor} views of {sizes} px, {record.precision}."
     )
 
 
 def probe_title(name: str) -> str:
-    """What tables call a probe."""
+    """Name of a probe as printed."""
     return PROBE_TITLES.get(name, name)
 
 
-def probe(records: Sequence[AccuracyRecord]) -> str:
-    """The protocol and how many images it saw."""
-    r = records[0]
-    n_val = f", {r.n_val} validation" if r.n_val else ""
+def protocol(records: Sequence[AccuracyRecord]) -> str:
+    """Protocol of the probe, numbers of images, and number of draws of the labelled images."""
+    first = records[0]
+    n_val = f", {first.n_val} validation" if first.n_val else ""
     draws = max(len(record.draw_means) for record in records)
-    drawn = f", mean of {draws} draws of the labelled images" if draws > 1 else ""
-    return f"{r.protocol}; {r.n_train} training{n_val}, {r.n_test} test images{drawn}."
+    mean_of = f", mean of {draws} draws of the labelled images" if draws > 1 else ""
+    return f"{first.protocol}; {first.n_train} training{n_val}, {first.n_test} test images{mean_of}."
 
 
-def groups(r: Record) -> str:
-    """The rule of the groups, and their sizes."""
-    sizes = "/".join(map(str, r.group_sizes))
-    empty = " A group without classes is empty." if 0 in r.group_sizes else ""
-    return f"Many/medium/few: {r.grouping} ({sizes} classes).{empty}"
+def groups(record: Record) -> str:
+    """Definition and sizes of the many, medium and few groups."""
+    sizes = "/".join(map(str, record.group_sizes))
+    empty = " A group without classes is empty." if 0 in record.group_sizes else ""
+    return f"Many/medium/few: {record.grouping} ({sizes} classes).{empty}"
 
 
 def runs(records: Sequence[Record]) -> str:
-    """Over how many splits and seeds a mean is, which they are, and which pictures were left out."""
-    passports = sorted({(f.split, f.official_split, f.passport) for f in records})
-    splits = ", ".join(f"{split}{'' if official else ' of this suite'} [{name}]" for split, official, name in passports)
-    seeds = sorted({f.seed for f in records})
-    left_out = max(f.unreadable for f in records)
-    unreadable = f" Up to {left_out} pictures could not be read and were left out of training." if left_out else ""
+    """Definition of mean and standard deviation, splits with their passports, seeds, and number of unreadable images."""
+    splits = sorted({(r.split, r.official_split, r.passport) for r in records})
+    listed = ", ".join(f"{split}{'' if official else ' (not official)'} [{passport}]" for split, official, passport in splits)
+    unreadable = max(r.unreadable for r in records)
+    left_out = f" Up to {unreadable} unreadable images were left out of training." if unreadable else ""
     return (
-        f"Mean ± sample standard deviation over n runs ({_number(len({f.split for f in records}), 'split')}: {splits}; "
-        f"{_number(len(seeds), 'seed')}: {', '.join(map(str, seeds))}); none for n = 1. "
-        f"In brackets: the splits' passports.{unreadable}"
+        f"Sample standard deviation over runs, none for n = 1. {counted(len({r.split for r in records}), 'split')} [passport]: "
+        f"{listed}; {counted(len({r.seed for r in records}), 'seed')}: {number_list({r.seed for r in records})}.{left_out}"
     )
 
 
-def missing(rows: Mapping[str, tuple[int, Sequence[RunState]]]) -> str:
-    """Which runs are missing, by the title of their row; rows give their number of runs. Empty if none is."""
+def missing_runs(rows: Mapping[str, tuple[int, Sequence[RunState]]]) -> str:
+    """The missing runs of each row; empty if there is none.
+
+    Args:
+        rows: number of finished runs and the missing ones, by method title.
+    """
     lines = [
-        f"{title}: {present} of {_number(present + len(states), 'run')}: {', '.join(state.words for state in states[:NAMED])}"
-        + (f" and {len(states) - NAMED} more." if len(states) > NAMED else ".")
+        f"{title}: {present} of {counted(present + len(states), 'run')}: "
+        + ", ".join(state.summary for state in states[:MAX_NAMED])
+        + (f" and {len(states) - MAX_NAMED} more." if len(states) > MAX_NAMED else ".")
         for title, (present, states) in rows.items()
         if states
     ]
-    return f"† Not all runs are there. {' '.join(lines)}" if lines else ""
+    return f"† Runs are missing. {' '.join(lines)}" if lines else ""
 
 
-def span(numbers: Collection[int], what: str) -> str:
-    """Between which numbers some lie."""
-    least, most = min(numbers), max(numbers)
-    return _number(most, what) if least == most else f"{least} to {most} {what}s"
+def number_list(numbers: Collection[int]) -> str:
+    """Sorted numbers, three or more consecutive ones as a range: `1-5, 7`."""
+    ranges: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1].append(number)
+        else:
+            ranges.append([number])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in ranges)
 
 
-def _number(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
+def value_range(numbers: Collection[int], noun: str = "") -> str:
+    """`3 to 5 runs`, or `3 runs` if all are equal."""
+    low, high = min(numbers), max(numbers)
+    if low == high:
+        return counted(low, noun) if noun else str(low)
+    return f"{low} to {high} {noun + 's' if noun else ''}".strip()
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What may be compared, and what the tables that hold it are called."""
+"""Groups of comparable records, and the file names of their tables and figures."""
 
 import hashlib
 import json
@@ -12,50 +12,55 @@ from run_store.records import Record, settings_text
 
 SETTING = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor")
 COMPARABLE = (*SETTING, "probe", "protocol")
-F = TypeVar("F", bound=Record)
-Title = Callable[[Record], str]  # how the method of a record is printed; rows of other hyper-parameters should differ in it
+R = TypeVar("R", bound=Record)
+Title = Callable[[Record], str]  # the printed name of a record's method; should differ between hyper-parameters
 
 
 def method_name(record: Record) -> str:
-    """The registered name, where no better title is given."""
+    """The registry name: the default title."""
     return record.method
 
 
-def comparable(
-    records: Iterable[F], fields: Sequence[str] = COMPARABLE, *, passports: bool = True
-) -> list[tuple[str, list[F]]]:
-    """Records that agree in `fields`, with a key of what they agree in; ordered by it, then by method, split and seed.
+def comparable_groups(
+    records: Iterable[R], fields: Sequence[str] = COMPARABLE, *, by_passport: bool = True
+) -> list[tuple[str, list[R]]]:
+    """Records with equal values of `fields`, as (key, records); sorted by key, then method, split, seed and run id.
 
-    One split made in two ways, by other versions or lists of a probe, is two sets of data: among records that agree, those of
-    such a split are kept apart from each other and from all other splits, unless `passports` is false.
+    Within such a group, a split whose records have several passports (its data were made in different ways) has a group for
+    each passport, separate from the other splits.
+
+    Args:
+        records: any records.
+        fields: names of record fields.
+        by_passport: whether to separate passports.
     """
     records = list(records)
-    agreed_of = attrgetter(*("recipe_text" if field == "recipe" else field for field in fields))
-    agreeing = [agreed_of(record) for record in records]
-    ways: dict[tuple[tuple[object, ...], str, int], set[str]] = {}
-    for agreed, record in zip(agreeing, records, strict=True):
-        ways.setdefault((agreed, record.data, record.split), set()).add(record.passport)
+    values_of = attrgetter(*("recipe_text" if field == "recipe" else field for field in fields))
+    values = [values_of(record) for record in records]
+    passports: dict[tuple[tuple[object, ...], str, int], set[str]] = {}
+    for value, record in zip(values, records, strict=True):
+        passports.setdefault((value, record.data, record.split), set()).add(record.passport)
     keys: dict[tuple[tuple[object, ...], str], str] = {}
     keyed = []
-    for n, (agreed, f) in enumerate(zip(agreeing, records, strict=True)):
-        passport = f.passport if passports and len(ways[agreed, f.data, f.split]) > 1 else ""
-        key = keys.get((agreed, passport))
+    for n, (value, r) in enumerate(zip(values, records, strict=True)):
+        passport = r.passport if by_passport and len(passports[value, r.data, r.split]) > 1 else ""
+        key = keys.get((value, passport))
         if key is None:
-            apart = [{"passport": passport}] if passport else []
-            key = keys[agreed, passport] = settings_text([*(getattr(f, field) for field in fields), *apart])
-        keyed.append(((key, method_key(f), f.split, f.seed, f.run_id), n))
+            separate = [{"passport": passport}] if passport else []
+            key = keys[value, passport] = settings_text([*(getattr(r, field) for field in fields), *separate])
+        keyed.append(((key, method_key(r), r.split, r.seed, r.run_id), n))
     keyed.sort()
-    return [(name, [records[n] for _, n in group]) for name, group in groupby(keyed, lambda item: item[0][0])]
+    return [(key, [records[n] for _, n in group]) for key, group in groupby(keyed, lambda item: item[0][0])]
 
 
-def apart_by(key: str) -> str:
-    """The passport by which records of a key of `comparable` are kept apart from their like; empty where they are not."""
+def split_passport(key: str) -> str:
+    """The passport of a group that `comparable_groups` separated from other passports of its split; else empty."""
     last = json.loads(key)[-1]
     return last["passport"] if isinstance(last, dict) and set(last) == {"passport"} else ""
 
 
-class OfMethod(Protocol):
-    """What is of a method with its hyper-parameters."""
+class HasMethod(Protocol):
+    """A record or a run with a method and its hyper-parameters."""
 
     @property
     def method(self) -> str: ...
@@ -64,36 +69,36 @@ class OfMethod(Protocol):
     def hparams_text(self) -> str: ...
 
 
-def method_key(of: OfMethod) -> tuple[str, str]:
-    """What a row of a table is of: the method and its hyper-parameters."""
-    return of.method, of.hparams_text
+def method_key(item: HasMethod) -> tuple[str, str]:
+    """Method and hyper-parameters: one row of a table."""
+    return item.method, item.hparams_text
 
 
-def by_method(records: Iterable[F]) -> dict[tuple[str, str], list[F]]:
-    """Records by `method_key`, in its order."""
-    rows: dict[tuple[str, str], list[F]] = {}
+def by_method(records: Iterable[R]) -> dict[tuple[str, str], list[R]]:
+    """Records by `method_key`, sorted by it."""
+    rows: dict[tuple[str, str], list[R]] = {}
     for record in records:
         rows.setdefault(method_key(record), []).append(record)
     return dict(sorted(rows.items()))
 
 
-def one_a_run(records: Iterable[F]) -> list[F]:
-    """One record of each run: enough for what all of a run's records say alike."""
+def one_record_per_run(records: Iterable[R]) -> list[R]:
+    """One record per run, for fields that are equal in all records of a run."""
     return list({record.run_id: record for record in records}.values())
 
 
 def run_ids(records: Iterable[Record]) -> tuple[str, ...]:
-    """The runs that records are of, each once, in their order."""
+    """Distinct run ids, in order."""
     return tuple(dict.fromkeys(record.run_id for record in records))
 
 
-def digest(key: str) -> str:
-    """Six hexadecimal digits that tell settings apart which a name would be too long for."""
+def short_hash(key: str) -> str:
+    """Six hexadecimal digits of the key's SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()[:6]
 
 
 def table_name(record: Record, key: str, *parts: str) -> str:
-    """Name of files and label: `parts`, dataset, profile, mark, preset and digest of `key`, fit for a file and for LaTeX."""
+    """File name and LaTeX label: dataset, profile, mark, preset, `parts` and a hash of `key`, in letters, digits, `.+-`."""
     profile = record.profile.replace("=", "")  # `ir=50`
-    names = [record.dataset, profile, record.mark, record.preset, *parts, digest(key)]
+    names = [record.dataset, profile, record.mark, record.preset, *parts, short_hash(key)]
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", "-".join(name for name in names if name))

@@ -1,41 +1,42 @@
-"""The model card of an exported backbone: a README with the YAML header that Hugging Face's hub reads."""
+"""The model card of an exported backbone: a README with the YAML header of the Hugging Face Hub."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reports import captions
-from reports.tables.formats import Column, Entry, Table, markdown_text
+from reports.tables.table import Cell, Column, Table
+from reports.tables.text import markdown_text
 from run_store.records import Record, accuracies, geometries
 
-TERMS = "Uses that the owners of the images named below do not allow: this card gives no licence to what is made of them."
+TERMS = "Uses that the licences of the images named below exclude: this card grants no licence to derived weights."
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is exported, in the words of the card."""
+    """Texts of the card about the exported model."""
 
     name: str  # of the method
     paper: str
-    method: str  # registered name, as a tag
+    method: str  # registry name, used as a tag
     benchmark: str  # title
     backbone: str
     width: int  # of the features
     parameters: int
-    shown: str  # how images are shown to it, a clause
-    library: str  # that can build the network by its `config.json`: timm, or pytorch
-    labels: bool  # whether an ablation showed it the true classes
+    shown: str  # input size and normalisation, a clause
+    library: str  # that builds the network from `config.json`: timm or pytorch
+    labels: bool  # whether training used the true labels (an ablation)
     code: str  # Python that loads `model.safetensors` as `model`
-    loading: str  # what else can load it, and what cannot
+    loading: str  # other ways to load it
     config: str  # the run's configuration, JSON
     passport: str  # of the data, as `Passport.text`
 
 
 def model_card(model: Model, records: Sequence[Record]) -> str:
-    """The whole card, Markdown. Raises ValueError where there is no record of the run to tell of."""
+    """The card in Markdown. Raises ValueError without a record of the run."""
     if not records:
-        raise ValueError("a card needs a record")
+        raise ValueError("a model card needs at least one record")
     run = records[0]
-    scale = captions.scale(run).strip()
+    scale = captions.scale(run)
     tags = [model.library, "image-feature-extraction", "self-supervised-learning", "long-tailed", model.method, run.dataset]
     parts = [
         "\n".join(
@@ -56,8 +57,8 @@ def model_card(model: Model, records: Sequence[Record]) -> str:
         model.loading,
         "## Results",
         *(markdown_text(table).strip() for table in _tables(records)),
-        "## Not for",
-        "\n".join(f"- {line}" for line in _limits(run)),
+        "## Out-of-scope use",
+        "\n".join(f"- {line}" for line in _out_of_scope(run)),
         "## Data",
         f"```text\n{run.data}\n\n{model.passport}\n```",
         "## Configuration",
@@ -69,7 +70,7 @@ def model_card(model: Model, records: Sequence[Record]) -> str:
 
 
 def _summary(model: Model, run: Record) -> str:
-    how = "with the true classes, for an ablation," if model.labels else "without labels"
+    how = "with the true labels (an ablation)" if model.labels else "without labels"
     sentences = [
         f"A frozen feature extractor: {model.backbone} without a classifier, {model.parameters:,} parameters, from images "
         f"{model.shown} to {model.width} features.",
@@ -77,18 +78,19 @@ def _summary(model: Model, run: Record) -> str:
         captions.training(run),
     ]
     if run.pool:
-        sentences.append(f"Images from elsewhere: {run.pool}.")
+        sentences.append(f"Additional out-of-distribution images: {run.pool}.")
     if run.precision == "bf16":
-        sentences.append("The probes saw its features under bfloat16 autocast; in float32 they differ a little.")
+        sentences.append("Probes used features under bfloat16 autocast; float32 features differ slightly.")
     return " ".join(sentences)
 
 
 def _tables(records: Sequence[Record]) -> list[Table]:
-    """A table of the accuracies, one row a probe, and one of the features' geometry, where there is one."""
-    tables, accuracy_records, shapes = [], accuracies(records), geometries(records)
+    """Accuracies with one row per probe, and the geometry of the features if recorded."""
+    tables, accuracy_records, geometry_records = [], accuracies(records), geometries(records)
     r = records[0]
-    of_run = f"One run (n = 1), so no spread: split {r.split}{'' if r.official_split else ' of this suite'}, seed {r.seed}."
-    scale = captions.scale(r)
+    caption = (
+        f"One run (n = 1): split {r.split}{'' if r.official_split else ' (not official)'}, seed {r.seed}. {captions.scale(r)}"
+    )
     if accuracy_records:
         heads = (
             "Probe",
@@ -105,35 +107,35 @@ def _tables(records: Sequence[Record]) -> list[Table]:
         columns = [*(Column(head, head.lower()) for head in heads), Column("Seeds", "seeds"), Column("n", "n")]
         rows = [
             [
-                *map(Entry, (x.probe, x.many, x.medium, x.few, x.mean, x.group_std, x.n_train, x.n_val, x.n_test)),
-                *map(Entry, (1, 1, 1)),
+                *map(Cell, (x.probe, x.many, x.medium, x.few, x.mean, x.group_std, x.n_train, x.n_val, x.n_test)),
+                *map(Cell, (1, 1, 1)),
             ]
             for x in accuracy_records
         ]
         protocols = " ".join(f"{record.probe}: {record.protocol}." for record in accuracy_records)
-        notes = f"{of_run} {captions.groups(r)} Std: over these groups (ddof 0).{scale} {protocols}"
-        tables.append(Table("accuracy", f"{captions.subject(r)}, test accuracy in per cent", notes, columns, rows))
-    if shapes:
+        details = f"{captions.groups(r)} Std: over these groups (ddof 0). {protocols}"
+        tables.append(Table("accuracy", f"{captions.subject(r)}, test accuracy in per cent", caption, details, columns, rows))
+    if geometry_records:
         columns = [Column("Measure", "measure"), *(Column(name, name, decimals=3) for name in ("all", "many", "medium", "few"))]
         rows = [
-            [Entry(name.replace("_", " ")), *(Entry(getattr(shapes[0], name)[column.key]) for column in columns[1:])]
+            [Cell(name.replace("_", " ")), *(Cell(getattr(geometry_records[0], name)[column.key]) for column in columns[1:])]
             for name in ("alignment", "uniformity", "effective_rank")
         ]
-        notes = f"{of_run} {shapes[0].n_test} test images.{scale} {shapes[0].protocol}."
-        tables.append(Table("geometry", "Geometry of the test images' features", notes, columns, rows))
+        details = f"{geometry_records[0].n_test} test images. {geometry_records[0].protocol}."
+        tables.append(Table("geometry", "Geometry of the test features", caption, details, columns, rows))
     return tables
 
 
-def _limits(r: Record) -> list[str]:
+def _out_of_scope(r: Record) -> list[str]:
     least, most = min(r.class_counts), max(r.class_counts)
     lines = [
-        "Decisions about people, or anything that rests on telling a single image apart: it was made to compare methods.",
-        f"Rare classes taken for granted: its set has {most} images of the largest class and {least} of the smallest, and the "
-        "column Few tells what became of these.",
-        "A choice between methods: that takes several splits and seeds, and this is one run.",
-        "A choice by the test images of this benchmark: the table above has looked at them.",
+        "Decisions about people or about single images: the model was trained to compare methods.",
+        f"Use without regard to rare classes: the training set has {most} images of the largest class and {least} of the "
+        "smallest; see the column Few.",
+        "Choosing between methods: this needs several splits and seeds, the card is of one run.",
+        "Model selection on the test images of this benchmark: the table above uses them.",
         TERMS,
     ]
     if r.preset in captions.SCALES:
-        lines.insert(0, f"Comparison with published numbers: this is a {captions.SCALES[r.preset]} run of preset {r.preset}.")
+        lines.insert(0, f"Comparison with published numbers: the run has the {captions.SCALES[r.preset]} preset {r.preset}.")
     return lines

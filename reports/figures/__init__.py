@@ -1,5 +1,5 @@
-"""Figures of records and logs: a file for each family, one entry point, SVG and PNG."""
+"""Figures of records and training logs, as SVG and PNG."""
 
-from reports.figures.write import Drawn, write_figures
+from reports.figures.write import SavedFigure, write_figures
 
-__all__ = ["Drawn", "write_figures"]
+__all__ = ["SavedFigure", "write_figures"]

@@ -1,4 +1,4 @@
-"""Accuracy by class, the classes in the order of their training images; and of the many, medium and few classes, as bars."""
+"""Accuracy by class, sorted by number of training images, and accuracy of the many, medium and few groups."""
 
 from collections.abc import Iterator
 
@@ -7,104 +7,102 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports import captions
-from reports.figures.setting import Setting, Sketch, mean_and_sd
-from reports.figures.style import DOUBLE, FAINT, SINGLE, bar_look, count_ticks, legend_below, line_look, sized, small_print
+from reports.figures.setting import Plot, Setting, mean_and_std
+from reports.figures.style import DOUBLE, GREY, SINGLE, bar_style, legend_below, line_style, log_ticks, new_figure, set_subtitle
 from run_store.records import AccuracyRecord
 
-SINGLE_CLASSES = 20  # up to so many classes are drawn one by one; more as a running mean
-MARKED = 25  # points of a line that get a marker
-SHADED = 0.4  # share of the height that the number of images takes at most
+MAX_UNSMOOTHED = 20  # more classes are plotted as a running mean
+MARKERS_PER_LINE = 25
+COUNTS_HEIGHT = 0.4  # maximum height of the class counts, as a fraction of the axes
 GROUPS = {"mean": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 
 
-def class_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Sketch]:
-    """A line a method over the ranks of the classes, and behind it the number of training images, on a scale of its own."""
+def class_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
+    """One line per method over the class rank; the number of training images is shaded, on a second axis."""
     classes = len(setting.first.class_accuracy)
-    window = max(1, classes // 10 | 1) if classes > SINGLE_CLASSES else 1
-    figure, (axes,) = sized(width=DOUBLE if len(setting.series) > 3 or window > 1 else SINGLE, height=2.5)
+    window = max(1, classes // 10 | 1) if classes > MAX_UNSMOOTHED else 1
+    figure, (axes,) = new_figure(width=DOUBLE if len(setting.series) > 3 or window > 1 else SINGLE, height=2.5)
     ranks = np.arange(1, classes + 1)
-    _shade(axes, ranks, np.mean([_ordered(r.class_counts, r) for one in setting.series for r in one.found], axis=0))
+    _shade(axes, ranks, np.mean([_ordered(r.class_counts, r) for one in setting.series for r in one.records], axis=0))
     lines = []
     for one in setting.series:
-        by_run = [_smooth(_ordered(record.class_accuracy, record), window) for record in one.found]
-        mean, sd = mean_and_sd(by_run)
-        look = line_look(one.place)
-        lines += axes.plot(ranks, mean, **look, markevery=max(1, classes // MARKED), zorder=3)
+        by_run = [_smooth(_ordered(record.class_accuracy, record), window) for record in one.records]
+        mean, sd = mean_and_std(by_run)
+        style = line_style(one.index)
+        lines += axes.plot(ranks, mean, **style, markevery=max(1, classes // MARKERS_PER_LINE), zorder=3)
         if sd is not None:
-            axes.fill_between(ranks, mean - sd, mean + sd, color=look["color"], alpha=0.12, linewidth=0, zorder=2)
+            axes.fill_between(ranks, mean - sd, mean + sd, color=style["color"], alpha=0.12, linewidth=0, zorder=2)
     axes.set(xlabel="classes, from most to fewest training images", ylabel="test accuracy, %", xlim=(0.5, classes + 0.5))
-    if classes <= SINGLE_CLASSES:
+    if classes <= MAX_UNSMOOTHED:
         axes.set_xticks(ranks)
     axes.grid(visible=False, axis="x")
     legend_below(figure, lines, [one.label for one in setting.series])
-    small_print(figure, setting.line)
-    smoothed = f" Running mean over {window} classes, fewer at both ends." if window > 1 else ""
-    about = (
-        "Test accuracy by class, classes in the order of their training images in each run's own split; band: the deviation. "
-        f"Grey: training images of the class, right-hand scale.{smoothed}"
-    )
-    yield Sketch("classes", "Accuracy by class", figure, about)
+    set_subtitle(figure, setting.subtitle)
+    smoothed = f" Running mean over {window} classes, fewer at the ends." if window > 1 else ""
+    caption = f"Band: std over runs; grey: training images per class (right axis).{smoothed}"
+    details = "Classes are sorted by the training images of each run's own split."
+    yield Plot("classes", "Accuracy by class", figure, caption, details)
 
 
-def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Sketch]:
-    """Bars of all, many, medium and few, one a method."""
+def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
+    """Bars of all, many, medium and few classes, one per method."""
     count = len(setting.series)
-    figure, (axes,) = sized(width=DOUBLE if count > 4 else SINGLE, height=2.3)
+    figure, (axes,) = new_figure(width=DOUBLE if count > 4 else SINGLE, height=2.3)
     step = 0.84 / count
     bars = []
     tops = [0.0]
     for number, one in enumerate(setting.series):
         offset = (number - (count - 1) / 2) * step
-        # a group without classes has no number in any run
-        drawn = [key for key in GROUPS if all(getattr(record, key) is not None for record in one.found)]
+        # a group without classes has no value in any run
+        drawn = [key for key in GROUPS if all(getattr(record, key) is not None for record in one.records)]
         places = np.array([list(GROUPS).index(key) + offset for key in drawn])
-        mean, sd = mean_and_sd([[getattr(record, key) for key in drawn] for record in one.found])
-        bars.append(axes.bar(places, mean, step * 0.92, **bar_look(one.place)))
+        mean, sd = mean_and_std([[getattr(record, key) for key in drawn] for record in one.records])
+        bars.append(axes.bar(places, mean, step * 0.92, **bar_style(one.index)))
         if sd is not None:
             axes.errorbar(places, mean, sd, fmt="none", ecolor="black", elinewidth=0.7, capsize=min(2, 8 * step))
         tops.append(float(np.max(mean + (0 if sd is None else sd))))
     sizes = [len(setting.first.class_accuracy), *setting.first.group_sizes]
     for place, size in enumerate(sizes):
         if not size:
-            axes.text(place, 0, " no such class", rotation=90, ha="center", va="bottom", color=FAINT)
+            axes.text(place, 0, " no classes", rotation=90, ha="center", va="bottom", color=GREY)
     names = [f"{name}\n{size} class{'es' * (size != 1)}" for name, size in zip(GROUPS.values(), sizes, strict=True)]
     axes.set_xticks(range(len(GROUPS)), names)
     axes.set(ylabel="test accuracy, %", xlim=(-0.5, len(GROUPS) - 0.5), ylim=(0, min(100, 1.08 * max(tops)) or 1))
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
     legend_below(figure, bars, [one.label for one in setting.series])
-    small_print(figure, setting.line)
-    about = f"Test accuracy of all, many, medium and few classes; whiskers: the deviation. {captions.groups(setting.first)}"
-    yield Sketch("groups", "Accuracy of many, medium and few", figure, about)
+    set_subtitle(figure, setting.subtitle)
+    caption, details = "Error bars: std over runs.", captions.groups(setting.first)
+    yield Plot("groups", "Accuracy of many, medium and few", figure, caption, details)
 
 
 def _ordered(values: list[float] | list[int], record: AccuracyRecord) -> NDArray[np.float64]:
-    """(C,) values by class, from the class with the most images to the one with the fewest; ties by number."""
-    # a balanced twin's classes keep the order of the long-tailed set
+    """(C,) values by class, most training images first, ties by class number."""
+    # the classes of a balanced twin keep the order of the long-tailed set
     order = np.lexsort([np.arange(len(values)), -np.array(record.group_counts), -np.array(record.class_counts)])
     return np.asarray(values, dtype=np.float64)[order]
 
 
 def _smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Running mean over `window` values, an odd number, centred; of as many as there are at the ends."""
+    """Centred running mean over `window` (odd) values, fewer at the ends."""
     kernel = np.ones(window)
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
 
 
 def _shade(axes: Axes, ranks: NDArray[np.int64], counts: NDArray[np.float64]) -> None:
-    """Grey steps behind the lines, in the lower part."""
-    behind = axes.twinx()
+    """Class counts as grey steps below the lines."""
+    count_axes = axes.twinx()
     edges = np.append(ranks - 0.5, ranks[-1] + 0.5)
     largest, smallest = counts.max(), max(counts.min(), 0.5)
-    behind.stairs(np.maximum(counts, 0.5), edges, fill=True, color="0.92", baseline=smallest / 2)
-    behind.set_ylabel("training images", loc="bottom")
-    behind.set(yscale="log", ylim=(smallest / 2, largest * (2 * largest / smallest) ** (1 / SHADED - 1)))
+    count_axes.stairs(np.maximum(counts, 0.5), edges, fill=True, color="0.92", baseline=smallest / 2)
+    count_axes.set_ylabel("training images", loc="bottom")
+    count_axes.set(yscale="log", ylim=(smallest / 2, largest * (2 * largest / smallest) ** (1 / COUNTS_HEIGHT - 1)))
     between = [decade for decade in 10.0 ** np.arange(7) if 2.5 * smallest < decade < largest / 2.5]
-    count_ticks(behind.yaxis, [smallest, *between, largest])
-    behind.grid(visible=False)
-    behind.spines["right"].set_visible(True)
-    behind.spines["right"].set_color(FAINT)
-    behind.tick_params(axis="y", colors="0.4", which="both")
-    behind.yaxis.label.set_color("0.4")
-    behind.set_zorder(axes.get_zorder() - 1)
+    log_ticks(count_axes.yaxis, [smallest, *between, largest])
+    count_axes.grid(visible=False)
+    count_axes.spines["right"].set_visible(True)
+    count_axes.spines["right"].set_color(GREY)
+    count_axes.tick_params(axis="y", colors="0.4", which="both")
+    count_axes.yaxis.label.set_color("0.4")
+    count_axes.set_zorder(axes.get_zorder() - 1)
     axes.patch.set_visible(False)

@@ -1,4 +1,4 @@
-"""How far probes agree on the order of the methods: Kendall's tau of every two, as a heat map."""
+"""Agreement of probes on the ranking of methods: a heat map of Kendall's tau."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,53 +6,59 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.comparable import SETTING, Title, apart_by, comparable
-from reports.figures.setting import Setting, Sketch
-from reports.figures.style import DOUBLE, SINGLE, plain, sized, small_print
-from reports.tables.analysis import agreement_of
-from reports.tables.formats import Table
+from reports.comparable import SETTING, Title, comparable_groups, split_passport
+from reports.figures.setting import Plot, Setting
+from reports.figures.style import DOUBLE, SINGLE, drawable, new_figure, set_subtitle
+from reports.tables.analysis import setting_agreement
+from reports.tables.table import Table
 from run_store.records import AccuracyRecord
 
-DARK = 0.55  # from this size of tau on, numbers are white
-METRICS = {"all": "all classes", "few": "few classes"}  # by what the tables' names begin with
+DARK = 0.55  # |tau| above which numbers are white
+METRICS = {"all": "all classes", "few": "few classes"}  # by the metric in the table's name
 
 
-def rank_agreements(setting: Setting[AccuracyRecord], records: Sequence[AccuracyRecord], title: Title) -> Iterator[Sketch]:
-    """A figure a metric that the tables have a matrix of; `records` are those of all probes, of any setting."""
-    runs = {found.run_id for one in setting.series for found in one.found}
-    for key, members in comparable((record for record in records if record.run_id in runs), SETTING):
-        for table in agreement_of(key, members, title):
+def rank_agreements(setting: Setting[AccuracyRecord], records: Sequence[AccuracyRecord], title: Title) -> Iterator[Plot]:
+    """One heat map per metric.
+
+    Args:
+        setting: the runs.
+        records: of all probes and any runs; those of other runs are ignored.
+        title: printed name of a record's method.
+    """
+    runs = {found.run_id for one in setting.series for found in one.records}
+    for key, members in comparable_groups((record for record in records if record.run_id in runs), SETTING):
+        for table in setting_agreement(key, members, title):
             metric = table.name.split("-")[1]
-            of = METRICS.get(metric, metric)
+            classes = METRICS.get(metric, metric)
             figure = heat_map(_matrix(table))
-            small_print(figure, f"{setting.line} · {of}")
-            about = (
-                f"Kendall's tau-b between the orders in which two probes put the methods by accuracy of {of}, on the runs that "
-                "both have of all methods compared: 1 is the same order, -1 the reverse; a dash: not defined. Of at most "
-                f"{len(setting.series)} methods."
+            set_subtitle(figure, f"{setting.subtitle} · {classes}")
+            caption = f"Kendall's tau-b between the probes' method rankings by accuracy of {classes}; dash: undefined."
+            details = (
+                "1: same order, -1: reversed. Rankings are on the runs that both probes have of all compared methods, at most "
+                f"{len(setting.series)}."
             )
-            kind = "-".join(part for part in ("agreement", metric, apart_by(key) if key != setting.key else "") if part)
-            yield Sketch(kind, f"Do probes agree on {of}?", figure, about)
+            kind = "-".join(part for part in ("agreement", metric, split_passport(key) if key != setting.key else "") if part)
+            yield Plot(kind, f"Agreement of probes, {classes}", figure, caption, details)
 
 
 def heat_map(matrix: pd.DataFrame) -> Figure:
-    """Draws a square matrix of taus whose index and columns are the probes, NaN where one is not defined.
+    """Heat map of a matrix of taus whose index and columns are the probes, NaN where tau is undefined.
 
     Args:
         matrix: (P, P) in [-1, 1].
 
     Raises:
-        ValueError: it is not square, is empty, or holds what is no tau.
+        ValueError: the matrix is empty, not square, or has values outside [-1, 1].
     """
     values = matrix.to_numpy(dtype=np.float64)
     if not len(values) or values.shape[0] != values.shape[1] or list(matrix.index) != list(matrix.columns):
-        raise ValueError("a matrix of agreement has the same probes in rows and columns")
+        raise ValueError("an agreement matrix has the same probes in rows and columns")
     if (np.abs(values[~np.isnan(values)]) > 1 + 1e-9).any():
-        raise ValueError("Kendall's tau lies between -1 and 1")
+        raise ValueError("Kendall's tau is between -1 and 1")
     count = len(values)
-    names = [plain(str(name)) for name in matrix.columns]
+    names = [drawable(str(name)) for name in matrix.columns]
     side = 1.2 + 0.36 * count
-    figure, (axes,) = sized(width=min(DOUBLE, max(SINGLE, side + 0.07 * max(map(len, names)))), height=side)
+    figure, (axes,) = new_figure(width=min(DOUBLE, max(SINGLE, side + 0.07 * max(map(len, names)))), height=side)
     image = axes.imshow(np.ma.masked_invalid(values), cmap="PuOr", vmin=-1, vmax=1)
     axes.set_facecolor("0.94")
     for (i, j), value in np.ndenumerate(values):
@@ -70,7 +76,7 @@ def heat_map(matrix: pd.DataFrame) -> Figure:
 
 
 def _matrix(table: Table) -> pd.DataFrame:
-    """The numbers of a table whose rows are named by its first column; columns that are no rows are left out."""
+    """The numeric columns of a table, indexed by its first column; columns without a row of the same name are left out."""
     rows = {str(row[0].value): row for row in table.rows}
     places = {column.key: place for place, column in enumerate(table.columns) if column.key in rows}
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Draws all figures that records and logs give, and writes them as SVG and PNG."""
+"""All figures of records and training logs, written as SVG and PNG."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -15,83 +15,97 @@ from reports.figures.curves import fewshot_curve, imbalance_curve, imbalance_set
 from reports.figures.geometry import group_geometry
 from reports.figures.maps import feature_maps
 from reports.figures.sampling import sampled_clusters
-from reports.figures.setting import Order, Setting, Sketch, probe_settings, run_settings
-from reports.figures.style import house_style, save
-from reports.figures.temperature import by_class_size, by_epoch
+from reports.figures.setting import MethodOrder, Plot, Setting, probe_settings, run_settings
+from reports.figures.style import figure_style, save_figure
+from reports.figures.temperature import quantity_by_class_size, quantity_by_epoch
 from reports.figures.training import tail_curves, training_curves
-from reports.tables.formats import plain
+from reports.tables.table import single_line
 from run_store.history import History
 from run_store.records import Record, accuracies, geometries
 
 log = logging.getLogger(__name__)
 
-Draw = Callable[[], Iterator[Sketch]]
+Draw = Callable[[], Iterator[Plot]]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One figure on disk."""
+class SavedFigure:
+    """A figure on disk, with its caption."""
 
-    name: str  # of its files, without suffix
-    title: str  # what it shows, in a few words
-    caption: str  # plain text
+    name: str  # file name without suffix
+    title: str
+    caption: str  # what is plotted, n, splits, seeds and scale
+    details: str  # definitions, data, training
     svg: Path
     png: Path
     dataset: str
-    profile: str  # empty for a figure over several
-    probe: str  # empty for a figure that is of none, or of several
+    profile: str  # empty for a figure over several profiles
+    probe: str  # empty for a figure without a probe or over several
     preset: str
 
 
 def write_figures(
     records: Iterable[Record], histories: Iterable[History], folder: Path, title: Title = method_name
-) -> list[Drawn]:
-    """Writes every figure whose data is there, as SVG and PNG; one that fails is told of in a line and left out.
+) -> list[SavedFigure]:
+    """Writes every figure that has data, as SVG and PNG; a figure that fails is logged as a warning and left out.
 
     Args:
-        records: records of any runs.
-        histories: logs of any runs; those of runs without records are not drawn.
-        folder: is made where it is not there.
-        title: how the method of a record is printed.
+        records: of any runs.
+        histories: training logs; those of runs without records are not plotted.
+        folder: output folder, created if needed.
+        title: printed name of a record's method.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
     folder = writable_folder(folder, "--out")
     plan = _plan(list(records), {history.run_id: history for history in histories}, title)
-    with house_style():
-        return [drawn for setting, draw in plan for drawn in _written(setting, draw, folder)]
+    with figure_style():
+        return [saved for setting, draw in plan for saved in _save_all(setting, draw, folder)]
 
 
 def _plan(records: list[Record], histories: dict[str, History], title: Title) -> Iterator[tuple[Setting, Draw]]:
-    """All figures that there might be, with their settings: those of runs first, then probe by probe."""
-    order, accuracy_records = Order(records, title), accuracies(records)
-    for runs in run_settings(records, order):
-        for draw in (training_curves, tail_curves, sampled_clusters, by_epoch, by_class_size, feature_maps):
-            yield runs, partial(draw, runs, histories)
-    for runs_probed in run_settings(accuracy_records, order):
-        yield runs_probed, partial(rank_agreements, runs_probed, accuracy_records, title)
-    for probed in probe_settings(accuracy_records, order):
-        for draw_probed in (group_accuracy, class_accuracy, fewshot_curve):
-            yield probed, partial(draw_probed, probed)
-    for shape in probe_settings(geometries(records), order):
-        yield shape, partial(group_geometry, shape)
-    for across in imbalance_settings(accuracy_records, order):
-        yield across, partial(imbalance_curve, across)
+    """Every setting with the functions that plot it: training runs first, then probes."""
+    order, accuracy_records = MethodOrder(records, title), accuracies(records)
+    for setting in run_settings(records, order):
+        for draw in (training_curves, tail_curves, sampled_clusters, quantity_by_epoch, quantity_by_class_size, feature_maps):
+            yield setting, partial(draw, setting, histories)
+    for run_setting in run_settings(accuracy_records, order):
+        yield run_setting, partial(rank_agreements, run_setting, accuracy_records, title)
+    for probe_setting in probe_settings(accuracy_records, order):
+        for draw_probe in (group_accuracy, class_accuracy, fewshot_curve):
+            yield probe_setting, partial(draw_probe, probe_setting)
+    for geometry_setting in probe_settings(geometries(records), order):
+        yield geometry_setting, partial(group_geometry, geometry_setting)
+    for ratio_setting in imbalance_settings(accuracy_records, order):
+        yield ratio_setting, partial(imbalance_curve, ratio_setting)
 
 
-def _written(setting: Setting, draw: Draw, folder: Path) -> Iterator[Drawn]:
-    """The figures of one kind and setting."""
+def _save_all(setting: Setting, draw: Draw, folder: Path) -> Iterator[SavedFigure]:
+    """Saves the figures of one function and setting."""
     try:
-        for sketch in draw():
-            name, first = setting.file_name(sketch.kind), setting.first
-            svg, png = save(sketch.figure, folder, name)
-            caption = plain(f"{sketch.about} {setting.caption}")
-            yield Drawn(name, sketch.title, caption, svg, png, first.dataset, setting.profile, setting.probe, first.preset)
+        for plot in draw():
+            name, first = setting.file_name(plot.kind), setting.first
+            svg, png = save_figure(plot.figure, folder, name)
+            yield SavedFigure(
+                name=name,
+                title=plot.title,
+                caption=single_line(f"{setting.caption} {plot.caption}"),
+                details=single_line(f"{plot.details} {setting.details}"),
+                svg=svg,
+                png=png,
+                dataset=first.dataset,
+                profile=setting.profile,
+                probe=setting.probe,
+                preset=first.preset,
+            )
     except UserError:
         raise
-    except Exception as error:  # a figure that cannot be drawn must not cost the report
+    except Exception as error:  # one broken figure must not stop the report
         what = getattr(draw, "func", draw)
         log.warning(
-            "no figure of %s for %s: %s", getattr(what, "__name__", what), setting.line, plain(f"{error}") or type(error)
+            "figure %s of %s failed: %s",
+            getattr(what, "__name__", what),
+            setting.subtitle,
+            single_line(f"{error}") or type(error),
         )

@@ -1,6 +1,6 @@
-"""One HTML file that shows tables, figures and runs, and needs nothing beside it: no server, no network.
+"""A self-contained HTML page with tables, figures and runs.
 
-An adapter makes the plain objects of `content` from tables, figures and run folders; `write_page` does the rest.
+`adapter` converts tables, figures and run folders to the classes of `content`; `write_page` renders them.
 """
 
 from reports.page.content import About, Cell, Column, Figure, Log, Row, Run, Section

@@ -1,18 +1,20 @@
-"""From tables, figures and run folders to what the page shows."""
+"""Tables, figures and run folders as content of the page."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import UserError
 from reports import captions
 from reports.comparable import Title
-from reports.figures import Drawn
+from reports.figures import SavedFigure
 from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
-from reports.tables.formats import Column as TableColumn
-from reports.tables.formats import Entry, Table
+from reports.tables.analysis import GEOMETRY
 from reports.tables.states import RunState
+from reports.tables.table import Cell as TableCell
+from reports.tables.table import Column as TableColumn
+from reports.tables.table import Table
 from run_store.contents import read_texts
 from run_store.history import History
 from run_store.records import AccuracyRecord, GeometryRecord, Record
@@ -21,63 +23,59 @@ STATES: tuple[Literal["unfinished"], Literal["failed"]] = ("unfinished", "failed
 LAST_LINES = 5  # of a log
 SERIES = ("loss", "images_per_second", "auroc")
 COSTS = r"train_hours|peak_memory_mb|probe_seconds|relative_images|relative_time"
-# keys of the columns in which less is better; those of a combined table begin with their probe, those of a shape end in a part
-FALLING = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
+# column keys; those of combined tables start with the probe, those of geometry end with the group
+LOWER_IS_BETTER = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
 
 
-def section(table: Table) -> Section:
-    """A table of the page. Columns that are in the CSV alone stay there."""
-    places = [place for place, column in enumerate(table.columns) if column.reach != "csv"]
-    of, first, rest = table.of, places[0], places[1:]
-    rows = []
-    for row, behind in zip(table.rows, table.runs or [()] * len(table.rows), strict=True):
-        name = row[first].parts(table.columns[first])[0]
-        rows.append(Row(name, [_cell(row[place], table.columns[place]) for place in rest], behind))
+def table_section(table: Table) -> Section:
+    """The section of a table, without the columns that are in the CSV only."""
+    first, *rest = table.printed_columns()
+    run_ids = table.run_ids or [()] * len(table.rows)
+    is_text = table.text_columns()
     return Section(
         name=table.name,
-        dataset=of.dataset if of else "",
-        profile=of.profile if of else "",
+        **{name: table.shared(name) for name in ("dataset", "profile", "preset")},
         probe=table.probe,
-        preset=of.preset if of else "",
-        title=_short(table),
-        caption=table.notes,
-        scale=captions.scale(of).strip() if of else "",
+        title=_short_title(table),
+        caption=table.caption,
+        details=table.details,
+        scale=captions.scale(table.records[0]) if table.records else "",
         head=table.columns[first].head,
-        columns=[_column(table, place) for place in rest],
-        rows=rows,
+        columns=[_column(table.columns[i], is_text[i]) for i in rest],
+        rows=[
+            Row(row[first].format(table.columns[first])[0], [_cell(row[i], table.columns[i]) for i in rest], ids)
+            for row, ids in zip(table.rows, run_ids, strict=True)
+        ],
     )
 
 
-def figure(drawn: Drawn) -> Figure:
-    """A figure of the page, read from its SVG file."""
+def figure(saved: SavedFigure) -> Figure:
+    """A figure of the page with its SVG file. Raises UserError if the file cannot be read."""
     try:
-        svg = drawn.svg.read_text()
+        svg = saved.svg.read_text()
     except OSError as error:
-        raise UserError(f"cannot read {drawn.svg}: {error.strerror}; run the report again") from error
+        raise UserError(f"cannot read {saved.svg}: {error.strerror}; run the report again") from error
     return Figure(
-        name=drawn.name,
-        dataset=drawn.dataset,
-        profile=drawn.profile,
-        probe=drawn.probe,
-        preset=drawn.preset,
-        title=drawn.title,
-        caption=drawn.caption,
-        scale=captions.small_scale(drawn.preset).strip(),
+        name=saved.name,
+        dataset=saved.dataset,
+        profile=saved.profile,
+        probe=saved.probe,
+        preset=saved.preset,
+        title=saved.title,
+        caption=saved.caption,
+        details=saved.details,
+        scale=captions.scale_label(saved.preset),
         svg=svg,
     )
 
 
-def run(folder: Path | None, records: Sequence[Record], title: Title, history: History | None = None) -> Run:
-    """A run that is done, with what lies in its folder, where that has its name still, and what its log says."""
+def finished_run(folder: Path | None, records: Sequence[Record], title: Title, history: History | None = None) -> Run:
+    """A finished run with its records and, if its folder is known, its files."""
     first = records[0]
     return Run(
         id=first.run_id,
         method=title(first),
-        dataset=first.dataset,
-        profile=first.profile,
-        preset=first.preset,
-        split=first.split,
-        seed=first.seed,
+        **_run_settings(first),
         status="done",
         facts=_facts(first),
         results={record.probe: _results(record) for record in records},
@@ -85,16 +83,12 @@ def run(folder: Path | None, records: Sequence[Record], title: Title, history: H
     )
 
 
-def begun(folder: Path, state: RunState, records: Sequence[Record] = (), history: History | None = None) -> Run:
-    """A run that is not done, with what it has found so far."""
+def unfinished_run(folder: Path, state: RunState, records: Sequence[Record] = (), history: History | None = None) -> Run:
+    """An unfinished or failed run with the records it has so far."""
     return Run(
         id=state.run_id,
         method=state.title,
-        dataset=state.dataset,
-        profile=state.profile,
-        preset=state.preset,
-        split=state.split,
-        seed=state.seed,
+        **_run_settings(state),
         status=state.status,
         facts=({"reason": state.reason} if state.reason else {}) | (_facts(records[0]) if records else {}),
         results={record.probe: _results(record) for record in records},
@@ -102,40 +96,43 @@ def begun(folder: Path, state: RunState, records: Sequence[Record] = (), history
     )
 
 
-def _short(table: Table) -> str:
-    """A title without what stands beside it on the page: data set, profile and probe."""
+def _run_settings(source: Record | RunState) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in ("dataset", "profile", "preset", "split", "seed")}
+
+
+def _short_title(table: Table) -> str:
+    """The title without data set, profile and probe, which the page shows beside it."""
     title = table.title
-    if table.of is not None:
-        title = title.removeprefix(f"{captions.subject(table.of)}, ").removeprefix(f"{table.of.dataset}, ")
+    if table.records:
+        first = table.records[0]
+        title = title.removeprefix(f"{captions.subject(first)}, ").removeprefix(f"{first.dataset}, ")
     title = title.removesuffix(f", probe {captions.probe_title(table.probe)}")
     return title[:1].upper() + title[1:]
 
 
-def _column(table: Table, place: int) -> Column:
-    column = table.columns[place]
-    words = any(isinstance(row[place].value, str) for row in table.rows)
-    return Column(column.head, column.group, FALLING.fullmatch(column.key) is not None, words)
+def _column(column: TableColumn, is_text: bool) -> Column:
+    return Column(column.head, column.group, LOWER_IS_BETTER.fullmatch(column.key) is not None, is_text)
 
 
-def _facts(first: Record) -> dict[str, str]:
-    device = re.sub(r"\b1 threads\b", "1 thread", first.device)
-    hours = "" if first.train_seconds is None else f"{first.train_seconds / 3600:.2f} h on {device}"
-    facts = {"backbone": first.backbone, "training": hours, "pool": first.pool or "", "passport": first.passport}
+def _facts(record: Record) -> dict[str, str]:
+    device = re.sub(r"\b1 threads\b", "1 thread", record.device)
+    hours = "" if record.train_seconds is None else f"{record.train_seconds / 3600:.2f} h on {device}"
+    facts = {"backbone": record.backbone, "training": hours, "pool": record.pool or "", "passport": record.passport}
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _cell(entry: Entry, column: TableColumn) -> Cell:
-    text, spread = entry.parts(column)
-    value = entry.value if isinstance(entry.value, int | float) else None
-    note = "Some runs are missing: see below the table." if entry.marked else ""
+def _cell(cell: TableCell, column: TableColumn) -> Cell:
+    text, std = cell.format(column)
     for state in STATES:
-        if entry.words == state:
+        if cell.placeholder == state:
             return Cell(state=state)
-    return Cell(text, value, f"± {spread}" if spread else "", entry.bold, note)
+    value = cell.value if isinstance(cell.value, int | float) else None
+    note = "Runs are missing: see the details." if cell.dagger else ""
+    return Cell(text, value, f"± {std}" if std else "", cell.bold, note)
 
 
 def _results(record: Record) -> dict[str, str]:
-    """By name, the one that stands for all of them first."""
+    """Printed values by name; the first one is shown in the summary line of a run."""
     if isinstance(record, AccuracyRecord):
         numbers = {
             "All": record.mean,
@@ -146,8 +143,8 @@ def _results(record: Record) -> dict[str, str]:
         }
         return {name: "empty" if value is None else f"{value:.1f}" for name, value in numbers.items()}
     assert isinstance(record, GeometryRecord)
-    shapes = {"Alignment": record.alignment, "Uniformity": record.uniformity, "Effective rank": record.effective_rank}
-    return {name: "empty" if (value := by["all"]) is None else f"{value:.3f}" for name, by in shapes.items()}
+    measures = {head: getattr(record, name)["all"] for name, head in GEOMETRY.items()}
+    return {name: "empty" if value is None else f"{value:.3f}" for name, value in measures.items()}
 
 
 def _files(folder: Path, history: History | None) -> dict:

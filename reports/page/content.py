@@ -1,4 +1,4 @@
-"""What the page shows, as plain text and numbers. Any text may hold any characters: it is shown as it is."""
+"""Content of the page, as plain text and numbers; the page escapes all text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,79 +9,81 @@ METHOD = "Method"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number, or why there is none."""
+    """A number, text, or the state of the runs that have none."""
 
-    text: str = ""  # as printed, without its spread; empty: there is no value
-    value: float | None = None  # to sort by; None or not finite sorts last, whichever way
-    spread: str = ""  # uncertainty as printed, such as "± 1.2"
+    text: str = ""  # as printed, without standard deviation; empty without a value
+    value: float | None = None  # sort key; None and non-finite values come last in both directions
+    spread: str = ""  # standard deviation as printed: "± 1.2"
     bold: bool = False
-    note: str = ""  # becomes a footnote of the table; equal notes share a mark
-    state: Literal["", "unfinished", "failed"] = ""  # of the runs that should have given a number; said in the cell
+    note: str = ""  # footnote; equal notes share a mark
+    state: Literal["", "unfinished", "failed"] = ""  # of the runs, printed if there is no value
 
 
 @dataclass(frozen=True)
 class Column:
-    """What stands above a column, and which way its numbers are good."""
+    """Heading of a column and direction of its numbers."""
 
     title: str
-    group: str = ""  # head above those of neighbouring columns of the same group
-    lower_is_better: bool = False  # the first click brings the best to the top
-    words: bool = False  # left-aligned and wrapped, where numbers are right-aligned in one line
+    group: str = ""  # common heading of neighbouring columns
+    lower_is_better: bool = False  # the first click on the heading sorts ascending
+    is_text: bool = False  # left-aligned and wrapped
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method, or what else the section's head says, with a cell for each column."""
+    """One method, or another item named by the section's `head`, with a cell per column."""
 
     method: str  # as printed
     cells: Sequence[Cell]
-    runs: Sequence[str] = ()  # ids of the runs behind it, which a click shows
+    runs: Sequence[str] = ()  # run ids, shown by a click on the method
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table. What it is filtered by may be empty where it concerns all: it then stays, whatever is chosen."""
+    """One table. Fields used as filters may be empty: the table then passes that filter."""
 
-    name: str  # for links; keep it from one writing of the page to the next
-    dataset: str  # tables and figures of one data set stand together
+    name: str  # anchor; stable between versions of the page
+    dataset: str  # tables and figures are grouped by data set
     profile: str = ""
     probe: str = ""
     preset: str = ""
     title: str
-    caption: str = ""
-    scale: str = ""  # a warning beside the title, such as "CPU-scale: not comparable with published numbers"
-    head: str = METHOD  # of the first column; rows of anything else than methods stay, whichever method is looked for
-    columns: Sequence[Column]  # those after the first
+    caption: str = ""  # at most three lines
+    details: str = ""  # behind a toggle
+    scale: str = ""  # label beside the title
+    head: str = METHOD  # of the first column; the method filter applies only to rows of methods
+    columns: Sequence[Column]  # without the first column
     rows: Sequence[Row]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure, filtered as a section is."""
+    """One figure, with the filters of a section."""
 
-    name: str  # for links
+    name: str  # anchor
     dataset: str
     profile: str = ""
     probe: str = ""
     preset: str = ""
     title: str
     caption: str = ""
+    details: str = ""
     scale: str = ""
-    svg: str  # the text of an SVG file
+    svg: str  # text of an SVG file
 
 
 @dataclass(frozen=True)
 class Log:
-    """A run's log, of which the page keeps the course of some numbers and the last lines."""
+    """Series and last lines of a run's training log."""
 
-    lines: int = 0  # of the whole log
+    lines: int = 0  # number of lines of the log
     last: Sequence[str] = ()
-    series: Mapping[str, Sequence[float | None]] = field(default_factory=dict)  # such as the loss, a value a line
+    series: Mapping[str, Sequence[float | None]] = field(default_factory=dict)  # by name, e.g. loss; one value per line
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run, as a click on a method shows it."""
+    """One run, shown by a click on its method."""
 
     id: str
     method: str  # as printed
@@ -91,7 +93,7 @@ class Run:
     split: int
     seed: int
     status: Literal["done", "unfinished", "failed"]
-    facts: Mapping[str, str] = field(default_factory=dict)  # what else to say, such as {"training": "5 min on cpu"}
+    facts: Mapping[str, str] = field(default_factory=dict)  # further facts: {"training": "0.09 h on cpu"}
     results: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by probe: {"ridge": {"All": "61.4"}}
     log: Log = Log()
     config: str = ""  # JSON
@@ -101,7 +103,7 @@ class Run:
 
 @dataclass(frozen=True)
 class About:
-    """The head of the page."""
+    """Title and facts of the page header."""
 
     title: str
-    facts: Mapping[str, str] = field(default_factory=dict)  # such as {"made": "2026-05-04", "records": "120"}
+    facts: Mapping[str, str] = field(default_factory=dict)  # e.g. {"records": "120"}

@@ -1,4 +1,4 @@
-// before anything is drawn: that scripts run, and the theme that was chosen last time
+// before rendering: mark that scripts run, and restore the stored theme
 document.documentElement.classList.add("js");
 try {
   const theme = localStorage.getItem("theme");

@@ -1,7 +1,7 @@
 "use strict";
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const one = (id) => document.getElementById(id);
-// text only ever becomes text: nothing here parses HTML
+// strings are inserted as text nodes, never parsed as HTML
 const make = (tag, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children);
@@ -15,13 +15,13 @@ const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? 
 const showTheme = () => one("theme").setAttribute("aria-pressed", isDark());
 one("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-  try { localStorage.setItem("theme", document.documentElement.dataset.theme); } catch { /* as in the head */ }
+  try { localStorage.setItem("theme", document.documentElement.dataset.theme); } catch { /* see head.js */ }
   showTheme();
 });
 dark.addEventListener("change", showTheme);
 showTheme();
 
-// ---- sorting: a first click brings the best to the top, a second turns it round, a third restores the order of the file
+// ---- sorting: first click best first, second click reversed, third click original order
 const collator = new Intl.Collator(undefined, { numeric: true });
 const opposite = { ascending: "descending", descending: "ascending" };
 
@@ -33,7 +33,7 @@ const sortRows = (rows, place, direction) => {
   const sign = direction === "ascending" ? 1 : -1;
   const compare = numeric ? (a, b) => a - b : collator.compare;
   keyed.sort((a, b) => {
-    const [noA, noB] = [Number.isNaN(a.key), Number.isNaN(b.key)]; // missing last, whichever way
+    const [noA, noB] = [Number.isNaN(a.key), Number.isNaN(b.key)]; // missing values last in both directions
     return noA - noB || (noA ? 0 : sign * compare(a.key, b.key)) || a.order - b.order;
   });
   return keyed.map(({ row }) => row);
@@ -42,7 +42,7 @@ const sortRows = (rows, place, direction) => {
 for (const table of all("main table")) {
   const body = table.tBodies[0];
   const rows = [...body.rows];
-  const headers = [...[...table.tHead.rows].at(-1).cells]; // above them may be heads of groups
+  const headers = [...[...table.tHead.rows].at(-1).cells]; // the row above may hold group headings
   headers.forEach((header, place) => {
     header.prepend(make("button", { type: "button", className: "sort" }, header.firstChild));
     header.firstChild.addEventListener("click", () => {
@@ -56,7 +56,7 @@ for (const table of all("main table")) {
   });
 }
 
-// ---- filters: in the address, so that a view can be linked
+// ---- filters, stored in the URL so that a view can be linked
 const controls = document.querySelector(".controls");
 const selects = all("select", controls);
 const method = controls.elements.namedItem("method");
@@ -64,12 +64,12 @@ const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link.close
 const items = all("article.table, figure").map((item) => ({
   item,
   figure: item.tagName === "FIGURE",
-  // rows of anything else than methods stay
+  // the method filter applies only to rows of methods
   rows: all(item.dataset.of === "methods" ? "tbody tr" : ":not(*)", item).map((row) => ({ row, name: row.querySelector(".method").textContent.toLowerCase() })),
 }));
-let place = ""; // what a link of the contents went to
+let place = ""; // target of the last contents link
 
-const narrow = () => {
+const applyFilters = () => {
   const wanted = selects.filter((select) => select.value);
   const text = method.value.trim().toLowerCase();
   const shown = { table: 0, figure: 0 };
@@ -79,7 +79,7 @@ const narrow = () => {
       row.classList.toggle("away", !name.includes(text));
       return name.includes(text);
     });
-    // what belongs to no single benchmark, protocol or preset stays
+    // an item without a value passes the filter
     const fits = wanted.every(({ name, value }) => !item.dataset[name] || item.dataset[name] === value);
     const visible = fits && (!rows.length || !text || kept.length > 0);
     item.classList.toggle("away", !visible);
@@ -88,7 +88,7 @@ const narrow = () => {
     total[figure ? "figure" : "table"] += 1;
     const note = item.querySelector(".narrowed");
     if (note) note.hidden = kept.length === rows.length;
-    if (note) note.textContent = `${kept.length} of ${plural(rows.length, "row")} shown: those with “${method.value.trim()}”`;
+    if (note) note.textContent = `${kept.length} of ${plural(rows.length, "row")} shown, filter “${method.value.trim()}”`;
   }
   for (const group of all("main .group")) {
     const inside = all("article.table, figure", group);
@@ -102,16 +102,16 @@ const narrow = () => {
   controls.elements.namedItem("reset").disabled = !wanted.length && !text;
 };
 
-const remember = () => {
+const saveView = () => {
   const view = new URLSearchParams();
   for (const { name, value } of [...selects, method]) if (value) view.set(name, value);
   if (place) view.set("at", place);
   history.replaceState(null, "", `#${view}`);
 };
 
-const recall = () => {
+const restoreView = () => {
   const hash = location.hash.slice(1);
-  if (hash && !hash.includes("=")) return; // an id, not a view
+  if (hash && !hash.includes("=")) return; // an anchor, not a view
   const view = new URLSearchParams(hash);
   for (const select of selects) {
     const value = view.get(select.name) ?? "";
@@ -119,12 +119,12 @@ const recall = () => {
   }
   method.value = view.get("method") ?? "";
   place = view.get("at") ?? "";
-  narrow();
+  applyFilters();
   one(place)?.scrollIntoView();
 };
 
-controls.addEventListener("input", () => { narrow(); remember(); });
-controls.addEventListener("reset", () => setTimeout(() => { place = ""; narrow(); remember(); }));
+controls.addEventListener("input", () => { applyFilters(); saveView(); });
+controls.addEventListener("reset", () => setTimeout(() => { place = ""; applyFilters(); saveView(); }));
 controls.addEventListener("submit", (event) => event.preventDefault());
 document.querySelector("nav").addEventListener("click", (event) => {
   const link = event.target.closest("a");
@@ -132,10 +132,10 @@ document.querySelector("nav").addEventListener("click", (event) => {
   event.preventDefault();
   place = link.hash.slice(1);
   one(place).scrollIntoView();
-  remember();
+  saveView();
 });
-addEventListener("hashchange", recall);
+addEventListener("hashchange", restoreView);
 controls.hidden = false;
-narrow();
-recall();
+applyFilters();
+restoreView();
 if (matchMedia("(max-width: 70rem)").matches) document.querySelector("nav details").open = false;

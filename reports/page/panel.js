@@ -1,8 +1,7 @@
-// the runs behind a method, in a dialog; uses `all`, `one`, `make` and `plural` of page.js
+// dialog with the runs of a method; uses `all`, `one`, `make` and `plural` of page.js
 const panel = one("panel");
-let data = null; // parsed when it is first asked for
+let data = null; // parsed on first use
 
-const textOf = (number) => data.texts[number].map((line) => data.lines[line]).join("\n");
 const drawn = (tag, attributes, ...children) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -22,7 +21,7 @@ const sparkline = (name, values) => {
     make("span", {}, `${ends[0]} → ${ends[1]}`));
 };
 
-// a table for each kind of result: accuracies, the shape of the features
+// one table for accuracies, one for geometry
 const resultsTables = (results) => {
   const kinds = Object.groupBy(Object.entries(results), ([, values]) => JSON.stringify(Object.keys(values)));
   return Object.values(kinds).map(resultsTable);
@@ -43,11 +42,11 @@ const details = (run) => {
   box.append(make("dl", { className: "facts" }, ...facts.filter(([, value]) => value).map(([name, value]) =>
     make("div", {}, make("dt", {}, name), make("dd", {}, make("bdi", {}, value))))));
   const add = (title, ...content) => box.append(make("h4", {}, title), ...content);
-  const block = (number) => make("pre", { tabIndex: 0 }, textOf(number));
+  const block = (text) => make("pre", { tabIndex: 0 }, text);
   if (run.error !== undefined) add("Error", block(run.error));
   add("Results", ...(Object.keys(run.results).length ? resultsTables(run.results) : [make("p", { className: "none" }, "None yet.")]));
   const series = Object.entries(run.series).map(([name, values]) => sparkline(name, values));
-  const kept = run.last === undefined ? 0 : data.texts[run.last].length;
+  const kept = run.last === undefined ? 0 : run.last.split("\n").length;
   add("Log", ...series, make("p", { className: "none" }, run.log ? `The last of ${plural(run.log, "line")}:` : "No lines."));
   if (kept) box.append(block(run.last));
   if (run.config !== undefined) add("Configuration", block(run.config));
@@ -58,10 +57,10 @@ const details = (run) => {
 const openPanel = (button) => {
   data ??= JSON.parse(one("runs-data").textContent);
   const probe = button.closest("article")?.dataset.probe;
-  const runs = button.dataset.runs.split(" ").map((index) => data.runs[index]);
+  const runs = button.dataset.runs.split(" ").map((index) => data[index]);
   one("panel-title").replaceChildren(make("bdi", {}, button.textContent), make("small", {}, plural(runs.length, "run")));
   one("panel-body").replaceChildren(...runs.map((run) => {
-    const [found] = Object.entries(run.results[probe] ?? {}); // the first number of the table's own protocol
+    const [found] = Object.entries(run.results[probe] ?? {}); // the first value of the table's probe
     const entry = make("details", {}, make("summary", {}, `split ${run.split}, seed ${run.seed}`,
       make("span", { className: `state ${run.status}` }, run.status),
       make("span", { className: "found" }, found ? found.join(" ") : "")));
@@ -69,7 +68,7 @@ const openPanel = (button) => {
     entry.open = runs.length === 1;
     return entry;
   }));
-  panel.showModal(); // Esc closes it, and the focus goes back to the button
+  panel.showModal(); // Esc closes it, and returns the focus to the button
 };
 
 for (const name of all("main .method[data-runs]")) {

@@ -1,4 +1,4 @@
-"""From plain objects to the text of the page."""
+"""Rendering of the page's content as HTML."""
 
 import base64
 import hashlib
@@ -7,24 +7,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jinja2
 from markupsafe import Markup
 
+from core.errors import UserError
 from core.files import write_text
 from reports.page.content import METHOD, About, Figure, Row, Run, Section
 from reports.page.run_data import runs_json
-from reports.page.svg import inline_svg
 
 HERE = Path(__file__).parent
-SHORT = 16  # letters of words that stay in one line
-MANY = 7  # columns, beyond which they stand closer
+MAX_UNWRAPPED = 16  # characters; longer text cells are wrapped
+MAX_SPACIOUS = 7  # columns; wider tables have less padding
+WIDE = 360  # points; a wider figure spans both columns of the page
 FILTERS = {"dataset": "Benchmark", "profile": "Profile", "probe": "Protocol", "preset": "Preset"}
 
 
 @dataclass(frozen=True)
 class Group:
-    """The tables and figures of one data set, each with its id in the page."""
+    """Tables and figures of one data set with their ids."""
 
     id: str
     dataset: str
@@ -32,8 +34,8 @@ class Group:
     figures: list[tuple[str, Figure]]
 
 
-class Notes:
-    """Footnotes of one table: equal ones share a mark."""
+class Footnotes:
+    """Footnote marks of one table; equal notes share a mark."""
 
     def __init__(self) -> None:
         self.marks: dict[str, str] = {}
@@ -44,36 +46,38 @@ class Notes:
 
 
 class Ids:
-    """Ids that are made of names, so that a link holds when the page is written again, yet differ."""
+    """Distinct ids made of names, so that links stay valid when the page is written again."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
     def __call__(self, kind: str, name: str) -> str:
-        wish = f"{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:80]}"
-        id_, number = wish, 1
+        base = f"{kind}-{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:80]}"
+        id_, number = base, 1
         while id_ in self.taken:
             number += 1
-            id_ = f"{wish}-{number}"
+            id_ = f"{base}-{number}"
         self.taken.add(id_)
         return id_
 
 
 def write_page(path: Path, sections: Sequence[Section], figures: Sequence[Figure], runs: Sequence[Run], about: About) -> None:
-    """Writes the page to `path`, whole or not at all. Raises UserError as `render_page` and where the disk refuses."""
+    """Writes the page atomically. Raises UserError like `render_page` and if the file cannot be written."""
     write_text(path, render_page(sections, figures, runs, about))
 
 
 def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Sequence[Run], about: About) -> str:
-    """The page as text: tables and figures by data set, in the order in which the data sets come.
+    """The HTML of the page: tables and figures by data set, in the given order.
 
     Args:
         sections: tables.
-        figures: drawings.
-        runs: those that rows name, and any others. Of two with one id the last counts.
-        about: the page's head.
+        figures: SVG figures.
+        runs: all runs that rows refer to, and others. Of two runs with one id the last is used.
+        about: page header.
 
-    Raises UserError for a figure that is no SVG; ValueError if a row has not one cell for each column, or names an unknown run.
+    Raises:
+        UserError: a figure is not an SVG file.
+        ValueError: a row has a wrong number of cells, or refers to an unknown run.
     """
     places = {run.id: place for place, run in enumerate(runs)}
     for section in sections:
@@ -81,7 +85,7 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
             if len(row.cells) != len(section.columns):
                 raise ValueError(f"{section.name}: {row.method} has {len(row.cells)} cells for {len(section.columns)} columns")
             if unknown := [id_ for id_ in row.runs if id_ not in places]:
-                raise ValueError(f"{section.name}: {row.method} names runs that are not given: {', '.join(unknown)}")
+                raise ValueError(f"{section.name}: {row.method} refers to unknown runs: {', '.join(unknown)}")
 
     def run_places(row: Row) -> str:
         return " ".join(str(places[id_]) for id_ in row.runs)
@@ -106,12 +110,12 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         spread_widths=_spread_widths,
         column_groups=_column_groups,
         METHOD=METHOD,
-        MANY=MANY,
-        SHORT=SHORT,
+        MAX_SPACIOUS=MAX_SPACIOUS,
+        MAX_UNWRAPPED=MAX_UNWRAPPED,
         distinct=lambda item: [getattr(item, key) for key in choices if key != "dataset" and getattr(item, key)],
         last_line=lambda text: (text.strip().splitlines() or [""])[-1],
-        drawing=lambda id_, figure: Markup(inline_svg(figure.svg, f"{id_}-svg", figure.title)),
-        notes=Notes,
+        image=_image,
+        footnotes_of_table=Footnotes,
         finite=lambda value: value is not None and value - value == 0,
         css=Markup((HERE / "style.css").read_text()),
         head_script=Markup(head),
@@ -119,7 +123,7 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         policy=_policy(head, body, panel),
         run_data=Markup(runs_json(runs)),
     )
-    return page.encode(errors="replace").decode()  # half a surrogate pair, as in a path that is no UTF-8, cannot be written
+    return page.encode(errors="replace").decode()  # unpaired surrogates, from paths that are not UTF-8, cannot be encoded
 
 
 def _groups(sections: Sequence[Section], figures: Sequence[Figure]) -> list[Group]:
@@ -136,19 +140,33 @@ def _groups(sections: Sequence[Section], figures: Sequence[Figure]) -> list[Grou
     return list(groups.values())
 
 
+def _image(id_: str, figure: Figure) -> Markup:
+    """An img element with the SVG as data URI: images run no scripts, load no files, and their ids cannot clash."""
+    try:
+        root = ElementTree.fromstring(figure.svg.encode())
+    except ElementTree.ParseError as error:
+        raise UserError(f"{id_} is not an SVG file ({error}); run the report again") from error
+    if root.tag != "{http://www.w3.org/2000/svg}svg":
+        raise UserError(f"{id_} is not an SVG file (its root element is {root.tag!r}); run the report again")
+    width = re.match(r"[\d.]+(?=(pt|px)?\s*$)", root.get("width", ""))
+    wide = Markup(' class="wide"') if width and float(width[0]) > WIDE else ""
+    data = base64.b64encode(figure.svg.encode()).decode()
+    return Markup('<img{} src="data:image/svg+xml;base64,{}" alt="{}">').format(wide, data, figure.title)
+
+
 def _values(key: str, items: Iterable[Section | Figure]) -> list[str]:
-    """The distinct values of a field, in the order in which they come."""
+    """The distinct values of a field, in order."""
     return [value for value in dict.fromkeys(getattr(item, key) for item in items) if value]
 
 
 def _spread_widths(section: Section) -> list[int]:
-    """Characters of the longest spread of each column, the first of which is the method's: numbers stay below each other."""
+    """Characters of the longest standard deviation of each column (method first), which aligns the numbers."""
     columns = range(len(section.columns))
     return [0, *(max((len(row.cells[place].spread) for row in section.rows), default=0) for place in columns)]
 
 
 def _column_groups(section: Section) -> list[tuple[str, int]]:
-    """The upper heads with how many columns they span, empty ones between them; none at all where there is no group."""
+    """Group headings with the number of columns they span; empty list if no column has a group."""
     runs = groupby(column.group for column in section.columns)
     return [(group, len(list(members))) for group, members in runs] if any(c.group for c in section.columns) else []
 
@@ -163,7 +181,7 @@ def _letters(number: int) -> str:
 
 
 def _policy(*scripts: str) -> str:
-    """What the browser is to hold the page to: these scripts and no other, and no request to anywhere."""
+    """Content-Security-Policy: only these scripts, only data URIs as images, no requests."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
     rules = ["default-src 'none'", f"script-src {hashes}", "style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'"]
     return "; ".join([*rules, "form-action 'none'"])

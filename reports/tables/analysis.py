@@ -1,7 +1,4 @@
-"""Questions answered from records: does the winner depend on the probe, who finds the tail, what shape have the features.
-
-What imbalance costs is asked in `imbalance.py`. Every answer is a table for each setting that may be compared.
-"""
+"""Further analyses: agreement of probes, tail detection, feature geometry, few-shot curves; one table per setting."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -11,210 +8,226 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from reports import captions
-from reports.comparable import SETTING, Title, by_method, comparable, method_key, method_name, one_a_run, run_ids, table_name
-from reports.tables.accuracy import METRICS, cell, entry
-from reports.tables.formats import Column, Entry, Table
+from reports.comparable import (
+    SETTING,
+    Title,
+    by_method,
+    comparable_groups,
+    method_key,
+    method_name,
+    one_record_per_run,
+    run_ids,
+    table_name,
+)
+from reports.tables.accuracy import METRICS, mean_cell, mean_std
+from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord, GeometryRecord, Record
 
-FEWEST = 3  # methods that two probes must share for their rankings to be compared
-SHAPES = {"alignment": "Alignment", "uniformity": "Uniformity", "effective_rank": "Effective rank"}
-PARTS = {"all": "All", "many": "Many", "medium": "Medium", "few": "Few"}
+MIN_METHODS = 3  # methods that two probes must share for a rank correlation
+GEOMETRY = {"alignment": "Alignment", "uniformity": "Uniformity", "effective_rank": "Effective rank"}
+GROUPS = {"all": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 
-Ranking = dict[tuple[str, str], dict[tuple[int, int], float]]  # a probe's accuracies, by method and run (split, seed)
+Accuracies = dict[tuple[str, str], dict[tuple[int, int], float]]  # of one probe, by method key, then (split, seed)
 
 
 def agreement_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
-    """Kendall's tau between the rankings of methods by two probes, by All and by Few; a matrix for each setting and metric."""
-    return [table for key, members in comparable(records, SETTING) for table in agreement_of(key, members, title)]
+    """Kendall's tau between the method rankings of every two probes, by All and by Few; one matrix per setting and metric."""
+    return [table for key, group in comparable_groups(records, SETTING) for table in setting_agreement(key, group, title)]
 
 
-def agreement_of(key: str, members: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
-    """The matrices of one setting, whose records and key are those of `comparable`."""
+def setting_agreement(key: str, records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
+    """The agreement matrices of one group of `comparable_groups`."""
     tables = []
     for metric in ("mean", "few"):
-        rankings = _rankings(members, metric)
-        taus = {pair: _tau(rankings[pair[0]], rankings[pair[1]]) for pair in combinations(sorted(rankings), 2)}
-        found = {pair: result for pair, result in taus.items() if result is not None}
+        accuracies = _accuracies(records, metric)
+        pairs = {pair: _kendall(accuracies[pair[0]], accuracies[pair[1]]) for pair in combinations(sorted(accuracies), 2)}
+        found = {pair: result for pair, result in pairs.items() if result is not None}
         if found:
-            tables.append(_matrix(key, members, metric, found, rankings, title))
+            tables.append(_agreement_matrix(key, records, metric, found, accuracies, title))
     return tables
 
 
 def tail_tables(records: Sequence[Record], title: Title = method_name) -> list[Table]:
-    """How well each method's own score finds the images of the few classes; one table for each setting."""
+    """How well each method's per-sample score detects the few classes; one table per setting."""
     columns = [
         Column("Method", "method"),
-        Column("AUROC", "tail_auroc", decimals=3, spread=True, absent="-"),
-        Column("Spearman", "tail_spearman", decimals=3, spread=True, absent="-"),
+        Column("AUROC", "tail_auroc", decimals=3, std=True, placeholder="-"),
+        Column("Spearman", "tail_spearman", decimals=3, std=True, placeholder="-"),
         Column("n", "runs"),
     ]
     tables = []
-    for key, members in comparable(records, SETTING):
-        runs = [run for run in one_a_run(members) if run.tail_auroc is not None or run.tail_spearman is not None]
-        if not runs:
+    for key, group in comparable_groups(records, SETTING):
+        scored = [run for run in one_record_per_run(group) if run.tail_auroc is not None or run.tail_spearman is not None]
+        if not scored:
             continue
-        methods = by_method(runs).values()
+        methods = by_method(scored).values()
         rows = [
             [
-                Entry(title(of[0])),
-                entry(cell(r.tail_auroc for r in of)),
-                entry(cell(r.tail_spearman for r in of)),
-                Entry(len(of)),
+                Cell(title(runs[0])),
+                mean_cell(run.tail_auroc for run in runs),
+                mean_cell(run.tail_spearman for run in runs),
+                Cell(len(runs)),
             ]
-            for of in methods
+            for runs in methods
         ]
-        first = runs[0]
-        notes = (
-            "AUROC of the tail scores of the last epoch against: the class is in the few group (0.5: by chance); Spearman: "
-            "rank correlation with the rarity of the class (0: by chance). Methods without such scores are left out."
-        )
+        first = scored[0]
         tables.append(
             Table(
                 f"tail-{table_name(first, key)}",
-                f"{captions.subject(first, key)}, does a method find the tail",
-                f"{captions.setting(first)} {captions.groups(first)} {captions.runs(runs)} {notes}",
+                f"{captions.subject(first, key)}, tail detection by the method's score",
+                captions.caption(scored, "Chance: AUROC 0.5, Spearman 0."),
+                f"{captions.setting(first)} {captions.groups(first)} {captions.runs(scored)} Scores are of the last epoch. "
+                "AUROC: for the label 'class is in the few group'. Spearman: rank correlation with the rarity of the class. "
+                "Methods without a tail score are left out.",
                 columns,
                 rows,
-                first,
-                runs=[run_ids(of) for of in methods],
+                scored,
+                run_ids=[run_ids(runs) for runs in methods],
             )
         )
     return tables
 
 
-def geometry_tables(geometries: Sequence[GeometryRecord], title: Title = method_name) -> list[Table]:
-    """Alignment, uniformity and effective rank of all test images and by group; one table for each setting."""
+def geometry_tables(records: Sequence[GeometryRecord], title: Title = method_name) -> list[Table]:
+    """Alignment, uniformity and effective rank of the test features, overall and by group; one table per setting."""
     columns = [Column("Method", "method")]
-    for shape, head in SHAPES.items():
-        decimals = 1 if shape == "effective_rank" else 3
-        columns += [Column(of, f"{shape}_{part}", head, decimals=decimals, spread=True) for part, of in PARTS.items()]
+    for measure, head in GEOMETRY.items():
+        decimals = 1 if measure == "effective_rank" else 3
+        columns += [Column(name, f"{measure}_{group}", head, decimals=decimals, std=True) for group, name in GROUPS.items()]
     columns.append(Column("n", "runs"))
     tables = []
-    for key, members in comparable(geometries):
+    for key, members in comparable_groups(records):
         methods = by_method(members).values()
         rows = [
             [
-                Entry(title(of[0])),
-                *(entry(cell(getattr(g, shape)[part] for g in of)) for shape in SHAPES for part in PARTS),
-                Entry(len(of)),
+                Cell(title(runs[0])),
+                *(mean_cell(getattr(run, measure)[group] for run in runs) for measure in GEOMETRY for group in GROUPS),
+                Cell(len(runs)),
             ]
-            for of in methods
+            for runs in methods
         ]
         first = members[0]
         tables.append(
             Table(
                 f"geometry-{table_name(first, key)}",
-                f"{captions.subject(first, key)}, geometry of the test images' features",
+                f"{captions.subject(first, key)}, geometry of the test features",
+                captions.caption(members, "Lower alignment: tighter; lower uniformity: more evenly spread."),
                 f"{captions.setting(first)} {first.protocol}; {first.n_test} test images. {captions.groups(first)} "
-                f"{captions.runs(members)} Lower alignment is tighter, lower uniformity more evenly spread.",
+                f"{captions.runs(members)}",
                 columns,
                 rows,
-                first,
+                members,
                 first.probe,
-                [run_ids(of) for of in methods],
+                [run_ids(runs) for runs in methods],
             )
         )
     return tables
 
 
 def curve_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
-    """Accuracy by number of labelled images a class, of probes that vary it; one table for each."""
-    columns = [Column("Method", "method"), Column("Images a class", "shots")]
-    columns += [Column(METRICS[name], name, spread=True) for name in ("many", "medium", "few", "mean")]
-    columns += [Column("Over draws", "draws_sd"), Column("n", "runs")]
+    """Accuracy by number of labelled images per class, for probes that vary it; one table per setting and probe."""
+    metrics = ("many", "medium", "few", "mean")
+    columns = [Column("Method", "method"), Column("Shots", "shots")]
+    columns += [Column(METRICS[name], name, std=True) for name in metrics]
+    columns += [Column("Std over draws", "draws_sd"), Column("n", "runs")]
     tables = []
-    for key, members in comparable(record for record in records if record.curve):
-        rows, behind = [], []
-        for of in by_method(members).values():
-            points = [point for record in of for point in record.curve or ()]
+    for key, members in comparable_groups(record for record in records if record.curve):
+        rows, ids = [], []
+        for runs in by_method(members).values():
+            points = [point for record in runs for point in record.curve or ()]
             for shots in sorted({int(point["shots"]) for point in points}):
-                here = [point for point in points if int(point["shots"]) == shots]
-                entries = [entry(cell(point.get(name) for point in here)) for name in ("many", "medium", "few", "mean")]
-                draws = cell(point.get("sd") for point in here)
-                over_draws = Entry(None if draws is None else draws.mean)
-                rows.append([Entry(title(of[0])), Entry(shots), *entries, over_draws, Entry(len(here))])
-                behind.append(run_ids(of))
+                same = [point for point in points if int(point["shots"]) == shots]
+                cells = [mean_cell(point.get(name) for point in same) for name in metrics]
+                draws = mean_std(point.get("sd") for point in same)
+                rows.append(
+                    [Cell(title(runs[0])), Cell(shots), *cells, Cell(draws.mean if draws else None), Cell(len(same))],
+                )
+                ids.append(run_ids(runs))
         first = members[0]
         tables.append(
             Table(
                 f"curve-{table_name(first, key, first.probe)}",
-                f"{captions.subject(first, key)}, test accuracy in % by labelled images of each class, "
+                f"{captions.subject(first, key)}, test accuracy in % by labelled images per class, "
                 f"probe {captions.probe_title(first.probe)}",
+                captions.caption(members),
                 f"{captions.setting(first)} {first.protocol}; {first.n_test} test images. {captions.groups(first)} "
-                f"{captions.runs(members)} Over draws: the deviation of All over draws of the labelled images, mean over runs.",
+                f"{captions.runs(members)} Std over draws: of All over draws of the labelled images, mean over runs.",
                 columns,
                 rows,
-                first,
+                members,
                 first.probe,
-                behind,
+                ids,
             )
         )
     return tables
 
 
-def _rankings(records: Sequence[AccuracyRecord], metric: str) -> dict[str, Ranking]:
-    rankings: dict[str, Ranking] = {}
+def _accuracies(records: Sequence[AccuracyRecord], metric: str) -> dict[str, Accuracies]:
+    """By probe. A probe with records of two protocols is left out."""
     protocols: dict[str, set[str]] = {}
     for record in records:
         protocols.setdefault(record.probe, set()).add(record.protocol)
+    found: dict[str, Accuracies] = {}
     for record in records:
         value = getattr(record, metric)
-        if value is not None and len(protocols[record.probe]) == 1:  # of two protocols of one name neither is the probe's
-            runs = rankings.setdefault(record.probe, {}).setdefault(method_key(record), {})
+        if value is not None and len(protocols[record.probe]) == 1:
+            runs = found.setdefault(record.probe, {}).setdefault(method_key(record), {})
             runs[record.split, record.seed] = value
-    return rankings
+    return found
 
 
-def _tau(one: Ranking, other: Ranking) -> tuple[float | None, int, int] | None:
-    """Kendall's tau-b of the means over common runs, and the numbers of methods and of runs; None for too few methods.
+def _kendall(first: Accuracies, second: Accuracies) -> tuple[float | None, int, int] | None:
+    """Kendall's tau-b of the methods' means, and the numbers of methods and of runs; None for fewer than MIN_METHODS methods.
 
-    Common are the runs that both probes have of every method compared: methods on splits of their own cannot be ranked. Of the
-    methods those are compared that share a run with the one of the most runs, which leaves out as few as may be.
+    Means are over the runs that both probes have of all compared methods, as methods on different splits cannot be ranked.
+    Methods are added from the one with the most runs on, as long as a common run is left.
     """
-    runs = {method: one[method].keys() & other[method].keys() for method in sorted(one.keys() & other.keys())}
+    runs = {method: first[method].keys() & second[method].keys() for method in sorted(first.keys() & second.keys())}
     common: set[tuple[int, int]] = set()
     compared: list[tuple[str, str]] = []
     for method, own in sorted(runs.items(), key=lambda item: -len(item[1])):
         if own and (not compared or common & own):
             common = common & own if compared else set(own)
             compared.append(method)
-    if len(compared) < FEWEST:
+    if len(compared) < MIN_METHODS:
         return None
-    first, second = ([np.mean([of[method][run] for run in sorted(common)]) for method in compared] for of in (one, other))
-    tau = float(kendalltau(first, second).statistic)
+    x, y = ([np.mean([probe[method][run] for run in sorted(common)]) for method in compared] for probe in (first, second))
+    tau = float(kendalltau(x, y).statistic)
     return None if isnan(tau) else tau, len(compared), len(common)
 
 
-def _matrix(
+def _agreement_matrix(
     key: str,
-    members: Sequence[AccuracyRecord],
+    records: Sequence[AccuracyRecord],
     metric: str,
-    taus: dict[tuple[str, str], tuple[float | None, int, int]],
-    rankings: dict[str, Ranking],
+    results: dict[tuple[str, str], tuple[float | None, int, int]],
+    accuracies: dict[str, Accuracies],
     title: Title,
 ) -> Table:
-    probes = sorted({probe for pair in taus for probe in pair})
-    both = taus | {(b, a): result for (a, b), result in taus.items()}
-    names = {method_key(record): title(record) for record in members}
+    probes = sorted({probe for pair in results for probe in pair})
+    taus = {pair: tau for pair, (tau, _, _) in results.items()}
+    taus |= {(b, a): tau for (a, b), tau in taus.items()} | {(probe, probe): 1.0 for probe in probes}
+    titles = {method_key(record): title(record) for record in records}
     rows = []
     for probe in probes:
-        means = {method: float(np.mean(list(runs.values()))) for method, runs in rankings[probe].items()}
-        places = [
-            Entry(1.0) if other == probe else Entry(both[probe, other][0]) if (probe, other) in both else Entry(None)
-            for other in probes
-        ]
-        rows.append([Entry(probe), *places, Entry(names[max(sorted(means), key=lambda method: means[method])])])
-    methods = captions.span({n for _, n, _ in taus.values()}, "method")
-    runs = captions.span({n for _, _, n in taus.values()}, "run")
-    first = members[0]
+        means = {method: float(np.mean(list(runs.values()))) for method, runs in accuracies[probe].items()}
+        best = max(sorted(means), key=lambda method: means[method])
+        rows.append([Cell(probe), *(Cell(taus.get((probe, other))) for other in probes), Cell(titles[best])])
+    methods = captions.value_range({n for _, n, _ in results.values()}, "method")
+    runs = captions.value_range({n for _, _, n in results.values()}, "run")
+    first = records[0]
     return Table(
         f"agreement-{'all' if metric == 'mean' else metric}-{table_name(first, key)}",
-        f"{captions.subject(first, key)}, do probes rank methods alike by {METRICS[metric]}",
-        f"{captions.setting(first)} {captions.runs(members)} Kendall's tau-b between the probes' rankings of the methods "
-        f"that both have, at least {FEWEST}, on the runs that both have of all these methods: 1 is the same order, -1 the "
-        f"reverse, 0 none; n = {methods} on {runs}. Best: the method of the largest mean over its own runs, whether "
-        "significantly so or not.",
-        [Column("Probe", "probe"), *(Column(probe, probe, decimals=2, absent="-") for probe in probes), Column("Best", "best")],
+        f"{captions.subject(first, key)}, Kendall's tau-b between method rankings of probes by {METRICS[metric]}",
+        f"n = {methods} on {runs}. 1: same order, -1: reversed, 0: unrelated. {captions.scale(first)}".strip(),
+        f"{captions.setting(first)} {captions.runs(records)} Rankings are of the methods that both probes have (at least "
+        f"{MIN_METHODS}), on the runs that both have of all these methods. Best: the method with the largest mean over its own "
+        "runs, without a significance test.",
+        [
+            Column("Probe", "probe"),
+            *(Column(probe, probe, decimals=2, placeholder="-") for probe in probes),
+            Column("Best", "best"),
+        ],
         rows,
-        first,
+        records,
     )

@@ -1,18 +1,18 @@
-"""The papers' combined table: probes of one family side by side, with all labelled images and with few."""
+"""Combined table: full-shot and few-shot probes of one family side by side."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from reports import captions
-from reports.comparable import SETTING, comparable, table_name
-from reports.tables.accuracy import METRICS, AccuracyTable, Row, metric_columns
-from reports.tables.formats import Column, Entry, Table
+from reports.comparable import SETTING, comparable_groups, table_name
+from reports.tables.accuracy import METRICS, AccuracyTable, group_details, metric_columns
+from reports.tables.table import Cell, Column, Table
 
-FEW_SHOT = re.compile(r"(?P<family>.+)-(?P<amount>\d+)(?P<unit>pct|shot)")  # how the name of a few-shot probe ends
+FEW_SHOT = re.compile(r"(?P<family>.+)-(?P<amount>\d+)(?P<unit>pct|shot)")  # name of a few-shot probe
 
 
 def family(probe: str) -> tuple[str, str]:
-    """The family of a probe, which is the name of its full-shot form, and what it learns from, in a word or two."""
+    """Name of the full-shot probe of the same family, and the labelled images: `full-shot`, `1 %` or `10-shot`."""
     match = FEW_SHOT.fullmatch(probe)
     if match is None:
         return probe, "full-shot"
@@ -20,66 +20,65 @@ def family(probe: str) -> tuple[str, str]:
 
 
 def combined_tables(accuracy_tables: Iterable[AccuracyTable]) -> list[Table]:
-    """One for each setting and family of probes that has a full-shot and a few-shot form there."""
+    """One table for each setting and probe family with a full-shot and a few-shot probe."""
     accuracy_tables = list(accuracy_tables)
-    of = {id(table.first): table for table in accuracy_tables}
+    table_of = {id(table.first): table for table in accuracy_tables}
     tables = []
-    for key, firsts in comparable((table.first for table in accuracy_tables), SETTING, passports=False):
+    for key, firsts in comparable_groups((table.first for table in accuracy_tables), SETTING, by_passport=False):
         families: dict[tuple[str, str], list[AccuracyTable]] = {}
         for first in firsts:
-            table = of[id(first)]
-            families.setdefault((family(table.probe)[0], table.apart), []).append(table)
-        for (name, apart), members in families.items():
+            table = table_of[id(first)]
+            families.setdefault((family(table.probe)[0], table.passport), []).append(table)
+        for (name, passport), members in families.items():
             probes = [table.probe for table in members]
-            # two tables of one probe are of two protocols: there is no telling which belong together
+            # two tables of one probe have different protocols: it is unknown which of them belongs to the other probes
             if name in probes and len(set(probes)) == len(probes) > 1:
-                members.sort(key=lambda table: (table.probe != name, -table.labels))
-                tables.append(_table(table_name(members[0].first, key + apart, name), members))
+                members.sort(key=lambda table: (table.probe != name, -table.first.n_train))
+                tables.append(_table(table_name(members[0].first, key + passport, name), members))
     return tables
 
 
 def _table(name: str, tables: Sequence[AccuracyTable]) -> Table:
-    by_table = [{row.key: row for row in table.rows} for table in tables]
-    keys = sorted({key for rows in by_table for key in rows})
-    counts = [{rows[key].runs for rows in by_table if key in rows} for key in keys]
+    rows_by_key = [{row.key: row for row in table.rows} for table in tables]
+    keys = sorted({key for rows in rows_by_key for key in rows})
     columns = [Column("Method", "method")]
     for table in tables:
         columns += metric_columns(_label(table), f"{table.probe}_")
     columns += [Column("n", "runs")]
-    rows = []
-    for key, count in zip(keys, counts, strict=True):
-        row: list[Entry] = []
-        for of in by_table:
-            row += [of[key].entry(metric) if key in of else Entry(None, words="-") for metric in METRICS]
-        several = "/".join(str(of[key].runs) if key in of else "-" for of in by_table)
-        n = Entry(several) if len(count) > 1 else Entry(count.pop())
-        rows.append([Entry(_title(by_table, key)), *row, n])
-    titles = [captions.probe_title(table.probe) for table in tables]
-    protocols = " ".join(f"{_label(table)}, {table.probe}: {table.protocol}" for table in tables)
+    cells, ids = [], []
+    for key in keys:
+        found = [rows.get(key) for rows in rows_by_key]
+        present = [row for row in found if row is not None]
+        row_cells = [row.cell(metric) if row else Cell(None, placeholder="-") for row in found for metric in METRICS]
+        counts = {row.runs for row in present}
+        n = Cell(counts.pop()) if len(counts) == 1 else Cell("/".join(str(row.runs) if row else "-" for row in found))
+        cells.append([Cell(present[0].method), *row_cells, n])
+        ids.append(tuple(dict.fromkeys(run_id for row in present for run_id in row.run_ids)))
+    records = [record for table in tables for record in table.records]
+    protocols = " ".join(f"{_label(table)}, {table.probe}: {captions.protocol(table.records)}" for table in tables)
+    probes = ", ".join(captions.probe_title(table.probe) for table in tables)
     return Table(
         f"combined-{name}",
-        tables[0].title.removesuffix(f"probe {captions.probe_title(tables[0].probe)}") + f"probes {', '.join(titles)}",
-        f"{tables[0].setting} {protocols} {_once(tables, 'runs')} {_once(tables, 'remarks')}",
+        f"{tables[0].title.removesuffix(f'probe {captions.probe_title(tables[0].probe)}')}probes {probes}",
+        captions.caption(records, max((table.bold_rule for table in tables), key=len)),
+        f"{tables[0].setting} {protocols} {_merged(tables, lambda table: group_details(table.records))} "
+        f"{_merged(tables, lambda table: table.comparison)}".strip(),
         columns,
-        rows,
-        tables[0].first,
-        runs=[tuple(dict.fromkeys(id for of in by_table if key in of for id in of[key].run_ids)) for key in keys],
+        cells,
+        records,
+        run_ids=ids,
     )
 
 
-def _title(by_table: Sequence[dict[tuple[str, str], Row]], key: tuple[str, str]) -> str:
-    return next(rows[key].method for rows in by_table if key in rows)
-
-
 def _label(table: AccuracyTable) -> str:
-    return f"{family(table.probe)[1]} ({table.labels:,})"
+    return f"{family(table.probe)[1]} ({table.first.n_train:,})"
 
 
-def _once(tables: Sequence[AccuracyTable], part: str) -> str:
-    """A part of the tables' notes, once for those that share it."""
-    texts: dict[str, list[str]] = {}
+def _merged(tables: Sequence[AccuracyTable], text: Callable[[AccuracyTable], str]) -> str:
+    """The text of all tables, once if it is equal in all, else with the tables' labels."""
+    labels: dict[str, list[str]] = {}
     for table in tables:
-        texts.setdefault(getattr(table, part), []).append(_label(table))
-    if len(texts) == 1:
-        return next(iter(texts))
-    return " ".join(f"{', '.join(labels)}: {text}" for text, labels in texts.items())
+        labels.setdefault(text(table), []).append(_label(table))
+    if len(labels) == 1:
+        return next(iter(labels))
+    return " ".join(f"{', '.join(names)}: {text}" for text, names in labels.items())

@@ -1,132 +1,137 @@
-"""What training and probing cost, and what accuracy each method bought for how many images."""
+"""Cost of training and probing, and accuracy relative to the number of training images seen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reports import captions
-from reports.comparable import SETTING, Title, by_method, comparable, method_name, one_a_run, run_ids, table_name
-from reports.tables.accuracy import Cell, cell, entry
-from reports.tables.formats import Column, Entry, Table
+from reports.comparable import (
+    SETTING,
+    Title,
+    by_method,
+    comparable_groups,
+    method_name,
+    one_record_per_run,
+    run_ids,
+    table_name,
+)
+from reports.tables.accuracy import mean_cell, mean_std
+from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord, Record
 
 BASELINE = "simclr"
 COSTS = (
-    Column("Images/s", "images_per_second", decimals=0, spread=True, absent="-"),
-    Column("Hours", "train_hours", decimals=2, spread=True, absent="-"),
-    Column("Peak MB", "peak_memory_mb", decimals=0, spread=True, absent="-"),
-    Column("Images seen", "images_seen", decimals=0, absent="-"),
-    Column("Extra images", "extra_images", decimals=0, absent="-"),
-    Column("Probe s", "probe_seconds", spread=True, absent="-"),
+    Column("Images/s", "images_per_second", decimals=0, std=True, placeholder="-"),
+    Column("Hours", "train_hours", decimals=2, std=True, placeholder="-"),
+    Column("Peak MB", "peak_memory_mb", decimals=0, std=True, placeholder="-"),
+    Column("Images seen", "images_seen", decimals=0, placeholder="-"),
+    Column("Extra images", "extra_images", decimals=0, placeholder="-"),
+    Column("Probe s", "probe_seconds", std=True, placeholder="-"),
 )
 
 
 def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[Table]:
-    """Speed, hours, memory, images and probe seconds of each method; one table for each setting.
+    """Throughput, hours, memory, images and probe seconds of each method; one table per setting.
 
     Args:
-        records: of any runs; the seconds of those probes are summed that all runs of a table have.
-        title: how the method of a record is printed.
+        records: of any runs; probe seconds are summed over the probes that all runs of a table have.
+        title: printed name of a record's method.
     """
     tables = []
-    for key, members in comparable(records, SETTING):
+    for key, members in comparable_groups(records, SETTING):
         seconds: dict[str, dict[str, float]] = {}
         for record in members:
             seconds.setdefault(record.run_id, {})[record.probe] = record.probe_seconds
         probes = sorted(set.intersection(*(set(by_probe) for by_probe in seconds.values())))
-        runs = one_a_run(members)
-        rows = []
-        methods = by_method(runs).values()
-        for of in methods:
-            cells = [
-                cell(run.images_per_second for run in of),
-                cell(None if run.train_seconds is None else run.train_seconds / 3600 for run in of),
-                cell(run.peak_memory_mb for run in of),
-            ]
-            counts = [
-                cell(run.images_seen for run in of),
-                cell(None if run.images_seen is None else run.extra_images for run in of),
-            ]
+        records_of_runs = one_record_per_run(members)
+        rows, ids = [], []
+        for runs in by_method(records_of_runs).values():
             rows.append(
                 [
-                    Entry(title(of[0])),
-                    *map(entry, cells),
-                    *(Entry(None if count is None else count.mean) for count in counts),
-                    entry(cell(sum(seconds[run.run_id][probe] for probe in probes) for run in of)) if probes else Entry(None),
-                    Entry(", ".join(sorted({run.device for run in of}))),
-                    Entry(len(of)),
+                    Cell(title(runs[0])),
+                    mean_cell(run.images_per_second for run in runs),
+                    mean_cell(None if run.train_seconds is None else run.train_seconds / 3600 for run in runs),
+                    mean_cell(run.peak_memory_mb for run in runs),
+                    _mean_only(run.images_seen for run in runs),
+                    _mean_only(None if run.images_seen is None else run.extra_images for run in runs),
+                    mean_cell(sum(seconds[run.run_id][probe] for probe in probes) if probes else None for run in runs),
+                    Cell(", ".join(sorted({run.device for run in runs}))),
+                    Cell(len(runs)),
                 ]
             )
-        first = runs[0]
-        devices = "; ".join(sorted({run.device for run in runs}))
+            ids.append(run_ids(runs))
+        first = records_of_runs[0]
+        devices = "; ".join(sorted({run.device for run in records_of_runs}))
         tables.append(
             Table(
                 f"costs-{table_name(first, key)}",
-                f"{captions.subject(first, key)}, cost of a run",
-                f"{captions.setting(first)} {captions.runs(runs)} Images are source images: the pretraining set once an epoch, "
-                "and the extra ones from a pool. Peak memory: on the GPU, or of the process. Probe s: the probes that all runs "
-                f"here have ({', '.join(probes) or 'none'}), with the extraction of their features. Times compare on one "
-                f"device alone; here: {devices}.",
-                [Column("Method", "method"), *COSTS, Column("Device", "device", reach="text"), Column("n", "runs")],
+                f"{captions.subject(first, key)}, cost of training and probing",
+                captions.caption(records_of_runs, "Times are comparable only on the same device."),
+                f"{captions.setting(first)} {captions.runs(records_of_runs)} Images seen: source images, that is, the "
+                "pretraining set in every epoch plus the extra images from an out-of-distribution pool. Peak memory: of the "
+                f"GPU, else of the process. Probe s: probes that all runs have ({', '.join(probes) or 'none'}), including "
+                f"feature extraction. Devices: {devices}.",
+                [Column("Method", "method"), *COSTS, Column("Device", "device", in_latex=False), Column("n", "runs")],
                 rows,
-                first,
-                runs=[run_ids(of) for of in methods],
+                records_of_runs,
+                run_ids=ids,
             )
         )
     return tables
 
 
 def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
-    """All and Few beside the images that training saw and its cost relative to SimCLR's; one table for each probe.
+    """All and Few with images seen and training time relative to SimCLR; one table per setting and probe.
 
-    Where SimCLR is not among the methods, the one that saw the fewest images is the measure. Tables of one method are left out,
-    and weights from elsewhere.
+    Without SimCLR the method with the fewest images seen is the reference. A setting with one method has no table; external
+    weights are left out.
     """
     tables = []
-    for key, members in comparable(record for record in records if record.images_seen is not None):
-        by_row = list(by_method(members).values())
-        if len(by_row) < 2:
+    for key, members in comparable_groups(record for record in records if record.images_seen is not None):
+        methods = sorted(by_method(members).values(), key=lambda runs: _mean(runs, "images_seen"))
+        if len(methods) < 2:
             continue
-        baseline = min(by_row, key=lambda of: (of[0].method != BASELINE, _mean(cell(r.images_seen for r in of))))
-        images, seconds = (_mean(cell(getattr(r, name) for r in baseline)) for name in ("images_seen", "train_seconds"))
-        rows, more = [], []
-        by_row.sort(key=lambda of: _mean(cell(r.images_seen for r in of)))
-        for of in by_row:
-            seen, time = (_mean(cell(getattr(r, name) for r in of)) for name in ("images_seen", "train_seconds"))
+        baseline = min(methods, key=lambda runs: runs[0].method != BASELINE)
+        images, seconds = _mean(baseline, "images_seen"), _mean(baseline, "train_seconds")
+        reference = title(baseline[0])
+        rows, larger = [], []
+        for runs in methods:
+            seen, time = _mean(runs, "images_seen"), _mean(runs, "train_seconds")
             if seen > images:
-                more.append(f"{title(of[0])} (by {seen - images:,.0f})")
-            ratios = [seen / images if images else None, time / seconds if seconds else None]
-            accuracy = [entry(cell(getattr(r, name) for r in of)) for name in ("mean", "few")]
-            rows.append([Entry(title(of[0])), *accuracy, Entry(seen), *(Entry(ratio) for ratio in ratios), Entry(len(of))])
+                larger.append(f"{title(runs[0])} (+{seen - images:,.0f})")
+            accuracy = [mean_cell(getattr(run, name) for run in runs) for name in ("mean", "few")]
+            ratios = [Cell(seen / images if images else None), Cell(time / seconds if seconds else None)]
+            rows.append([Cell(title(runs[0])), *accuracy, Cell(seen), *ratios, Cell(len(runs))])
         first = members[0]
-        measure = title(baseline[0])
-        told = (
-            f"More images than {measure}: {', '.join(more)}; their gain is not at equal budget."
-            if more
-            else f"No method saw more images than {measure}."
-        )
         columns = [
             Column("Method", "method"),
-            Column("All", "mean", spread=True),
-            Column("Few", "few", spread=True),
+            Column("All", "mean", std=True),
+            Column("Few", "few", std=True),
             Column("Images seen", "images_seen", decimals=0),
-            Column("Images", "relative_images", f"relative to {measure}", decimals=3, absent="-"),
-            Column("Time", "relative_time", f"relative to {measure}", decimals=2, absent="-"),
+            Column("Images", "relative_images", f"relative to {reference}", decimals=3, placeholder="-"),
+            Column("Time", "relative_time", f"relative to {reference}", decimals=2, placeholder="-"),
             Column("n", "runs"),
         ]
+        unequal = f"Methods that saw more images than {reference}, so not at equal budget: {', '.join(larger)}."
         tables.append(
             Table(
                 f"budget-{table_name(first, key, first.probe)}",
-                f"{captions.subject(first, key)}, accuracy in % and what it cost, probe {captions.probe_title(first.probe)}",
-                f"{captions.setting(first)} {captions.probe(members)} {captions.runs(members)} {told} "
-                "Time is that of training; it compares on one device alone.",
+                f"{captions.subject(first, key)}, accuracy in % and training cost, probe {captions.probe_title(first.probe)}",
+                captions.caption(members, "Times are comparable only on the same device."),
+                f"{captions.setting(first)} {captions.protocol(members)} {captions.runs(members)} "
+                f"{unequal if larger else f'No method saw more images than {reference}.'} Time: of training.",
                 columns,
                 rows,
-                first,
+                members,
                 first.probe,
-                [run_ids(of) for of in by_row],
+                [run_ids(runs) for runs in methods],
             )
         )
     return tables
 
 
-def _mean(found: Cell | None) -> float:
+def _mean_only(values: Iterable[float | None]) -> Cell:
+    return Cell(mean_cell(values).value)
+
+
+def _mean(runs: Sequence[AccuracyRecord], name: str) -> float:
+    found = mean_std(getattr(run, name) for run in runs)
     return 0.0 if found is None else found.mean

@@ -1,4 +1,4 @@
-"""What imbalance costs: runs on the balanced twin beside those on the long-tailed set, and accuracy by imbalance ratio."""
+"""Cost of imbalance: accuracy on the balanced twin minus that on the long-tailed set; and accuracy by imbalance ratio."""
 
 import re
 from collections import Counter
@@ -7,121 +7,126 @@ from dataclasses import replace
 from statistics import mean, stdev
 
 from reports import captions
-from reports.comparable import Title, apart_by, by_method, comparable, method_key, method_name, run_ids, table_name
-from reports.tables.accuracy import METRICS, cell, entry
+from reports.comparable import Title, by_method, comparable_groups, method_key, method_name, run_ids, split_passport, table_name
+from reports.tables.accuracy import METRICS, mean_cell
 from reports.tables.costs import BASELINE
-from reports.tables.formats import Column, Entry, Table
+from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord
 
-SAME = ("dataset", "mark", "preset", "recipe", "precision", "executor", "probe", "protocol")  # all but the pretraining set
-SET = ("profile", "data")  # what a pretraining set is
+MATCHED = ("dataset", "mark", "preset", "recipe", "precision", "executor", "probe", "protocol")  # all but the pretraining set
+PRETRAINING_SET = ("profile", "data")
 ACCURACIES = ("mean", "many", "medium", "few")
-NAMED = {"sdclr": 100.0, "cao": 100.0, "gh": 100.0}  # nominal ratios of CIFAR profiles that do not spell theirs
+CIFAR_RATIOS = {"sdclr": 100.0, "cao": 100.0, "gh": 100.0}  # nominal ratios of profiles whose name does not contain it
 RATIO = re.compile(r"ir=([0-9.e+]+)(?:,n=\d+)?")
-SIZES = 0.01  # by which share sizes may differ that count as equal: whole images of whole classes never give the same number
+SIZE_TOLERANCE = 0.01  # relative: equal class sizes rarely add up to exactly the size of a long-tailed set
 
 Runs = dict[tuple[int, int], AccuracyRecord]  # by split and seed
 
 
 def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
-    """Accuracy on the balanced twin minus that on the long-tailed set, by method and group, and what is won back of SimCLR's.
+    """Accuracy on the balanced twin minus accuracy on the long-tailed set, by method and group, and the share won back.
 
-    The balanced twin of a set is a profile of its size whose classes are equal but whose groups are decided by the set's own
-    counts. Runs are paired by split and seed; all else is equal. Each making of a split has a table with each of its twins.
+    The balanced twin of a set is a profile of the same size with equal classes, whose groups are defined by the class counts of
+    the long-tailed set. Runs are paired by split and seed with all other settings equal. A split with several passports has a
+    table for each of them and each twin.
     """
+    gap, won = "balanced − long-tailed", "won back, %"
     columns = [Column("Method", "method")]
-    columns += [Column(METRICS[name], f"gap_{name}", "balanced − long-tailed", spread=True, absent="-") for name in ACCURACIES]
-    columns += [Column("n", "runs", "balanced − long-tailed")]
-    columns += [Column(METRICS[name], f"won_{name}", "won back, %", absent="-") for name in ("mean", "few")]
-    columns += [Column("n", "won_runs", "won back, %", absent="-")]
+    columns += [Column(METRICS[name], f"gap_{name}", gap, std=True, placeholder="-") for name in ACCURACIES]
+    columns += [Column("n", "runs", gap)]
+    columns += [Column(METRICS[name], f"won_{name}", won, placeholder="-") for name in ("mean", "few")]
+    columns += [Column("n", "won_runs", won, placeholder="-")]
     tables = []
-    for key, members in comparable(records, SAME, passports=False):
-        for own_key, subject, tailed_runs, flat_runs in _twins(key, members):
-            balanced = {method: _runs(of) for method, of in by_method(flat_runs).items()}
-            tailed = {method: _runs(of) for method, of in by_method(tailed_runs).items()}
+    for key, members in comparable_groups(records, MATCHED, by_passport=False):
+        for twin_key, subject, tailed_records, balanced_records in _twins(key, members):
+            balanced = {method: _by_run(runs) for method, runs in by_method(balanced_records).items()}
+            tailed = {method: _by_run(runs) for method, runs in by_method(tailed_records).items()}
             baseline = next((method for method in tailed if method[0] == BASELINE and method in balanced), None)
-            names = {method_key(r): title(r) for r in [*flat_runs, *tailed_runs]}
-            rows, behind = [], []
+            titles = {method_key(r): title(r) for r in [*balanced_records, *tailed_records]}
+            rows, ids = [], []
             for method, runs in tailed.items():
-                gaps = [entry(cell(_gaps(balanced.get(method, {}), runs, name))) for name in ACCURACIES]
-                n = len(runs.keys() & balanced.get(method, {}).keys())
-                won = [Entry(None)] * 3
+                twin_runs = balanced.get(method, {})
+                gaps = [mean_cell(_gaps(twin_runs, runs, name)) for name in ACCURACIES]
+                won_back = [Cell(None)] * 3
                 if baseline is not None:
-                    of_baseline = tailed[baseline], balanced[baseline]
-                    won = [Entry(_won(runs, *of_baseline, name)) for name in ("mean", "few")]
-                    won += [Entry(len(_common(runs, *of_baseline)))]
-                rows.append([Entry(names[method]), *gaps, Entry(n), *won])
-                behind.append(run_ids([*runs.values(), *balanced.get(method, {}).values()]))
-            first, flat = tailed_runs[0], flat_runs[0]
-            measure = f"that of {names[baseline]}" if baseline else "SimCLR's, which is not on both sets here"
+                    pair = tailed[baseline], balanced[baseline]
+                    won_back = [Cell(_won_back(runs, *pair, name)) for name in ("mean", "few")]
+                    won_back += [Cell(len(_common(runs, *pair)))]
+                rows.append([Cell(titles[method]), *gaps, Cell(len(runs.keys() & twin_runs.keys())), *won_back])
+                ids.append(run_ids([*runs.values(), *twin_runs.values()]))
+            first, flat = tailed_records[0], balanced_records[0]
+            reference = titles[baseline] if baseline else "SimCLR, which has no runs on both sets"
             tables.append(
                 Table(
-                    f"imbalance-{table_name(first, own_key, first.probe)}",
-                    f"{subject}, what imbalance costs in points of test accuracy, probe {captions.probe_title(first.probe)}",
-                    f"Data: {first.data}; its balanced twin: {flat.data}. "
+                    f"imbalance-{table_name(first, twin_key, first.probe)}",
+                    f"{subject}, cost of imbalance in points of test accuracy, probe {captions.probe_title(first.probe)}",
+                    captions.caption(tailed_records, "Differences are paired by split and seed."),
+                    f"Data: {first.data}; balanced twin: {flat.data}. "
                     f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
-                    f"{captions.probe(tailed_runs)} {captions.groups(first)} {captions.runs([*tailed_runs, *flat_runs])} "
-                    "Differences of runs of one split and seed; n: such pairs. Won back: how far a method on the long-tailed "
-                    "set is above the baseline there, in % of the baseline's gap, on n common runs; the gap is "
-                    f"{measure}. None for n = 1, nor where the gap is within its sample standard deviation over those runs.",
+                    f"{captions.protocol(tailed_records)} {captions.groups(first)} "
+                    f"{captions.runs([*tailed_records, *balanced_records])} Won back: gain over the baseline on the "
+                    f"long-tailed set in % of the baseline's gap, on n common runs; baseline: {reference}. Empty for n = 1 and "
+                    "where the gap is within its sample standard deviation.",
                     columns,
                     rows,
-                    first,
+                    tailed_records,
                     first.probe,
-                    behind,
+                    ids,
                 )
             )
     return tables
 
 
 def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
-    """Accuracies by imbalance ratio, ascending, at equal size and all else equal; a table where there are two ratios."""
+    """Accuracy by imbalance ratio, ascending, at equal size of the pretraining set; a table for two ratios or more."""
     columns = [Column("Method", "method"), Column("Ratio", "ratio", decimals=0), Column("Images", "images")]
-    columns += [Column("Profile", "profile", reach="text")]
-    columns += [Column(head, name, spread=True) for name, head in METRICS.items()]
+    columns += [Column("Profile", "profile", in_latex=False)]
+    columns += [Column(head, name, std=True) for name, head in METRICS.items()]
     columns += [Column("n", "runs")]
     tables = []
-    for key, group in of_equal_size(records):
-        by_set = [(name, by_method(of)) for name, of in pretraining_sets(group)]
-        rows, behind = [], []
-        for method, of in by_method(group).items():
-            for name, methods in by_set:
+    for key, group in equal_size_groups(records):
+        sets = [(set_key, by_method(members)) for set_key, members in pretraining_sets(group)]
+        rows, ids = [], []
+        for method, members in by_method(group).items():
+            for set_key, methods in sets:
                 if runs := methods.get(method, []):
-                    apart = apart_by(name)
-                    profile = runs[0].profile + (f" [{apart}]" if apart else "")
-                    accuracies = [entry(cell(getattr(r, metric) for r in runs)) for metric in METRICS]
-                    ratio, size = Entry(nominal_ratio(runs[0])), Entry(runs[0].n_pretrain)
-                    rows.append([Entry(title(of[0])), ratio, size, Entry(profile), *accuracies, Entry(len(runs))])
-                    behind.append(run_ids(runs))
-        sizes = sorted({r.n_pretrain for r in group})
-        first = replace(group[0], profile="")  # the table is of several
-        images = f"{sizes[0]} to {sizes[-1]} images" if len(sizes) > 1 else f"{sizes[0]} images"
+                    passport = split_passport(set_key)
+                    profile = runs[0].profile + (f" [{passport}]" if passport else "")
+                    cells = [mean_cell(getattr(run, metric) for run in runs) for metric in METRICS]
+                    ratio, size = Cell(nominal_ratio(runs[0])), Cell(runs[0].n_pretrain)
+                    rows.append([Cell(title(members[0])), ratio, size, Cell(profile), *cells, Cell(len(runs))])
+                    ids.append(run_ids(runs))
+        sizes = {r.n_pretrain for r in group}
+        first = replace(group[0], profile="")
+        name = table_name(first, key, first.probe).removeprefix(f"{first.dataset}-")
         tables.append(
             Table(
-                f"ratio-{first.dataset}-{sizes[0]}-{table_name(first, key, first.probe).removeprefix(first.dataset + '-')}",
+                f"ratio-{first.dataset}-{min(sizes)}-{name}",
                 f"{first.dataset}, test accuracy in % by imbalance ratio at equal size, "
                 f"probe {captions.probe_title(first.probe)}",
-                f"Data: {'; '.join(sorted({r.data for r in group}))}. {captions.training(first, images)} "
-                f"{captions.probe(group)} {captions.groups(first)} {captions.runs(group)} Ratio: of the largest class to "
-                f"the smallest, as the profile is named. Sizes within {SIZES:.0%} count as equal. Groups are of each "
-                "profile's own counts, at ratio 1 of the long-tailed set's.",
+                captions.caption(group),
+                f"Data: {'; '.join(sorted({r.data for r in group}))}. "
+                f"{captions.training(first, f'{captions.value_range(sizes)} images')} {captions.protocol(group)} "
+                f"{captions.groups(first)} {captions.runs(group)} Ratio: largest over smallest class, nominal value of the "
+                f"profile. Sizes within {SIZE_TOLERANCE:.0%} count as equal. Groups are defined by each profile's own class "
+                "counts, at ratio 1 by those of the long-tailed set.",
                 columns,
                 rows,
-                first,
+                group,
                 first.probe,
-                behind,
+                ids,
             )
         )
     return tables
 
 
-def of_equal_size(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:
-    """Records of pretraining sets of one size and at least two ratios, all else equal, with a key of what that is."""
+def equal_size_groups(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:
+    """(key, records) with pretraining sets of equal size, two ratios or more, and all other settings equal."""
     found = []
-    for key, members in comparable(records, SAME, passports=False):
+    for key, members in comparable_groups(records, MATCHED, by_passport=False):
         groups: list[list[AccuracyRecord]] = []
-        for record in sorted(members, key=lambda r: r.n_pretrain):  # a stable sort: the order within a size stays
-            if groups and _of_one_size(groups[-1][0], record):
+        for record in sorted(members, key=lambda r: r.n_pretrain):  # stable: keeps the order within a size
+            if groups and _same_size(groups[-1][0], record):
                 groups[-1].append(record)
             else:
                 groups.append([record])
@@ -130,48 +135,51 @@ def of_equal_size(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[Acc
 
 
 def pretraining_sets(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:
-    """Records of one profile and data, each making of a split apart, with a key of `comparable`; by ratio and profile."""
-    sets = comparable(records, (*SAME, *SET))
+    """(key, records) of the same profile and data, by ratio and profile."""
+    sets = comparable_groups(records, (*MATCHED, *PRETRAINING_SET))
     return sorted(sets, key=lambda found: (nominal_ratio(found[1][0]), found[1][0].profile, found[0]))
 
 
 def nominal_ratio(r: AccuracyRecord) -> float:
-    """The imbalance ratio that the profile is named for, where that is known; else largest over smallest class."""
+    """The imbalance ratio in the name or definition of the profile if known, else largest over smallest class."""
     match = RATIO.fullmatch(r.profile)
     if match:
         return float(match[1])
-    if r.dataset.startswith("cifar") and r.profile in NAMED:
-        return NAMED[r.profile]
+    if r.dataset.startswith("cifar") and r.profile in CIFAR_RATIOS:
+        return CIFAR_RATIOS[r.profile]
     return max(r.class_counts) / max(1, min(r.class_counts))
 
 
 def _twins(key: str, members: Sequence[AccuracyRecord]) -> list[tuple[str, str, list[AccuracyRecord], list[AccuracyRecord]]]:
-    """Long-tailed records and those of their balanced twin, by splits that both have; with a key and what tables are of."""
-    balanced = comparable([r for r in members if _is_twin(r)], (*SAME, *SET))
+    """(key, subject, long-tailed records, records of the balanced twin), restricted to the splits that both have."""
+    balanced = comparable_groups([r for r in members if _is_twin(r)], (*MATCHED, *PRETRAINING_SET))
     found = []
-    for name, records in comparable([r for r in members if not _is_twin(r)], (*SAME, *SET)):
-        for twin_name, twins in balanced:
-            twins = [twin for twin in twins if _of_one_size(records[0], twin)]
-            places = {(r.split, tuple(r.class_counts)) for r in records} & {(r.split, tuple(r.group_counts)) for r in twins}
-            tailed = [r for r in records if (r.split, tuple(r.class_counts)) in places]
-            flat = [r for r in twins if (r.split, tuple(r.group_counts)) in places]
-            if places:
-                apart = apart_by(twin_name)
-                subject = captions.subject(tailed[0], name) + (f", twin [{apart}]" if apart else "")
-                found.append((name + twin_name, subject, tailed, flat))
-    once = Counter(tailed[0].profile for _, _, tailed, _ in found)
-    return [(key if once[tailed[0].profile] == 1 else own, subject, tailed, flat) for own, subject, tailed, flat in found]
+    for own_key, records in comparable_groups([r for r in members if not _is_twin(r)], (*MATCHED, *PRETRAINING_SET)):
+        for twin_key, twins in balanced:
+            twins = [twin for twin in twins if _same_size(records[0], twin)]
+            splits = {(r.split, tuple(r.class_counts)) for r in records} & {(r.split, tuple(r.group_counts)) for r in twins}
+            tailed = [r for r in records if (r.split, tuple(r.class_counts)) in splits]
+            flat = [r for r in twins if (r.split, tuple(r.group_counts)) in splits]
+            if splits:
+                passport = split_passport(twin_key)
+                subject = captions.subject(tailed[0], own_key) + (f", twin [{passport}]" if passport else "")
+                found.append((own_key + twin_key, subject, tailed, flat))
+    twins_of = Counter(tailed[0].profile for _, _, tailed, _ in found)
+    return [
+        (key if twins_of[tailed[0].profile] == 1 else own_key, subject, tailed, flat)
+        for own_key, subject, tailed, flat in found
+    ]
 
 
-def _of_one_size(one: AccuracyRecord, other: AccuracyRecord) -> bool:
-    return abs(one.n_pretrain - other.n_pretrain) <= SIZES * min(one.n_pretrain, other.n_pretrain)
+def _same_size(one: AccuracyRecord, other: AccuracyRecord) -> bool:
+    return abs(one.n_pretrain - other.n_pretrain) <= SIZE_TOLERANCE * min(one.n_pretrain, other.n_pretrain)
 
 
 def _is_twin(r: AccuracyRecord) -> bool:
     return len(set(r.class_counts)) == 1 and r.class_counts != r.group_counts
 
 
-def _runs(records: Sequence[AccuracyRecord]) -> Runs:
+def _by_run(records: Sequence[AccuracyRecord]) -> Runs:
     return {(r.split, r.seed): r for r in records}
 
 
@@ -180,19 +188,19 @@ def _gaps(balanced: Runs, tailed: Runs, name: str) -> list[float]:
     return [flat - long for flat, long in pairs if flat is not None and long is not None]
 
 
-def _won(method: Runs, baseline: Runs, balanced: Runs, name: str) -> float | None:
-    """How far a method is above the baseline on the long-tailed set, in per cent of the baseline's gap.
+def _won_back(method: Runs, baseline: Runs, balanced: Runs, name: str) -> float | None:
+    """Gain of a method over the baseline on the long-tailed set, in per cent of the baseline's gap.
 
-    None for a single run, and where the gap does not exceed its own deviation over the runs: a share of chance is no share.
+    None for a single run, and where the gap is within its standard deviation over runs: the ratio would be noise.
     """
     common = _common(method, baseline, balanced)
     values = [[getattr(runs[run], name) for run in common] for runs in (method, baseline, balanced)]
-    if len(common) < 2 or any(value is None for of in values for value in of):
+    if len(common) < 2 or any(value is None for numbers in values for value in numbers):
         return None
     gaps = [high - low for _, low, high in zip(*values, strict=True)]
     gap = mean(gaps)
     return 100 * (mean(values[0]) - mean(values[1])) / gap if gap > stdev(gaps) else None
 
 
-def _common(*of: Runs) -> list[tuple[int, int]]:
-    return sorted(set.intersection(*(set(runs) for runs in of)))
+def _common(*methods: Runs) -> list[tuple[int, int]]:
+    return sorted(set.intersection(*(set(runs) for runs in methods)))

@@ -1,46 +1,48 @@
-"""Published numbers beside ours, and whether ours agree with them or cannot be compared.
+"""Published numbers, the corresponding numbers of this suite, and whether the latter reproduce them.
 
-`published.csv` has the numbers as they were found, each with its source, and what they are of in this suite's names: `our_*`,
-empty where nothing here corresponds (balanced data, other methods). Of the method's settings and the recipe, `agree` has those
-without which the number is another one, `told` those that are only told of where ours differ.
+`published.csv` has the published numbers with their source and, in columns `our_*`, the corresponding names of this suite,
+empty if there is no counterpart (balanced data, other methods). Of the settings of method and recipe, those in `agree` must be
+equal for a comparison; differences in those of `told` are only listed.
 """
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from reports import captions
-from reports.comparable import Title, by_method, comparable, method_name, run_ids, table_name
-from reports.tables.accuracy import Cell, cell, entry
-from reports.tables.formats import Column, Entry, Table
+from reports.comparable import Title, by_method, comparable_groups, method_name, run_ids, table_name
+from reports.tables.accuracy import MeanStd, mean_std
+from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord
 
 FILE = Path(__file__).parent.parent / "published.csv"
 QUANTITIES = {"avg": ("mean", "All"), "many": ("many", "Many"), "medium": ("medium", "Medium"), "few": ("few", "Few")}
-UNVERIFIED = "UNVERIFIED"  # how the source of a number begins that nobody could check
-DEVIATIONS, POINTS = 2, 1.0  # within how many of our standard deviations, or points, a number counts as reproduced
+UNVERIFIED = "UNVERIFIED"  # prefix of the source of a number that was not checked against the paper
+DEVIATIONS, POINTS = 2, 1.0  # a number is reproduced within so many standard deviations of ours, or percentage points
+REPRODUCED = f"Reproduced: within {DEVIATIONS} of our std, or {POINTS:g} point."
 RULE = (
-    f"Reproduced: the published value is within {DEVIATIONS} of our sample standard deviations, or within {POINTS:g} point "
-    "where that is more or n = 1; else ours is below or above. A number of another scale, length, network, split or "
-    "temperature is not comparable. Ours is of the published splits where they are there."
+    f"Reproduced: the published value is within {DEVIATIONS} of our sample standard deviations, or within {POINTS:g} "
+    "percentage point if that is more or n = 1; otherwise ours is below or above. Numbers of different scale, epochs, network, "
+    "splits or temperature are not comparable. Ours are on the published splits where available."
 )
 CACHED = "on cached features"
-OWN_SHOTS = "five draws of this suite in place of the published lists"
+OWN_SHOTS = "five draws by this suite instead of the published lists"
 
 
 @dataclass(frozen=True)
 class Published:
     """One published row."""
 
-    method: str  # as its paper calls it
+    method: str  # as in the paper
     dataset: str
     protocol: str
     split: str
     values: dict[str, float]  # by key of QUANTITIES, in per cent
     epochs: int
     source: str
-    our_method: str  # empty, as all that follows, where nothing corresponds
+    our_method: str  # empty, like the following fields, without a counterpart
     our_dataset: str
     our_profile: str
     our_probes: tuple[str, ...]
@@ -51,11 +53,11 @@ class Published:
 
     @property
     def verified(self) -> bool:
-        """Whether the number was seen where it was published."""
+        """Whether the number was checked against the publication."""
         return not self.source.startswith(UNVERIFIED)
 
     def corresponds(self, record: AccuracyRecord) -> bool:
-        """Whether method, data and protocol are the same."""
+        """Whether method, data and probe are the same."""
         names = (record.method, record.dataset, record.profile)
         return names == (self.our_method, self.our_dataset, self.our_profile) and record.probe in self.our_probes
 
@@ -69,46 +71,55 @@ def read_published(file: Path = FILE) -> list[Published]:
 def published_tables(
     records: Sequence[AccuracyRecord], title: Title = method_name, published: Sequence[Published] | None = None
 ) -> list[Table]:
-    """Published numbers beside those of the same method, data and protocol; one table for each probe that has any.
+    """Published numbers beside ours for the same method, data and protocol; one table per setting and probe.
 
     Args:
         records: of any runs.
-        title: how the method of a record is printed.
-        published: default: those of the file.
+        title: printed name of a record's method.
+        published: default: the rows of `published.csv`.
     """
     published = read_published() if published is None else published
     columns = [
         Column("Method", "method"),
-        Column("Published as", "published_as", reach="text"),
-        Column("Of", "quantity"),
+        Column("Published as", "published_as", in_latex=False),
+        Column("Quantity", "quantity"),
         Column("Published", "published", decimals=2),
-        Column("Ours", "ours", spread=True),
+        Column("Ours", "ours", std=True),
         Column("Status", "status"),
         Column("n", "runs"),
-        Column("Why", "why", reach="text"),
-        Column("Ours differs in", "differs", reach="text"),
-        Column("Source", "source", reach="text"),
+        Column("Why", "why", in_latex=False),
+        Column("Ours differs in", "differs", in_latex=False),
+        Column("Source", "source", in_latex=False),
     ]
     tables = []
-    for key, members in comparable(records):
+    for key, members in comparable_groups(records):
         first = members[0]
-        rows: list[list[Entry]] = []
-        behind: list[tuple[str, ...]] = []
+        rows: list[list[Cell]] = []
+        ids: list[tuple[str, ...]] = []
         for runs in by_method(members).values():
             for row in (row for row in published if row.corresponds(runs[0])):
-                rows += _beside(row, runs, title(runs[0]))
-            behind += [run_ids(runs)] * (len(rows) - len(behind))
+                rows += _rows(row, runs, title(runs[0]))
+            ids += [run_ids(runs)] * (len(rows) - len(ids))
         if rows:
-            notes = f"{captions.setting(first)} {captions.probe(members)} {captions.runs(members)} {RULE}"
-            name = f"published-{table_name(first, key, first.probe)}"
             probe = captions.probe_title(first.probe)
-            what = f"{captions.subject(first, key)}, published test accuracy in % beside ours, probe {probe}"
-            tables.append(Table(name, what, notes, columns, rows, first, first.probe, behind))
+            tables.append(
+                Table(
+                    f"published-{table_name(first, key, first.probe)}",
+                    f"{captions.subject(first, key)}, published test accuracy in % beside ours, probe {probe}",
+                    captions.caption(members, REPRODUCED),
+                    f"{captions.setting(first)} {captions.protocol(members)} {captions.runs(members)} {RULE}",
+                    columns,
+                    rows,
+                    members,
+                    first.probe,
+                    ids,
+                )
+            )
     return tables
 
 
 def obstacles(row: Published, runs: Sequence[AccuracyRecord]) -> list[str]:
-    """Why runs that correspond cannot be compared with a published row; empty if they can."""
+    """Reasons why runs are not comparable with a published row; empty if they are."""
     first = runs[0]
     found = [captions.SCALES[first.preset]] if first.preset in captions.SCALES else []
     if first.mark:
@@ -121,19 +132,19 @@ def obstacles(row: Published, runs: Sequence[AccuracyRecord]) -> list[str]:
         found.append(f"backbone ({first.backbone} vs {row.our_backbone})")
     splits = {run.split for run in runs if run.official_split}
     if not splits.issuperset(row.our_splits):
-        found.append(f"split ({_listed(splits) or 'of this suite'} vs {_listed(row.our_splits)})")
+        found.append(f"split ({_joined(splits) or 'of this suite'} vs {_joined(row.our_splits)})")
     found += [f"{name} ({_ours(first, name)} vs {value})" for name, value in _differing(row.agree, first)]
     return found
 
 
-def status(row: Published, quantity: str, ours: Cell, reasons: Sequence[str]) -> str:
-    """What our number says of the published one.
+def status(row: Published, quantity: str, ours: MeanStd, reasons: Sequence[str]) -> str:
+    """`unverified`, `not comparable`, `reproduced`, `below` or `above`.
 
     Args:
-        row: published.
+        row: the published numbers.
         quantity: key of QUANTITIES.
         ours: mean over our runs on the published splits.
-        reasons: those of `obstacles`.
+        reasons: result of `obstacles`.
     """
     if not row.verified:
         return "unverified"
@@ -144,7 +155,7 @@ def status(row: Published, quantity: str, ours: Cell, reasons: Sequence[str]) ->
     return "reproduced" if abs(difference) <= margin else "below" if difference < 0 else "above"
 
 
-def _beside(row: Published, runs: Sequence[AccuracyRecord], name: str) -> list[list[Entry]]:
+def _rows(row: Published, runs: Sequence[AccuracyRecord], name: str) -> list[list[Cell]]:
     reasons = obstacles(row, runs)
     same = [run for run in runs if run.official_split and run.split in row.our_splits] or runs
     differs = [f"{key} ({_ours(same[0], key)} vs {value})" for key, value in _differing(row.told, same[0])]
@@ -153,36 +164,36 @@ def _beside(row: Published, runs: Sequence[AccuracyRecord], name: str) -> list[l
     lines = []
     for quantity, value in row.values.items():
         field, head = QUANTITIES[quantity]
-        ours = cell(getattr(run, field) for run in same)
+        ours = mean_std(getattr(run, field) for run in same)
         if ours is None:
             continue
-        said = status(row, quantity, ours, reasons)
+        result = status(row, quantity, ours, reasons)
         texts = [", ".join(reasons), "; ".join(differs), row.source]
         published_as = f"{row.method}, {row.protocol}, {row.split}"
-        numbers = [Entry(value), entry(ours), Entry(said), Entry(len(same))]
-        lines.append([Entry(name), Entry(published_as), Entry(head), *numbers, *map(Entry, texts)])
+        numbers = [Cell(value), Cell(ours.mean, ours.std), Cell(result), Cell(len(same))]
+        lines.append([Cell(name), Cell(published_as), Cell(head), *numbers, *map(Cell, texts)])
     return lines
 
 
-def _differing(wanted: dict[str, str], run: AccuracyRecord) -> list[tuple[str, str]]:
-    """Those settings of which the run has another value, with the wanted one."""
-    return [(name, value) for name, value in wanted.items() if not _same(_ours(run, name), value)]
+def _differing(published: dict[str, str], run: AccuracyRecord) -> list[tuple[str, str]]:
+    """(name, published value) of the settings in which the run differs."""
+    return [(name, value) for name, value in published.items() if not _same(_ours(run, name), value)]
 
 
 def _ours(run: AccuracyRecord, name: str) -> object:
     return run.hparams.get(name, run.recipe.get(name))
 
 
-def _same(value: object, wanted: str) -> bool:
+def _same(value: object, published: str) -> bool:
     if isinstance(value, int | float):
         try:
-            return float(value) == float(wanted)
+            return float(value) == float(published)
         except ValueError:
             return False
-    return str(value) == wanted
+    return str(value) == published
 
 
-def _listed(splits: Sequence[int] | set[int]) -> str:
+def _joined(splits: Sequence[int] | set[int]) -> str:
     return ", ".join(map(str, sorted(splits)))
 
 
@@ -191,20 +202,12 @@ def _settings(text: str) -> dict[str, str]:
 
 
 def _read(row: dict[str, str]) -> Published:
-    return Published(
-        method=row["method"],
-        dataset=row["dataset"],
-        protocol=row["protocol"],
-        split=row["split"],
-        values={quantity: float(row[quantity]) for quantity in QUANTITIES if row[quantity]},
-        epochs=int(row["epochs"]),
-        source=row["source"],
-        our_method=row["our_method"],
-        our_dataset=row["our_dataset"],
-        our_profile=row["our_profile"],
-        our_probes=tuple(row["our_probes"].split()),
-        our_backbone=row["our_backbone"],
-        our_splits=tuple(map(int, row["our_splits"].split())),
-        agree=_settings(row["agree"]),
-        told=_settings(row["told"]),
-    )
+    parsed: dict[str, Any] = {
+        "values": {quantity: float(row[quantity]) for quantity in QUANTITIES if row[quantity]},
+        "epochs": int(row["epochs"]),
+        "our_probes": tuple(row["our_probes"].split()),
+        "our_splits": tuple(map(int, row["our_splits"].split())),
+        "agree": _settings(row["agree"]),
+        "told": _settings(row["told"]),
+    }
+    return Published(**{field.name: row.get(field.name, "") for field in fields(Published)} | parsed)

@@ -1,4 +1,4 @@
-"""Everything that is printed of a folder's records: pure functions of them, in CSV, LaTeX, Markdown, and for the terminal."""
+"""All tables of a set of records, written as CSV, LaTeX, Markdown and JSON metadata, and as text for the terminal."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,15 @@ from reports.tables.accuracy import AccuracyTable, build_tables
 from reports.tables.analysis import agreement_tables, curve_tables, geometry_tables, tail_tables
 from reports.tables.combined import combined_tables
 from reports.tables.costs import budget_tables, cost_tables
-from reports.tables.formats import FORMS, Table, rows_csv, terminal_text
 from reports.tables.imbalance import cost_of_imbalance_tables, ratio_tables
+from reports.tables.latex import latex_text
 from reports.tables.published import published_tables
 from reports.tables.states import RunState, missing_table
+from reports.tables.table import Table
+from reports.tables.text import csv_lines, csv_text, markdown_text, terminal_text
 from run_store.records import AccuracyRecord, GeometryRecord, Record, accuracies, geometries
 
-__all__ = ["AccuracyTable", "RunState", "all_tables", "build_tables", "records_csv", "tables_text", "write_tables"]
+WRITERS = {"csv": csv_text, "md": markdown_text, "tex": latex_text}  # by file suffix
 
 
 def all_tables(
@@ -27,13 +29,13 @@ def all_tables(
     states: Sequence[RunState] = (),
     tables: Sequence[AccuracyTable] | None = None,
 ) -> list[Table]:
-    """Every table that the records give rise to, those of accuracies first.
+    """Every table of the records, tables of accuracies first.
 
     Args:
         records: of any runs.
-        title: how the method of a record is printed; rows of other hyper-parameters should differ in it.
-        states: runs that are not done.
-        tables: what `build_tables` made of these arguments, where that is there already.
+        title: printed name of a record's method; should differ between hyper-parameters.
+        states: unfinished and failed runs.
+        tables: result of `build_tables` for the same arguments, if available.
     """
     accuracy_records = accuracies(records)
     tables = build_tables(accuracy_records, title, states) if tables is None else tables
@@ -60,15 +62,16 @@ def write_tables(
     states: Sequence[RunState] = (),
     accuracy_tables: Sequence[AccuracyTable] | None = None,
 ) -> list[Table]:
-    """Writes every table as CSV, LaTeX and Markdown, and all records as tidy CSV: accuracies and geometry apart.
+    """Writes `<table>.csv`, `.md`, `.tex` and `.meta.json` for every table, and all records to `results.csv`, `geometry.csv`.
 
-    Arguments and result are those of `all_tables`; a form of a table stands in `folder` under its name.
+    Arguments and result are those of `all_tables`. Raises UserError if the folder cannot be written.
     """
     folder = writable_folder(folder, "--out")
     tables = all_tables(records, title, states, accuracy_tables)
     for table in tables:
-        for suffix, form in FORMS.items():
-            write_text(folder / f"{table.name}.{suffix}", form(table))
+        for suffix, text in WRITERS.items():
+            write_text(folder / f"{table.name}.{suffix}", text(table))
+        write_text(folder / f"{table.name}.meta.json", json.dumps(table.metadata(), indent=1) + "\n")
     write_text(folder / "results.csv", records_csv(accuracies(records), AccuracyRecord))
     if found := geometries(records):
         write_text(folder / "geometry.csv", records_csv(found, GeometryRecord))
@@ -76,26 +79,24 @@ def write_tables(
 
 
 def tables_text(tables: Iterable[AccuracyTable]) -> str:
-    """Tables of accuracies for a terminal; what several of them share is said once."""
+    """Titles and tables for the terminal; a caption that consecutive tables share is printed once, below the last of them."""
     blocks = []
-    for setting, group in groupby(tables, lambda table: table.setting):
-        blocks.append(setting)
-        for runs, members in groupby(group, lambda table: (table.runs, table.remarks)):
-            for table in members:
-                blocks.append(f"{table.title}\n{terminal_text(table.table())}\n{table.protocol}")
-            blocks.append(" ".join(runs))
+    printed = [table.table() for table in tables]
+    for caption, group in groupby(printed, lambda table: (table.shared("data"), table.shared("recipe"), table.caption)):
+        blocks += [f"{table.title}\n{terminal_text(table)}" for table in group]
+        blocks.append(caption[-1])
     return "\n\n".join(blocks)
 
 
-def records_csv(records: Iterable[Record], form: type[Record]) -> str:
-    """Every record as one row, every field of `form` as one column; lists and settings as text."""
-    names = [field.name for field in fields(form)]
+def records_csv(records: Iterable[Record], record_type: type[Record]) -> str:
+    """One line per record, one column per field of `record_type`; lists and dictionaries as text."""
+    names = [field.name for field in fields(record_type)]
     ordered = sorted(records, key=lambda f: (f.dataset, f.profile, f.preset, f.method, f.split, f.seed, f.probe, f.run_id))
-    return rows_csv(names, [[_as_text(getattr(record, name)) for name in names] for record in ordered])
+    return csv_lines(names, [[_as_text(getattr(record, name)) for name in names] for record in ordered])
 
 
 def _as_text(value: object) -> object:
-    """Lists of numbers with spaces between, settings as JSON, all else as it is."""
+    """Lists of numbers separated by spaces, other lists and dictionaries as JSON, other values unchanged."""
     if isinstance(value, list) and not any(isinstance(item, dict) for item in value):
         return " ".join(f"{item:.2f}" if isinstance(item, float) else str(item) for item in value)
     return json.dumps(value) if isinstance(value, dict | list) else value

@@ -131,7 +131,7 @@ def test_the_card_tells_all_that_places_the_numbers(tmp_path):
     for record in run.records():
         assert f"{record.few:.1f}" in rows[record.probe]
         assert f"{record.n_test}" in rows[record.probe]
-    assert "split 1 of this suite, seed 0" in body
+    assert "split 1 (not official), seed 0" in body
     assert run.records()[0].data in body
     assert run.passport().text() in body
     assert json.dumps(run.config.to_json(), indent=2) in body

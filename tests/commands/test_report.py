@@ -1,4 +1,4 @@
-"""What is written about a folder of runs, whatever state they are in."""
+"""The report of finished, unfinished and failed runs."""
 
 import json
 import re
@@ -44,14 +44,14 @@ def test_runs_are_done_unfinished_or_failed(tmp_path):
     assert run_state(make_run(tmp_path, "d-4", done=False, config={"weights": "of a file"})) is None
 
 
-def test_everything_is_written_and_a_second_time_it_is_the_same(tmp_path):
+def test_writing_the_report_twice_gives_equal_files(tmp_path):
     for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",)):
         record = replace(record, run_id=f"{record.method}10")
         make_run(tmp_path, f"cifar10lt-{record.method}-split1-seed0-{record.run_id}", record)
     make_run(tmp_path, "cifar10lt-simclr-split2-seed0-abc", done=False, error="Diverged: lost\n")
     written = report(tmp_path)
     assert "SimCLR" in written.text
-    assert [place.name for place in written.places] == ["tables", "figures", "report.html"]
+    assert [place.name for place in written.paths] == ["tables", "figures", "report.html"]
     page = (tmp_path / "report.html").read_text()
     assert "Diverged: lost" in page
     assert 'id="table-missing-runs"' not in page  # the page lists those runs by itself
@@ -76,16 +76,16 @@ def test_a_folder_without_runs_has_no_report(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"other"}
 
 
-def test_what_an_unfinished_run_has_found_is_in_its_panel(tmp_path):
+def test_records_of_an_unfinished_run_are_on_the_page(tmp_path):
     (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
     make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", replace(record, run_id="abc"), done=False)
     report(tmp_path, figures=False)
     data = re.search(r'id="runs-data">(.*?)</script>', (tmp_path / "report.html").read_text(), re.DOTALL)[1]
-    (run,) = json.loads(data)["runs"]
+    (run,) = json.loads(data)
     assert (run["status"], run["results"]["ridge"]["All"]) == ("unfinished", f"{record.mean:.1f}")
 
 
-def test_a_name_that_is_no_utf8_does_not_end_the_report(tmp_path):
+def test_a_name_that_is_not_utf8_is_reported(tmp_path):
     (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
     make_run(tmp_path, "a-1", replace(record, protocol="of x\udcff.pth"))
     report(tmp_path, figures=False)
@@ -108,7 +108,7 @@ def make_grid(out, *datasets):
     return runs
 
 
-def test_an_unfinished_grid_shows_the_leading_table_of_each_data_set(tmp_path):
+def test_an_unfinished_grid_prints_the_main_table_of_each_data_set(tmp_path):
     runs = make_grid(tmp_path, "cifar10lt", "cifar100lt")
     runs.append(RunFolder(tmp_path / "not-begun", None))
     text = report_so_far(tmp_path, runs)
@@ -120,7 +120,7 @@ def test_an_unfinished_grid_shows_the_leading_table_of_each_data_set(tmp_path):
     assert not (tmp_path / "figures").exists()
 
 
-def test_an_unfinished_grid_leaves_a_page_with_figures_as_it_is(tmp_path):
+def test_an_unfinished_grid_does_not_overwrite_a_page_with_figures(tmp_path):
     runs = make_grid(tmp_path, "cifar10lt")
     report(tmp_path)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}

@@ -1,4 +1,4 @@
-"""A headless browser that sees this machine alone, and a page in it."""
+"""A headless browser without network access, and helpers for the page."""
 
 import shutil
 import time
@@ -13,7 +13,7 @@ DRIVER = shutil.which("chromedriver")
 
 
 class Page:
-    """One page in one browser; `press` goes to whatever has the focus."""
+    """A page in a browser; `press` sends keys to the focused element."""
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver

@@ -1,4 +1,4 @@
-"""Made-up records, consistent in themselves, in any number: for tests of reports and for timing them."""
+"""Synthetic records with consistent fields, for tests and timings of reports."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ PER_CLASS = 100  # test images
 def made_record(
     method: str = "simclr", *, probe: str = "ridge", split: int = 1, seed: int = 0, level: float = 60.0, **changes
 ) -> AccuracyRecord:
-    """A record of a run on CIFAR-10-LT whose head is better than its tail, `level` per cent on average or so.
+    """A record of a run on CIFAR-10-LT with lower accuracy in the tail and a mean of about `level` per cent.
 
     Equal arguments give equal records; split and seed shift the accuracies, `changes` replaces any field.
     """

@@ -1,4 +1,4 @@
-"""From tables and run folders to what the page shows."""
+"""Tables and run folders as content of the page."""
 
 import json
 
@@ -30,11 +30,11 @@ def state(**changes):
     return RunState(**{"status": "failed", "reason": "it broke", "title": "BYOL", **settings, **changes})
 
 
-def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(records):
+def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
     (table,) = [
         table for table in all_tables(records, title) if table.name.startswith("cifar10lt-") and "-ridge-" in table.name
     ]
-    section = adapter.section(table)
+    section = adapter.table_section(table)
     assert (section.dataset, section.profile, section.probe, section.preset) == ("cifar10lt", "sdclr", "ridge", "cpu")
     assert section.title == "Test accuracy in %"
     assert section.scale.startswith("CPU-scale")
@@ -50,25 +50,25 @@ def test_a_table_of_one_probe_is_placed_and_its_rows_name_their_runs(records):
     assert cell.spread.startswith("± ")
 
 
-def test_every_sheet_becomes_a_section_with_a_cell_for_each_column(records):
+def test_every_table_becomes_a_section_with_a_cell_per_column(records):
     states = [state()]
     for table in all_tables(records, title, states):
-        section = adapter.section(table)
+        section = adapter.table_section(table)
         assert section.title
         assert all(len(row.cells) == len(section.columns) for row in section.rows)
 
 
-def test_a_method_none_of_whose_runs_is_done_says_so_in_its_cells(records):
+def test_cells_of_a_method_without_finished_runs_show_the_state(records):
     missing = state(method="sdclr", title="SDCLR", run_id="sdclr-1-0")
     tables = all_tables(records, title, [missing])
     (table,) = [table for table in tables if table.name.startswith("cifar10lt-") and "-ridge-" in table.name]
-    section = adapter.section(table)
+    section = adapter.table_section(table)
     (row,) = [row for row in section.rows if row.method == "SDCLR"]
     assert {cell.state for cell in row.cells[:5]} == {"failed"}
     assert list(row.runs) == ["sdclr-1-0"]
 
 
-def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
+def test_a_finished_run_has_log_config_and_passport(tmp_path, records):
     folder = tmp_path / "cifar10lt-simclr-split1-seed0-simclr-1-0"
     folder.mkdir()
     lines = [{"epoch": epoch, "loss": 5.0 - epoch, "lr": 0.1, "images_per_second": 100.0} for epoch in range(1, 9)]
@@ -76,7 +76,7 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
     (folder / "config.json").write_text('{"method": "simclr"}')
     passport = Passport("cifar10lt", "sdclr", "", 1, True, Source("CIFAR-10", "sha256 00"), (9, 3, 1), {"pretrain": (13, "00")})
     write_passport(folder, passport)
-    run = adapter.run(folder, [f for f in records if f.run_id == "simclr-1-0"], title, read_history(folder))
+    run = adapter.finished_run(folder, [f for f in records if f.run_id == "simclr-1-0"], title, read_history(folder))
     assert (run.status, run.method, run.split, run.seed) == ("done", "SIMCLR", 1, 0)
     assert run.log.series["loss"] == [5.0 - epoch for epoch in range(1, 9)]
     assert (run.log.lines, len(run.log.last)) == (8, adapter.LAST_LINES)
@@ -86,17 +86,17 @@ def test_a_run_shows_what_lies_in_its_folder(tmp_path, records):
     assert run.passport == passport.text()
 
 
-def test_a_run_that_is_not_done_shows_its_error(tmp_path):
+def test_a_failed_run_has_its_error(tmp_path):
     (tmp_path / "error.txt").write_text("Traceback\nValueError: it broke\n")
-    run = adapter.begun(tmp_path, state())
+    run = adapter.unfinished_run(tmp_path, state())
     assert (run.status, run.facts["reason"]) == ("failed", "it broke")
     assert run.error.startswith("Traceback")
     assert run.config == ""
 
 
-def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, records):
+def test_an_unfinished_run_has_its_records_so_far(tmp_path, records):
     found = [f for f in records if f.run_id == "byol-1-0"]
-    run = adapter.begun(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
+    run = adapter.unfinished_run(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
     assert run.status == "unfinished"
     assert set(run.results) == {"sdclr-cached", "ridge", "knn"}
     assert run.facts["backbone"] == found[0].backbone
@@ -105,10 +105,10 @@ def test_a_run_that_is_not_done_shows_what_it_has_found(tmp_path, records):
 @pytest.mark.parametrize(
     "key", ["ridge_group_std", "head_tail_gap", "gap_few", "peak_memory_mb", "relative_time", "alignment_all"]
 )
-def test_columns_in_which_less_is_better(key):
-    assert adapter.FALLING.fullmatch(key)
+def test_columns_where_lower_is_better(key):
+    assert adapter.LOWER_IS_BETTER.fullmatch(key)
 
 
 @pytest.mark.parametrize("key", ["mean", "ridge_mean", "won_few", "images_per_second", "effective_rank_all", "runs"])
-def test_columns_in_which_more_is_better(key):
-    assert not adapter.FALLING.fullmatch(key)
+def test_columns_where_higher_is_better(key):
+    assert not adapter.LOWER_IS_BETTER.fullmatch(key)

@@ -1,4 +1,4 @@
-"""Answers from records: rankings, tails, geometry, curves; each against a slow look at the numbers."""
+"""Analysis tables against slow reference computations."""
 
 import dataclasses
 from itertools import combinations
@@ -40,7 +40,7 @@ def test_agreement_is_kendalls_tau_and_names_the_best():
     assert by_few.name.startswith("agreement-few-")
 
 
-def test_two_methods_are_no_ranking_and_other_settings_are_not_mixed():
+def test_two_methods_have_no_ranking_and_settings_are_not_mixed():
     assert agreement_tables([*ranked("ridge", (1.0, 2.0)), *ranked("knn", (1.0, 2.0))]) == []
     elsewhere = [dataclasses.replace(r, preset="paper") for r in ranked("knn", (1.0, 2.0, 3.0))]
     assert agreement_tables([*ranked("ridge", (1.0, 2.0, 3.0)), *elsewhere]) == []
@@ -74,14 +74,14 @@ def test_a_caption_does_not_list_every_two_probes():
     assert "probe1 and" not in by_all.caption
 
 
-def test_tails_are_of_runs_and_methods_without_scores_are_left_out():
+def test_tail_tables_count_runs_and_leave_out_methods_without_scores():
     records = [made_record(probe=p, split=s, tail_auroc=0.5 + s / 10) for p in ("knn", "ridge") for s in (1, 2)]
     records += [made_record("byol", tail_auroc=None, tail_spearman=None)]
     (table,) = tail_tables(records)
     (row,) = rows(table)
     assert (row["method"].value, row["runs"].value) == ("simclr", 2)
     assert row["tail_auroc"].value == pytest.approx(0.65)
-    assert row["tail_auroc"].sd == pytest.approx(0.1 / 2**0.5)
+    assert row["tail_auroc"].std == pytest.approx(0.1 / 2**0.5)
 
 
 def test_geometry_is_by_group_and_an_empty_group_stays_empty():
@@ -94,7 +94,7 @@ def test_geometry_is_by_group_and_an_empty_group_stays_empty():
     assert byol["effective_rank_few"].value is None
 
 
-def test_a_curve_has_a_row_a_number_of_shots():
+def test_a_curve_has_a_row_per_number_of_shots():
     def curve(mean):
         return [{"shots": n, "mean": mean + n, "sd": 2.0, "many": 1.0, "medium": 2.0, "few": 3.0} for n in (1, 10)]
 
@@ -102,6 +102,6 @@ def test_a_curve_has_a_row_a_number_of_shots():
     first, second = rows(table)
     assert (first["shots"].value, second["shots"].value) == (1, 10)
     assert first["mean"].value == pytest.approx(16)
-    assert first["mean"].sd == pytest.approx(50**0.5)
+    assert first["mean"].std == pytest.approx(50**0.5)
     assert first["draws_sd"].value == 2
     assert curve_tables([made_record()]) == []

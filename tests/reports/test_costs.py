@@ -1,4 +1,4 @@
-"""Costs are of runs, not of records, and what saw more images than SimCLR is named."""
+"""Tables of costs and budgets."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def rows(table):
     return {row[0].value: dict(zip((c.key for c in table.columns), row, strict=True)) for row in table.rows}
 
 
-def test_a_run_with_many_probes_counts_once_and_its_probes_seconds_add_up():
+def test_a_run_with_several_probes_is_counted_once_and_its_probe_seconds_are_summed():
     records = [made_record(probe=probe, split=s) for probe in ("ridge", "knn") for s in (1, 2)]
     records += [made_geometry(split=s) for s in (1, 2)]
     (table,) = cost_tables(records)
@@ -20,40 +20,40 @@ def test_a_run_with_many_probes_counts_once_and_its_probes_seconds_add_up():
     assert row["runs"].value == 2
     assert row["probe_seconds"].value == 3 + 3 + 5
     assert row["train_hours"].value == pytest.approx(300 / 3600)
-    assert "(geometry, knn, ridge)" in table.caption
-    # the seconds of a probe that one run lacks would make it look cheap
+    assert "(geometry, knn, ridge)" in table.details
+    # probes that one run lacks are left out, else the sums would not be comparable
     (table,) = cost_tables([*records, made_record("byol", probe="knn")])
     assert [row["probe_seconds"].value for row in rows(table).values()] == [3, 3]
-    assert "(knn)" in table.caption
-    assert table.runs == [("byol-1-0",), ("simclr-1-0", "simclr-2-0")]
+    assert "(knn)" in table.details
+    assert table.run_ids == [("byol-1-0",), ("simclr-1-0", "simclr-2-0")]
 
 
-def test_images_from_a_pool_are_told_apart():
+def test_pool_images_are_counted_separately():
     (table,) = cost_tables([made_record(), made_record("colt", images_seen=SEEN + 15_000)])
     assert rows(table)["simclr"]["extra_images"].value == 0
     assert rows(table)["colt"]["extra_images"].value == 15_000
     assert rows(table)["colt"]["images_seen"].value == SEEN + 15_000
 
 
-def test_the_budget_is_relative_to_simclr_and_names_what_saw_more():
+def test_the_budget_is_relative_to_simclr_and_lists_methods_with_more_images():
     records = [made_record("colt", images_seen=2 * SEEN, train_seconds=450.0), made_record(), made_record("byol")]
     (table,) = budget_tables(records)
     found = rows(table)
     assert list(found)[-1] == "colt"  # by images, ascending
     assert found["colt"]["relative_images"].value == 2
     assert found["colt"]["relative_time"].value == 1.5
-    assert f"More images than simclr: colt (by {SEEN:,})" in table.caption
-    assert "byol (by" not in table.caption
-    assert "No method saw more images than simclr" in budget_tables(records[1:])[0].caption
+    assert f"saw more images than simclr, so not at equal budget: colt (+{SEEN:,})." in table.details
+    assert "byol (" not in table.details
+    assert "No method saw more images than simclr" in budget_tables(records[1:])[0].details
 
 
-def test_without_simclr_the_fewest_images_are_the_measure_and_one_method_is_no_comparison():
+def test_without_simclr_the_method_with_the_fewest_images_is_the_reference():
     (table,) = budget_tables([made_record("byol", images_seen=100), made_record("colt", images_seen=150)])
     assert rows(table)["colt"]["relative_images"].value == 1.5
     assert budget_tables([made_record()]) == []
 
 
-def test_untrained_and_foreign_networks_cost_nothing_that_is_known():
+def test_untrained_and_external_networks_have_no_costs():
     untrained = [made_record(m, epochs=0, images_seen=0, train_seconds=0.0, images_per_second=None) for m in ("simclr", "byol")]
     assert rows(budget_tables(untrained)[0])["byol"]["relative_images"].value is None
     unknown = dict.fromkeys(("epochs", "batch_size", "images_seen", "train_seconds", "images_per_second", "peak_memory_mb"))

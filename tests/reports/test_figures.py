@@ -1,4 +1,4 @@
-"""Figures: which are drawn from what, that equal input gives equal bytes, and that nothing in records can break them."""
+"""Figures: which records give which figures, reproducible bytes, hostile text."""
 
 import json
 import logging
@@ -13,8 +13,8 @@ from PIL import Image
 from reports.comparable import method_name
 from reports.figures import write_figures
 from reports.figures.curves import imbalance_curve, imbalance_settings
-from reports.figures.setting import Order, mean_and_sd
-from reports.figures.style import house_style, line_look
+from reports.figures.setting import MethodOrder, mean_and_std
+from reports.figures.style import figure_style, line_style
 from run_store.history import LOG, read_history
 from tests.reports.made import made_geometry, made_grid, made_record
 
@@ -60,7 +60,7 @@ def _everything(tmp_path):
     return [*records, made_geometry("colt"), made_geometry("tase")], histories
 
 
-def test_every_kind_is_drawn_as_svg_and_png_with_all_that_places_it(tmp_path):
+def test_every_kind_of_figure_is_saved_with_caption_and_settings(tmp_path):
     records, histories = _everything(tmp_path)
     drawn = write_figures(records, histories, tmp_path / "figures", lambda record: record.method.upper())
     assert {
@@ -77,11 +77,13 @@ def test_every_kind_is_drawn_as_svg_and_png_with_all_that_places_it(tmp_path):
             "cifar10lt",
             "profile sdclr",
             "CPU-scale",
-            "seed: 0",
+            "seed 0",
             one.probe,
-            "2 splits: 1 [" if one.probe != "geometry" else "",
+            "n = 2 (split 1, 2;" if one.probe != "geometry" else "n = 1",
         ):
             assert fact in one.caption
+        assert len(f"{one.title}. {one.caption}") <= 330
+        assert "[000000000001]" in one.details
     assert {one.probe for one in drawn} == {"", "knn", "fewshot-curve", "geometry"}
 
 
@@ -110,7 +112,7 @@ def test_no_title_can_break_a_figure(tmp_path, caplog):
         ElementTree.parse(one.svg)
 
 
-def test_hostile_records_name_files_that_stay_in_the_folder(tmp_path):
+def test_file_names_of_hostile_records_stay_in_the_folder(tmp_path):
     record = made_record(dataset="../../x", profile="a/b$_<", preset="p\n q", probe="../y", mark="surrogate order")
     drawn = write_figures([record], [], tmp_path / "deep" / "figures")
     assert {one.svg.parent for one in drawn} == {tmp_path / "deep" / "figures"}
@@ -118,15 +120,15 @@ def test_hostile_records_name_files_that_stay_in_the_folder(tmp_path):
     assert all("surrogate" in one.name and "surrogate order" in one.caption for one in drawn)
 
 
-def test_captions_keep_letters_that_the_pictures_font_lacks(tmp_path):
+def test_details_keep_characters_missing_from_the_font(tmp_path):
     drawn = write_figures([made_record(data="folderlt: 日本")], [], tmp_path / "figures")
-    assert all("日本" in one.caption for one in drawn)
+    assert all("日本" in one.details for one in drawn)
 
 
-def test_one_run_has_neither_band_nor_whisker(tmp_path):
-    mean, sd = mean_and_sd([[1.0, 2.0]])
+def test_one_run_has_no_band_and_no_error_bars(tmp_path):
+    mean, sd = mean_and_std([[1.0, 2.0]])
     assert (mean.tolist(), sd) == ([1.0, 2.0], None)
-    mean, sd = mean_and_sd([[1.0, np.nan], [3.0, 2.0]])
+    mean, sd = mean_and_std([[1.0, np.nan], [3.0, 2.0]])
     assert (mean[0], sd[0]) == (2.0, pytest.approx(2**0.5))
     assert np.isnan(mean[1])
     record = made_record()
@@ -144,7 +146,7 @@ def test_an_empty_group_is_shown_as_such(tmp_path, monkeypatch):
     geometry = made_geometry(group_sizes=[6, 4, 0], alignment={"all": 0.4, "many": 0.4, "medium": 0.4, "few": None})
     drawn = write_figures([made_record(**empty), made_record(seed=1, **empty), geometry], [], tmp_path / "figures")
     assert {"ridge-groups", "geometry-geometry"} <= _kinds(drawn)
-    assert any("no such class" in words for words in written)
+    assert any("no classes" in words for words in written)
 
 
 def test_ten_methods_on_a_hundred_classes(tmp_path):
@@ -159,10 +161,10 @@ def test_ten_methods_on_a_hundred_classes(tmp_path):
     drawn = write_figures(records, [], tmp_path / "figures")
     (classes,) = [one for one in drawn if "-classes-" in one.name]
     assert "Running mean over 11 classes" in classes.caption
-    assert len({(look["color"], look["marker"]) for look in map(line_look, range(110))}) == 110
+    assert len({(style["color"], style["marker"]) for style in map(line_style, range(110))}) == 110
 
 
-def test_a_figure_that_fails_is_told_of_in_a_line_and_costs_no_other(tmp_path, caplog):
+def test_a_failing_figure_is_logged_and_the_others_are_saved(tmp_path, caplog):
     broken = made_geometry(alignment={"all": "much"})
     with caplog.at_level(logging.WARNING):
         drawn = write_figures([made_record(), broken], [], tmp_path / "figures")
@@ -172,11 +174,11 @@ def test_a_figure_that_fails_is_told_of_in_a_line_and_costs_no_other(tmp_path, c
     assert "\n" not in said
 
 
-def test_what_cannot_be_compared_is_in_figures_of_its_own(tmp_path):
+def test_records_that_are_not_comparable_have_separate_figures(tmp_path):
     records = [made_record(), made_record("bcl"), made_record(executor="dali", run_id="other")]
     drawn = write_figures(records, [], tmp_path / "figures")
     assert sum("-groups-" in one.name for one in drawn) == 2
-    assert sum("torch views" in one.caption for one in drawn) == 2
+    assert sum("torch views" in one.details for one in drawn) == 2
 
 
 def _ratio(profile, counts, level, seed=0):
@@ -191,32 +193,32 @@ def _ratio(profile, counts, level, seed=0):
     )
 
 
-def test_imbalance_is_drawn_at_equal_size_alone():
+def test_the_imbalance_curve_has_sets_of_equal_size_only():
     long_tailed, even = made_record(), _ratio("balanced", [1116] * 10, 70)
     smaller = _ratio("ir=10", [300] * 9 + [30], 65)
     records = [long_tailed, even, smaller]
-    (setting,) = imbalance_settings(records, Order(records, method_name))
-    (sketch,) = imbalance_curve(setting)
-    assert [record.profile for record in setting.series[0].found] == ["balanced", "sdclr"]
-    assert sketch.figure.axes[0].get_xticks().tolist() == [1, 100]
-    assert setting.caption.count("Data: ") == 1
-    assert "; of balanced. " in setting.caption
-    assert "ir=10" not in setting.caption
+    (setting,) = imbalance_settings(records, MethodOrder(records, method_name))
+    (plot,) = imbalance_curve(setting)
+    assert [record.profile for record in setting.series[0].records] == ["balanced", "sdclr"]
+    assert plot.figure.axes[0].get_xticks().tolist() == [1, 100]
+    assert setting.details.count("Data: ") == 1
+    assert "; of balanced. " in setting.details
+    assert "ir=10" not in setting.details
     assert "sdclr" not in setting.file_name("imbalance")
-    assert imbalance_settings([long_tailed, smaller], Order(records, method_name)) == []
+    assert imbalance_settings([long_tailed, smaller], MethodOrder(records, method_name)) == []
 
 
-def test_sets_of_one_ratio_are_points_of_their_own():
+def test_sets_of_one_ratio_are_separate_points():
     like = _ratio("ir=100", [4000] * 2 + [446] * 7 + [40], 40)
     records = [made_record(level=70), like, _ratio("balanced", [1116] * 10, 70)]
-    (setting,) = imbalance_settings(records, Order(records, method_name))
-    (sketch,) = imbalance_curve(setting)
-    drawn = sketch.figure.axes[0].containers[0].lines[0].get_xydata()
+    (setting,) = imbalance_settings(records, MethodOrder(records, method_name))
+    (plot,) = imbalance_curve(setting)
+    drawn = plot.figure.axes[0].containers[0].lines[0].get_xydata()
     assert drawn[:, 0].round().tolist() == [1, 100, 100]
     assert set(drawn[1:, 1]) == {records[0].mean, like.mean}
 
 
-def test_each_making_of_a_split_has_a_figure_of_agreement(tmp_path):
+def test_each_passport_of_a_split_has_an_agreement_figure(tmp_path):
     grid = list(made_grid(["bcl", "byol", "simclr", "ts"], 2, 1, ["knn", "ridge"]))
     grid[0] = replace(grid[0], passport="0" * 12)  # of one probe of a run alone: split 1 is apart, of the other three methods
     drawn = write_figures(grid, [], tmp_path / "figures")
@@ -230,8 +232,8 @@ def test_probes_agreement_is_drawn_from_the_tables_matrix(tmp_path):
     assert {"agreement-all", "agreement-few"} <= _kinds(drawn)
 
 
-def test_nothing_to_draw_draws_nothing(tmp_path):
+def test_without_records_there_are_no_figures(tmp_path):
     assert write_figures([], [], tmp_path / "figures") == []
-    with house_style():
+    with figure_style():
         assert not matplotlib.rcParams["text.parse_math"]
     assert matplotlib.rcParams["text.parse_math"]

@@ -1,4 +1,4 @@
-"""Figures that are drawn from small files beside the runs: t-SNE, and quantities by class."""
+"""Figures from files in the run folders: t-SNE and quantiles by class."""
 
 import logging
 from dataclasses import replace
@@ -93,7 +93,7 @@ def test_a_cache_of_other_features_or_a_damaged_one_is_not_used(tmp_path, sample
     assert np.array_equal(embedding(tmp_path, sample), sample.features[:, :2].astype(np.float32))
 
 
-def test_maps_are_drawn_of_runs_that_have_a_sample(tmp_path, sample, monkeypatch, caplog):
+def test_tsne_is_plotted_for_runs_with_a_sample(tmp_path, sample, monkeypatch, caplog):
     monkeypatch.setattr(tsne, "embed", lambda features: features[:, :2].astype(np.float32))
     records = [made_record(), made_record("bcl"), made_record("byol"), made_record("byol", seed=1)]
     histories = [_run(tmp_path, record) for record in records]
@@ -104,8 +104,8 @@ def test_maps_are_drawn_of_runs_that_have_a_sample(tmp_path, sample, monkeypatch
         drawn = write_figures(records, histories, tmp_path / "figures")
     maps = [one for one in drawn if "features" in one.name]
     assert [one.title for one in maps] == ["Features by class", "Features by group"]
-    assert "60 test images" in maps[0].caption
-    assert "split 1 seed 0, split 1 seed 1" in maps[0].caption
+    assert "60 test images" in maps[0].details
+    assert "split 1 seed 0, split 1 seed 1" in maps[0].details
     (said,) = caplog.messages
     assert "bcl" in said
     many = [replace(record, class_counts=[9] * 100, group_counts=[9] * 100, class_accuracy=[50.0] * 100) for record in records]
@@ -126,7 +126,7 @@ def test_quantiles_by_class_are_those_of_its_images(tmp_path):
         load_class_quantiles(tmp_path)
 
 
-def test_quantities_by_class_size_are_drawn_where_they_vary(tmp_path, caplog):
+def test_quantities_by_class_size_are_plotted_unless_constant(tmp_path, caplog):
     records = [made_record("tase", seed=seed) for seed in range(3)]
     histories = [_run(tmp_path, record) for record in records]
     for record, history in zip(records[:2], histories, strict=False):
@@ -151,11 +151,11 @@ def test_quantities_by_class_size_are_drawn_where_they_vary(tmp_path, caplog):
         pd.DataFrame([[np.inf]], index=["a"], columns=["a"]),
     ],
 )
-def test_a_matrix_that_is_no_agreement_is_refused(matrix):
+def test_an_invalid_agreement_matrix_is_refused(matrix):
     with pytest.raises(ValueError, match=r"agreement|between"):
         heat_map(matrix)
 
 
-def test_a_tau_that_is_not_defined_is_a_dash():
+def test_an_undefined_tau_is_a_dash():
     figure = heat_map(pd.DataFrame([[1.0, np.nan], [-0.5, 1.0]], index=["a", "$b"], columns=["a", "$b"]))
     assert sorted(text.get_text() for text in figure.axes[0].texts) == sorted(["1.00", "–", "−0.50", "1.00"])

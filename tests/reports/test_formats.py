@@ -1,4 +1,4 @@
-"""The forms of one table: what they escape, leave empty and mark."""
+"""CSV, Markdown, LaTeX and terminal text of a table: escaping, missing values, bold and daggers."""
 
 import csv
 import io
@@ -7,17 +7,10 @@ import subprocess
 
 import pytest
 
-from reports.tables.escapes import latex_escaped, markdown_escaped
-from reports.tables.formats import (
-    FORMS,
-    Column,
-    Entry,
-    Table,
-    csv_text,
-    latex_text,
-    markdown_text,
-    terminal_text,
-)
+from reports.tables.latex import latex_escaped, latex_text
+from reports.tables.table import Cell, Column, Table
+from reports.tables.text import csv_text, markdown_escaped, markdown_text, terminal_text
+from reports.tables.write import WRITERS as FORMS
 
 HOSTILE = [
     r"a_b^c~d{e}f$g%h&i#j\k",
@@ -31,14 +24,12 @@ HOSTILE = [
 
 
 def table(*rows, columns=None):
-    columns = columns or [Column("Method", "method"), Column("All", "mean", spread=True), Column("n", "runs")]
-    return Table("name-1", "Title", "Notes.", columns, rows)
+    columns = columns or [Column("Method", "method"), Column("All", "mean", std=True), Column("n", "runs")]
+    return Table("name-1", "Title", "Caption.", "Details.", columns, rows)
 
 
-def test_numbers_are_printed_as_papers_print_them():
-    printed = table(
-        [Entry("x"), Entry(66.25, 1.449, bold=True, marked=True), Entry(379610)], [Entry("y"), Entry(-0.04), Entry(1)]
-    )
+def test_numbers_and_standard_deviations():
+    printed = table([Cell("x"), Cell(66.25, 1.449, bold=True, dagger=True), Cell(379610)], [Cell("y"), Cell(-0.04), Cell(1)])
     assert "**66.2 ± 1.4**†" in markdown_text(printed)
     assert r"\textbf{66.2} $\pm$ 1.4$^\dagger$ & 379,610" in latex_text(printed)
     # no minus before a zero
@@ -46,8 +37,8 @@ def test_numbers_are_printed_as_papers_print_them():
     assert csv_text(printed) == "method,mean,mean_sd,runs\nx,66.25,1.449,379610\ny,-0.04,,1\n"
 
 
-def test_what_is_absent_is_words_in_print_and_nothing_in_csv():
-    printed = table([Entry("x"), Entry(None), Entry(1)], [Entry("y"), Entry(None, words="failed"), Entry(0)])
+def test_a_missing_value_is_a_placeholder_in_text_and_empty_in_csv():
+    printed = table([Cell("x"), Cell(None), Cell(1)], [Cell("y"), Cell(None, placeholder="failed"), Cell(0)])
     for form in (markdown_text, latex_text, terminal_text):
         assert "empty" in form(printed)
         assert "failed" in form(printed)
@@ -56,7 +47,7 @@ def test_what_is_absent_is_words_in_print_and_nothing_in_csv():
 
 @pytest.mark.parametrize("title", HOSTILE)
 def test_a_hostile_title_breaks_no_line_and_adds_no_column(title):
-    printed = table([Entry(title), Entry(1.0), Entry(1)], [Entry("plain"), Entry(2.0), Entry(1)])
+    printed = table([Cell(title), Cell(1.0), Cell(1)], [Cell("plain"), Cell(2.0), Cell(1)])
     lines = markdown_text(printed).split("\n\n")[0].splitlines()
     assert len(lines) == 4
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
@@ -68,25 +59,25 @@ def test_a_hostile_title_breaks_no_line_and_adds_no_column(title):
     assert {len(line) for line in read} == {4}
 
 
-def test_what_latex_and_markdown_take_for_orders_is_escaped():
+def test_latex_and_markdown_syntax_is_escaped():
     assert latex_escaped("a_b & 5% <x> {y} ± 1") == r"a\_b \& 5\% \textless{}x\textgreater{} \{y\} $\pm$ 1"
     assert latex_escaped("[2cm] --x 漢") == "{}[2cm] -{}-x ?"
     assert latex_escaped("\\") == r"\textbackslash{}"
     assert markdown_escaped("a|b*_`<&") == r"a\|b\*\_\`&lt;&amp;"
 
 
-def test_wide_columns_are_in_csv_alone_and_text_is_not_in_latex():
-    columns = [Column("Method", "method"), Column("Only", "only", reach="csv"), Column("Source", "source", reach="text")]
-    printed = table([Entry("x"), Entry(1.0), Entry("somewhere")], columns=columns)
+def test_csv_only_columns_and_columns_left_out_in_latex():
+    columns = [Column("Method", "method"), Column("Only", "only", csv_only=True), Column("Source", "source", in_latex=False)]
+    printed = table([Cell("x"), Cell(1.0), Cell("somewhere")], columns=columns)
     assert "only" in csv_text(printed)
     assert "Only" not in markdown_text(printed) + latex_text(printed) + terminal_text(printed)
     assert "somewhere" in markdown_text(printed)
     assert "somewhere" not in latex_text(printed)
 
 
-def test_heads_of_groups_stand_above_their_columns():
+def test_group_headings():
     columns = [Column("Method", "method"), Column("All", "a", "one"), Column("Few", "b", "one"), Column("All", "c", "two")]
-    printed = table([Entry("x"), Entry(1.0), Entry(2.0), Entry(3.0)], columns=columns)
+    printed = table([Cell("x"), Cell(1.0), Cell(2.0), Cell(3.0)], columns=columns)
     assert r" & \multicolumn{2}{c}{one} & \multicolumn{1}{c}{two} \\" in latex_text(printed)
     assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in latex_text(printed)
     assert "one All" in markdown_text(printed)
@@ -97,20 +88,20 @@ def test_a_table_without_rows_is_no_error(form):
     assert FORMS[form](table())
 
 
-def test_the_notes_are_no_part_of_a_latex_caption_and_long_heads_are_stacked():
+def test_latex_has_the_caption_without_the_details_and_stacks_long_heads():
     columns = [Column("Probe", "probe"), Column("sdclr-cached-1pct", "a", decimals=2), Column("Hours", "b")]
-    text = latex_text(table([Entry("x"), Entry(1.0), Entry(2.0)], columns=columns))
-    assert r"\caption{Title.}" in text
-    assert text.index(r"\end{tabular}") < text.index("Notes.")
+    text = latex_text(table([Cell("x"), Cell(1.0), Cell(2.0)], columns=columns))
+    assert r"\caption{Title. Caption.}" in text
+    assert "Details" not in text
     assert r"Probe & \shortstack{sdclr- \\ cached- \\ 1pct} & Hours" in text
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_long_notes_compile_and_a_table_fits_a_page_of_two_columns(tmp_path):
-    numbers = [Column(head, head, spread=True) for head in ("Many", "Medium", "Few", "All", "Std")]
-    rows = [[Entry(name), *[Entry(66.2, 1.4, bold=True)] * 5, Entry(5)] for name in ("SimCLR", "SDCLR")]
-    notes = "split 3 seed 0 failed (no memory). " * 200
-    table = Table("a", "Title", notes, [Column("Method", "m"), *numbers, Column("n", "n")], rows)
+def test_a_long_caption_compiles_and_a_table_fits_a_two_column_page(tmp_path):
+    numbers = [Column(head, head, std=True) for head in ("Many", "Medium", "Few", "All", "Std")]
+    rows = [[Cell(name), *[Cell(66.2, 1.4, bold=True)] * 5, Cell(5)] for name in ("SimCLR", "SDCLR")]
+    caption = "Mean ± std over n runs (splits 1-5; seed 0). " * 8
+    table = Table("a", "Title", caption, "Details.", [Column("Method", "m"), *numbers, Column("n", "n")], rows)
     start = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}\n"
     (tmp_path / "t.tex").write_text(start + latex_text(table) + "\\end{document}\n")
     finished = subprocess.run(
@@ -122,8 +113,8 @@ def test_long_notes_compile_and_a_table_fits_a_page_of_two_columns(tmp_path):
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_hostile_latex_compiles(tmp_path):
-    rows = [[Entry(title), Entry(1.0, 0.5, bold=True, marked=True), Entry(1)] for title in HOSTILE]
-    printed = Table("name-1", " ".join(HOSTILE), "Notes.", table().columns, rows)
+    rows = [[Cell(title), Cell(1.0, 0.5, bold=True, dagger=True), Cell(1)] for title in HOSTILE]
+    printed = Table("name-1", " ".join(HOSTILE), "Caption.", "Details.", table().columns, rows)
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex_text(printed) + "\\end{document}\n"
     (tmp_path / "t.tex").write_text(document)
     finished = subprocess.run(

@@ -1,4 +1,4 @@
-"""What imbalance costs: pairs of runs on a long-tailed set and its balanced twin, and rows by ratio."""
+"""Cost of imbalance against the balanced twin, and accuracy by imbalance ratio."""
 
 import pytest
 
@@ -35,10 +35,10 @@ def test_the_cost_of_imbalance_is_paired_by_split_and_seed():
     assert byol["won_few"].value == pytest.approx(100 * 9 / 31)
     assert simclr["won_mean"].value == 0
     assert (ts["won_mean"].value, ts["won_runs"].value) == (None, 1)
-    assert table.runs[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
+    assert table.run_ids[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
 
 
-def test_nothing_is_won_back_of_a_gap_within_its_own_spread():
+def test_nothing_is_won_back_if_the_gap_is_within_its_std():
     records = [made_record(mean=59.6), made_record(split=2, mean=59.0)]
     records += [made_record("byol", mean=61.6), made_record("byol", split=2, mean=61.0)]
     records += [balanced(mean=60.0), balanced(split=2, mean=59.1)]
@@ -47,12 +47,12 @@ def test_nothing_is_won_back_of_a_gap_within_its_own_spread():
         assert byol["won_mean"].value == (None if won is None else pytest.approx(won))
 
 
-def test_each_making_of_a_split_has_a_table_with_its_twin_and_rows_of_its_own():
+def test_each_passport_of_a_split_has_its_own_table_and_rows():
     other = made_record("byol", passport="0" * 12)
     records = [made_record(), other, made_record(split=2), balanced(), balanced("byol"), balanced(split=2)]
     tables = cost_of_imbalance_tables(records)
     assert len({table.name for table in tables}) == len(tables) == 3
-    assert sum(table.title.startswith(f"cifar10lt (profile sdclr), split 1 made as [{'0' * 12}]") for table in tables) == 1
+    assert sum(table.title.startswith(f"cifar10lt (profile sdclr), split 1 [{'0' * 12}]") for table in tables) == 1
     assert sum(len(table.rows) for table in tables) == 3
     (ratios,) = ratio_tables(records)
     profiles = [row["profile"].value for row in rows(ratios) if row["method"].value == "simclr"]
@@ -60,7 +60,7 @@ def test_each_making_of_a_split_has_a_table_with_its_twin_and_rows_of_its_own():
 
 
 @pytest.mark.parametrize("change", [{"n_pretrain": 45000}, {"preset": "paper"}, {"probe": "knn"}, {"group_counts": [9] * 10}])
-def test_what_is_no_twin_is_not_set_against_the_long_tailed_set(change):
+def test_only_a_balanced_twin_is_compared_with_the_long_tailed_set(change):
     assert cost_of_imbalance_tables([made_record(), balanced(**change)]) == []
 
 
@@ -69,11 +69,11 @@ def test_ratios_ascend_at_equal_size():
     larger = made_record(profile="ir=20", n_pretrain=15_318, data="ir 20", run_id="larger")
     (table,) = ratio_tables([made_record(), ten, balanced(), larger])
     assert [row["ratio"].value for row in rows(table)] == [1, 10, 100]
-    assert (table.of.profile, "balanced" in table.name) == ("", False)  # it is of several
+    assert (table.shared("profile"), "balanced" in table.name) == ("", False)  # several profiles
     assert ratio_tables([made_record(), larger]) == []
 
 
-def test_the_ratio_is_the_profiles_own_name():
+def test_the_nominal_ratio_of_a_profile():
     assert nominal_ratio(made_record(profile="ir=12.5,n=900")) == 12.5
     assert nominal_ratio(made_record()) == 100
     assert nominal_ratio(made_record(dataset="imagenet100lt", class_counts=[1280, 6])) == pytest.approx(1280 / 6)

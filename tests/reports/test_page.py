@@ -1,4 +1,4 @@
-"""The page as text: nothing hostile gets through, nothing given is lost, and many runs stay small."""
+"""The HTML of the page: escaping, completeness, size."""
 
 import json
 import math
@@ -12,12 +12,12 @@ import pytest
 
 from reports.page import About, Cell, Column, Figure, Log, Row, Run, Section, render_page, write_page
 from reports.page.render import HERE
-from reports.page.run_data import LONGEST, POINTS, runs_json, thinned
+from reports.page.run_data import MAX_TEXT, POINTS, runs_json, subsample
 from tests.reports.made_page import HOSTILE, made_page, made_svg
 
 
 class Elements(HTMLParser):
-    """Names of all start tags, with their attributes; the contents of scripts apart."""
+    """Names of all start tags, with their attributes; the contents of scripts are skipped."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -36,10 +36,6 @@ def run_data(page):
     return json.loads(re.search(r'id="runs-data">(.*?)</script>', page, re.DOTALL)[1])
 
 
-def text_of(data, number):
-    return "\n".join(data["lines"][line] for line in data["texts"][number])
-
-
 @pytest.fixture(scope="module")
 def svg():
     return made_svg()
@@ -55,13 +51,14 @@ def everywhere(text, svg):
         preset=text,
         title=text,
         caption=text,
+        details=text,
         scale=text,
         head=text,
         columns=[Column(text, text)],
         rows=[Row(text, [Cell(text, 1.0, text, note=text)], [text])],
     )
     other = Section(name="", dataset="d", profile="p", probe="q", preset="r", title="t", columns=[], rows=[])
-    figure = Figure(name=text, dataset=text, profile=text, title=text, caption=text, svg=svg)
+    figure = Figure(name=text, dataset=text, profile=text, title=text, caption=text, details=text, svg=svg)
     run = Run(
         id=text,
         method=text,
@@ -81,7 +78,7 @@ def everywhere(text, svg):
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_text_is_text_wherever_it_stands(svg, hostile):
+def test_hostile_text_is_escaped_everywhere(svg, hostile):
     page = everywhere(hostile, svg)
 
     def skeleton(text):
@@ -90,21 +87,23 @@ def test_hostile_text_is_text_wherever_it_stands(svg, hostile):
     assert skeleton(page) == skeleton(everywhere("plain", svg))
     options = [attributes.get("value") for tag, attributes in elements(page) if tag == "option"]
     assert options == ["", hostile, "d", "", hostile, "p", "", hostile, "q", "", hostile, "r"]
-    (run,) = run_data(page)["runs"]
+    (run,) = run_data(page)
     assert run["results"] == {hostile: {hostile: hostile}}
-    assert text_of(run_data(page), run["config"]) == hostile.rstrip()
+    assert run["config"] == hostile.rstrip()
 
 
-def test_the_page_asks_for_nothing_from_outside(svg):
+def test_the_page_refers_to_no_other_file(svg):
     page = render_page(*made_page(svg=svg))
-    assert set(re.findall(r"\w+://[^\s\"'<)]+", page)) <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
-    assert not [a for _, attributes in elements(page) for a in attributes if a in ("src", "srcset", "action")]
+    assert set(re.findall(r"\w+://[^\s\"'<)]+", page)) <= {"http://www.w3.org/2000/svg"}
+    assert not [a for _, attributes in elements(page) for a in attributes if a in ("srcset", "action")]
+    sources = [(tag, a["src"].partition(",")[0]) for tag, a in elements(page) if "src" in a]
+    assert set(sources) == {("img", "data:image/svg+xml;base64")}
     assert {a["href"] for tag, a in elements(page) if tag == "link"} == {"data:,"}
     (policy,) = (a["content"] for tag, a in elements(page) if tag == "meta" and a.get("http-equiv"))
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
 
 
-def test_all_that_is_given_is_there_without_scripts(svg):
+def test_all_content_is_in_the_html_without_scripts(svg):
     sections, figures, runs, about = made_page(methods=("SimCLR", "TASE-R", "SDCLR"), svg=svg)
     page = render_page(sections, figures, runs, about)
     plain = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
@@ -125,13 +124,13 @@ def test_all_that_is_given_is_there_without_scripts(svg):
     assert f"<dd>8 done, {stopped_in_head}</dd>" in plain
 
 
-def test_a_table_without_rows_says_so():
+def test_a_table_without_rows_has_a_message():
     page = render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[])], [], [], About("a"))
     assert "No results yet." in page
     assert "<select" not in page  # nothing to choose from
 
 
-def test_links_hold_and_differ(svg):
+def test_ids_are_stable_and_distinct(svg):
     sections = [Section(name=name, dataset="d", title="t", columns=[], rows=[]) for name in ("a b", "a-b", "שם", "c")]
     ids = [a["id"] for tag, a in elements(render_page(sections, [], [], About("a"))) if tag == "article"]
     assert ids == ["table-a-b", "table-a-b-2", "table-", "table-c"]
@@ -139,18 +138,18 @@ def test_links_hold_and_differ(svg):
     assert len(everything) == len(set(everything))
 
 
-def test_groups_of_columns_stand_above_them_and_words_are_told_from_numbers():
-    columns = [Column("All", "ridge"), Column("Few", "ridge"), Column("n"), Column("Why", words=True)]
+def test_group_headings_and_text_columns():
+    columns = [Column("All", "ridge"), Column("Few", "ridge"), Column("n"), Column("Why", is_text=True)]
     row = Row("m", [Cell("1.0", 1.0, bold=True), Cell("2.0", 2.0), Cell("3", 3), Cell("so", bold=True)])
     page = render_page([Section(name="n", dataset="d", title="t", columns=columns, rows=[row])], [], [], About("a"))
     head = re.search(r"<thead>(.*?)</thead>", page, re.DOTALL)[1]
     assert '<td></td><th scope="colgroup" colspan="2"><bdi>ridge</bdi></th><td colspan="2"></td></tr>' in head
     assert head.count("<tr") == 2
-    assert [a.get("class") for tag, a in elements(page) if tag == "td"][2:] == ["best", None, None, "best words"]
-    assert [a.get("class") for tag, a in elements(head) if a.get("scope") == "col"] == [None, None, None, None, "words"]
+    assert [a.get("class") for tag, a in elements(page) if tag == "td"][2:] == ["best", None, None, "best text"]
+    assert [a.get("class") for tag, a in elements(head) if a.get("scope") == "col"] == [None, None, None, None, "text"]
 
 
-def test_rows_of_anything_else_than_methods_are_not_filtered_by_method():
+def test_only_rows_of_methods_are_filtered_by_method():
     probes, methods = (Section(name="n", dataset="d", title="t", head=h, columns=[], rows=[]) for h in ("Probe", "Method"))
     probes, methods = (replace(one, rows=[Row("m", [])]) for one in (probes, methods))
     page = render_page([methods, probes], [], [], About("a"))
@@ -161,18 +160,18 @@ def test_rows_of_anything_else_than_methods_are_not_filtered_by_method():
 
 def test_a_series_without_any_number_is_left_out():
     log = Log(3, [], {"loss": [math.nan, 1.0], "auroc": [math.nan, None]})
-    (run,) = json.loads(runs_json([Run(id="1", method="m", dataset="d", split=1, seed=0, status="done", log=log)]))["runs"]
+    (run,) = json.loads(runs_json([Run(id="1", method="m", dataset="d", split=1, seed=0, status="done", log=log)]))
     assert run["series"] == {"loss": [None, 1.0]}
 
 
-def test_numbers_that_are_none_have_nothing_to_be_sorted_by():
+def test_non_finite_numbers_have_no_sort_key():
     cells = [Cell("nan", math.nan), Cell("inf", math.inf), Cell("", None), Cell("1.0", 1.0)]
     section = Section(name="n", dataset="d", title="t", columns=[Column("c")] * 4, rows=[Row("m", cells)])
     values = [a.get("data-value") for tag, a in elements(render_page([section], [], [], About("a"))) if tag == "td"]
     assert values == [None, None, None, "1.0"]
 
 
-def test_notes_are_marked_in_order_and_equal_ones_alike():
+def test_equal_footnotes_share_a_mark():
     rows = [Row(f"m{k}", [Cell("1", note=f"note {k % 30}")]) for k in range(60)]
     page = render_page([Section(name="n", dataset="d", title="t", columns=[Column("c")], rows=rows)], [], [], About("a"))
     notes = re.findall(r"<li><sup>(\w+)</sup> <bdi>(.*?)</bdi>", page)
@@ -184,37 +183,30 @@ def test_notes_are_marked_in_order_and_equal_ones_alike():
     assert page.count('<sup title="note 29">ad</sup>') == 2
 
 
-def test_mistakes_of_the_caller_are_told():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="m has 1 cells for 0 columns"):
         render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [Cell()])])], [], [], About("a"))
-    with pytest.raises(ValueError, match="names runs that are not given: lost"):
+    with pytest.raises(ValueError, match="refers to unknown runs: lost"):
         render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[Row("m", [], ["lost"])])], [], [], About("a"))
 
 
-def test_a_series_is_thinned_at_even_distances_with_both_ends():
-    kept = thinned(list(range(2001)))
+def test_a_series_is_subsampled_evenly_with_both_ends():
+    kept = subsample(list(range(2001)))
     assert len(kept) == POINTS
     assert kept[0] == 0
     assert kept[-1] == 2000
     assert {round(b - a) for a, b in pairwise(kept)} <= {33, 34}
-    assert thinned([math.nan, 1.23456, math.inf, None]) == [None, 1.235, None, None]
-    assert thinned([]) == []
+    assert subsample([math.nan, 1.23456, math.inf, None]) == [None, 1.235, None, None]
+    assert subsample([]) == []
 
 
-def test_texts_that_runs_share_are_written_once_and_long_ones_lose_their_beginning():
-    passport = "\n".join(f"class {c}: {c * 17} images" for c in range(100))
-    runs = [
-        Run(id=str(k), method="m", dataset="d", split=1, seed=k, status="done", passport=passport, error="x" * LONGEST + "y")
-        for k in range(50)
-    ]
-    text = runs_json(runs)
-    data = json.loads(text)
-    assert text.count("class 99") == 1
-    assert [text_of(data, run["passport"]) for run in data["runs"]] == [passport] * 50
-    assert text_of(data, data["runs"][0]["error"]).startswith("[the first 1 characters are left out]\nxxx")
-    assert text_of(data, data["runs"][0]["error"]).endswith("xy")
-    long = Run(id="1", method="m", dataset="d", split=1, seed=0, status="done", log=Log(9, ["z" * 5000]))
-    assert len(runs_json([long])) < 1000
+def test_long_texts_are_truncated():
+    shared = {"method": "m", "dataset": "d", "split": 1, "seed": 0, "status": "done"}
+    (run,) = json.loads(runs_json([Run(id="1", **shared, error="x" * MAX_TEXT + "y\n", log=Log(9, ["z" * 5000]))]))
+    assert run["error"].startswith("[the first 1 characters are left out]\nxxx")
+    assert run["error"].endswith("xy")
+    assert len(run["last"]) < 500
+    assert "passport" not in run
 
 
 def test_ten_thousand_records_make_a_page_of_a_few_megabytes(svg):
@@ -223,7 +215,7 @@ def test_ten_thousand_records_make_a_page_of_a_few_megabytes(svg):
     assert len(render_page(*page)) < 4e6
 
 
-def test_a_file_is_what_was_rendered_each_time(tmp_path, svg):
+def test_the_file_is_the_rendered_page(tmp_path, svg):
     page = made_page(svg=svg)
     write_page(tmp_path / "report.html", *page)
     assert (tmp_path / "report.html").read_text() == render_page(*page)
@@ -232,7 +224,7 @@ def test_a_file_is_what_was_rendered_each_time(tmp_path, svg):
     assert "half a surrogate pair ?" in (tmp_path / "report.html").read_text()
 
 
-def test_every_colour_of_text_has_contrast_enough():
+def test_text_colours_have_sufficient_contrast():
     style = (HERE / "style.css").read_text()
     pairs = dict(re.findall(r"--([\w-]+): light-dark\((#\w{6}, #\w{6})\)", style))
     colours = {name: pair.split(", ") for name, pair in pairs.items()}

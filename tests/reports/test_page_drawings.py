@@ -1,46 +1,37 @@
-"""Drawings in a page: no two clash, and nothing in them runs or loads."""
+"""Figures on the page: SVG files as image data URIs."""
 
-import re
+import base64
 
 import pytest
 
 from core.errors import UserError
 from reports.page import About, Figure, render_page
-from reports.page.svg import inline_svg
 from tests.reports.made_page import made_svg
 from tests.reports.test_page import elements
 
 
-def test_two_drawings_with_the_same_ids_do_not_clash():
+def images(*svgs, title="t"):
+    page = render_page([], [Figure(name="f", dataset="d", title=title, svg=svg) for svg in svgs], [], About("a"))
+    return [attributes for tag, attributes in elements(page) if tag == "img"]
+
+
+def test_a_figure_is_an_image_with_the_whole_file_and_alternative_text():
     svg = made_svg()
-    page = inline_svg(svg, "one", "first") + inline_svg(svg, "two", 'second "<b>')
-    ids = [a["id"] for _, a in elements(page) if "id" in a]
-    assert len(ids) == len(set(ids)) > 20
-    named = re.findall(r"url\(#([^)]+)\)", page) + re.findall(r'href="#([^"]+)"', page)
-    assert len(named) > 20
-    assert set(named) <= set(ids)
-    assert "metadata" not in page
-    assert page.count("#one *{stroke-linejoin: round; stroke-linecap: butt}") == 1  # not for the page's own lines
-    assert [a["aria-label"] for tag, a in elements(page) if tag == "svg"] == ["first", 'second "<b>']
+    first, second = images(svg, svg, title='accuracy "<b>')
+    assert first == second
+    assert base64.b64decode(first["src"].removeprefix("data:image/svg+xml;base64,")).decode() == svg
+    assert first["alt"] == 'accuracy "<b>'
 
 
-def test_what_runs_or_loads_is_taken_out_of_drawings():
-    hostile = """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="10pt" height="5pt"
-      onload="alert(1)"><script>alert(1)</script><foreignObject><b xmlns="http://www.w3.org/1999/xhtml">b</b></foreignObject>
-      <style>@import url(x.css); rect{fill:url(http://x/y)} #a, .b{fill:url(#c)}</style><image href="http://x/y.png"/>
-      <a href="javascript:alert(1)"><text>t</text></a><use xlink:href="http://x/y#z"/><image href="data:image/png;base64,AA=="/>
-      <image href="data:image/svg+xml;base64,AA=="/><rect id="a" style="fill:url('http://x')" onclick="alert(1)"/>
-      <set attributeName="onclick" to="alert(1)"/></svg>"""
-    made = inline_svg(hostile, "p", "alt")
-    assert [tag for tag, _ in elements(made)] == ["svg", "style", "image", "use", "image", "image", "rect"]
-    assert "alert" not in made
-    assert "//x" not in made
-    assert made.count("data:image") == 1
-    assert "#p #p-a,#p .b{fill:url(#p-c)}" in made
-    assert 'viewBox="0 0 10 5"' in made
+@pytest.mark.parametrize(
+    ("width", "wide"), [("504pt", True), ("361", True), ("360pt", False), ("100%", False), ("40em", False), ("", False)]
+)
+def test_only_a_wide_figure_spans_both_columns(width, wide):
+    (image,) = images(f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}"/>')
+    assert image.get("class") == ("wide" if wide else None)
 
 
 @pytest.mark.parametrize("broken", ["", "<svg", "<html/>", "<svg/>"])
-def test_a_broken_drawing_is_named(broken):
-    with pytest.raises(UserError, match=r"figure figure-f-svg is no SVG file .*; draw it again"):
-        render_page([], [Figure(name="f", dataset="d", title="t", svg=broken)], [], About("a"))
+def test_a_file_that_is_not_svg_is_refused(broken):
+    with pytest.raises(UserError, match=r"figure-f is not an SVG file .*; run the report again"):
+        images(broken)

@@ -1,12 +1,12 @@
-"""Published numbers: none is lost, none is set beside what it is not of, and none of the CPU preset is called reproduced."""
+"""Published numbers: matching with our runs, obstacles and status."""
 
 import dataclasses
 
 import pytest
 
-from reports.tables.accuracy import Cell
-from reports.tables.formats import markdown_text
+from reports.tables.accuracy import MeanStd
 from reports.tables.published import POINTS, obstacles, published_tables, read_published, status
+from reports.tables.text import markdown_text
 from tests.reports.made import made_record
 
 PAPER = {
@@ -40,7 +40,7 @@ def row_of(method, protocol, split):
 TABLE4 = ("SimCLR", "A: full-shot", "mean of 5")
 
 
-def test_every_row_has_its_source_and_a_number():
+def test_every_published_row_has_a_source_and_a_number():
     rows = read_published()
     assert len(rows) == 38
     assert all(row.source and row.values for row in rows)
@@ -49,13 +49,13 @@ def test_every_row_has_its_source_and_a_number():
     assert [row.values["avg"] for row in rows if row.method == "BCL-D"] == [58.7, 52.6, 48.7]
 
 
-def test_rows_of_balanced_data_correspond_to_nothing():
+def test_rows_of_balanced_data_have_no_counterpart():
     balanced = [row for row in read_published() if "balanced" in row.dataset]
     assert len(balanced) == 11
     assert not any(row.our_dataset or row.our_probes for row in balanced)
 
 
-def test_a_number_of_ours_stands_beside_the_published_of_its_method_data_and_protocol():
+def test_ours_is_matched_by_method_data_and_protocol():
     (table,) = published_tables(runs())
     assert column(table, "published") == [78.18, 76.23, 71.37, 84.28]
     assert column(table, "runs") == [5, 5, 5, 1]  # the last is of split 1 alone
@@ -67,11 +67,11 @@ def test_a_number_of_ours_stands_beside_the_published_of_its_method_data_and_pro
 def test_the_status_is_by_deviations_or_a_point():
     row = row_of(*TABLE4)
     many = row.values["many"]
-    assert status(row, "many", Cell(many + 3.9, 2.0), []) == "reproduced"
-    assert status(row, "many", Cell(many + 4.1, 2.0), []) == "above"
-    assert status(row, "many", Cell(many - POINTS + 0.01, None), []) == "reproduced"
-    assert status(row, "many", Cell(many - POINTS - 0.01, None), []) == "below"
-    assert status(row, "many", Cell(many - 0.9, 0.0), []) == "reproduced"
+    assert status(row, "many", MeanStd(many + 3.9, 2.0), []) == "reproduced"
+    assert status(row, "many", MeanStd(many + 4.1, 2.0), []) == "above"
+    assert status(row, "many", MeanStd(many - POINTS + 0.01, None), []) == "reproduced"
+    assert status(row, "many", MeanStd(many - POINTS - 0.01, None), []) == "below"
+    assert status(row, "many", MeanStd(many - 0.9, 0.0), []) == "reproduced"
 
 
 OBSTACLES = {
@@ -86,7 +86,7 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("reason", OBSTACLES)
-def test_what_differs_makes_a_number_not_comparable(reason):
+def test_obstacles_make_a_number_not_comparable(reason):
     of = runs(**OBSTACLES[reason])
     assert obstacles(row_of(*TABLE4), of) == [reason]
     (table,) = published_tables(of)
@@ -106,7 +106,7 @@ def test_missing_splits_are_an_obstacle_where_the_published_number_is_over_all()
     assert obstacles(row_of("SimCLR", "re-run", "split1"), runs(splits=(1, 2))) == []
 
 
-def test_cached_features_and_other_settings_are_told_of():
+def test_cached_features_and_other_settings_are_listed():
     (table,) = published_tables(runs(probe="sdclr-cached"))
     assert column(table, "differs")[0] == "on cached features"
     (table,) = published_tables(runs(method="sdclr", hparams={"temperature": 0.2, "head_layers": 2}))
@@ -114,7 +114,7 @@ def test_cached_features_and_other_settings_are_told_of():
     assert "on cached features" in markdown_text(published_tables(runs(probe="sdclr-cached"))[0])
 
 
-def test_a_number_that_nobody_could_check_is_shown_as_such():
+def test_an_unverified_number_has_that_status():
     unverified = dataclasses.replace(row_of(*TABLE4), source="UNVERIFIED: a secondary summary")
     (table,) = published_tables(runs(), published=[unverified])
     assert set(column(table, "status")) == {"unverified"}

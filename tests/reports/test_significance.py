@@ -1,4 +1,4 @@
-"""The bootstrap behind bold numbers: how often it errs where methods are equal, and that it finds what is there."""
+"""The bootstrap of bold numbers: error rate for equal methods, and power."""
 
 import dataclasses
 from functools import cache
@@ -14,7 +14,7 @@ PER_CLASS, CLASSES = 100, 10  # of made records
 
 
 def with_right(record, chance, stream, draws=1):
-    """The record with other test images right: each with its own chance, (M,); the class accuracies follow."""
+    """The record with test images correct at random with probabilities `chance`, (M,), and its class accuracies."""
     right = stream.random((draws, len(chance))) < chance
     accuracy = 100 * right.reshape(draws, CLASSES, PER_CLASS).mean(axis=(0, 2))
     means = 100 * right.mean(axis=1)
@@ -27,7 +27,7 @@ plain_record = cache(made_record)
 
 
 def pair(stream, n, *, runs=0.0, images=0.0, gap=0.0):
-    """Two methods' runs whose chances are equal but for deviations by run, by image and a gap."""
+    """Runs of two methods with equal probabilities up to deviations by run and by image, and a gap."""
     both = []
     for method, better in (("simclr", 0.0), ("byol", gap)):
         own = stream.normal(0, images, CLASSES * PER_CLASS)
@@ -38,7 +38,7 @@ def pair(stream, n, *, runs=0.0, images=0.0, gap=0.0):
 
 @pytest.mark.parametrize("n", [2, 5])
 @pytest.mark.parametrize(("noise", "at_least"), [({"runs": 0.04}, 0.01), ({"runs": 0.0}, 0.01), ({"images": 0.2}, 0)])
-def test_of_equal_methods_an_interval_leaves_out_0_about_one_time_in_twenty(n, noise, at_least):
+def test_intervals_of_equal_methods_exclude_0_in_about_5_percent(n, noise, at_least):
     stream = np.random.default_rng(n)
     trials = 200
     outside = 0
@@ -57,7 +57,7 @@ def test_clear_differences_are_found():
         assert found[column].equal == {1}
 
 
-def test_pairing_finds_what_the_spread_over_runs_hides():
+def test_pairing_finds_differences_smaller_than_the_std_over_runs():
     """Runs that differ by ten points among themselves, and by two, always the same way, between methods."""
     stream = np.random.default_rng(2)
     levels = [0.4, 0.5, 0.6, 0.7, 0.8]
@@ -76,7 +76,7 @@ def test_pairing_finds_what_the_spread_over_runs_hides():
     assert best_rows([base, shuffled])["mean"].equal == {0, 1}
 
 
-def test_a_method_that_ran_on_the_easy_splits_alone_is_not_the_best():
+def test_a_method_with_easy_splits_only_is_not_the_best():
     """Splits 1 and 2 are easy; the second method is better on both, but its mean over all five is lower."""
     levels = (80, 80, 60, 60, 60)
     first = [made_record("simclr", split=s, level=level) for s, level in enumerate(levels[:2], start=1)]
@@ -90,7 +90,7 @@ def test_methods_without_two_common_runs_are_not_compared():
     second = [made_record("byol", split=s, level=60) for s in (3, 4, 5)]
     third = [made_record("ts", split=s, level=40) for s in (1, 2)]
     found = best_rows([first, second, third])["mean"]
-    assert (found.best, found.equal, found.apart) == (0, {0}, {1})
+    assert (found.best, found.equal, found.uncompared) == (0, {0}, {1})
     assert best_rows([first, second])["mean"].best is None
 
 
@@ -99,7 +99,7 @@ def test_a_single_run_is_neither_best_nor_compared():
     others = [[made_record(method, split=s, level=50) for s in (1, 2)] for method in ("byol", "ts")]
     found = best_rows([single, *others])["mean"]
     assert found.best in (1, 2)
-    assert 0 not in found.equal | found.apart
+    assert 0 not in found.equal | found.uncompared
     assert best_rows([single])["mean"].best is None
 
 

@@ -1,0 +1,67 @@
+"""A table as CSV, Markdown and terminal text."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+
+from tabulate import tabulate
+
+from reports.tables.table import DAGGER, Cell, Column, Table, single_line
+
+MARKDOWN_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|*_`~$"}
+
+
+def csv_text(table: Table) -> str:
+    """One header line; numbers to four decimals, standard deviations as columns of their own, missing values empty."""
+    lines = []
+    for row in table.rows:
+        line: list[object] = []
+        for column, cell in zip(table.columns, row, strict=True):
+            line += [_rounded(cell.value), _rounded(cell.std)] if column.std else [_rounded(cell.value)]
+        lines.append(line)
+    heads = [name for column in table.columns for name in ([column.key, f"{column.key}_sd"] if column.std else [column.key])]
+    return csv_lines(heads, lines)
+
+
+def csv_lines(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    """CSV text; None becomes an empty field."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(lines)
+    return file.getvalue()
+
+
+def markdown_text(table: Table) -> str:
+    """A pipe table, the caption, and the details as a paragraph of its own."""
+    paragraphs = [_aligned(table, "pipe", markdown_escaped), *map(markdown_escaped, (table.full_caption, table.details))]
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
+
+
+def terminal_text(table: Table) -> str:
+    """Aligned columns without title and caption."""
+    return "\n".join(line.rstrip() for line in _aligned(table, "simple", single_line).splitlines())
+
+
+def markdown_escaped(text: str) -> str:
+    """`text` in one line with Markdown and HTML syntax escaped, also inside a table."""
+    escaped = "".join(MARKDOWN_ESCAPES.get(letter, letter) for letter in single_line(text))
+    return escaped.replace("](", "]\\(")  # no link
+
+
+def _aligned(table: Table, layout: str, escape: Callable[[str], str]) -> str:
+    indices, is_text = table.printed_columns(), table.text_columns()
+    heads = [escape(table.columns[i].full_head) for i in indices]
+    body = [[_cell(row[i], table.columns[i], escape) for i in indices] for row in table.rows]
+    align = ["left" if is_text[i] else "right" for i in indices]
+    return tabulate(body, heads, layout, disable_numparse=True, colalign=align if body else None)
+
+
+def _cell(cell: Cell, column: Column, escape: Callable[[str], str]) -> str:
+    text, std = cell.format(column)
+    text = escape(text) + (f" ± {std}" if std else "")
+    return (f"**{text}**" if cell.bold else text) + (DAGGER if cell.dagger else "")
+
+
+def _rounded(value: float | int | str | None) -> object:
+    return round(value, 4) if isinstance(value, float) else value
