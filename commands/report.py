@@ -1,11 +1,11 @@
-"""Everything that is written about a folder of runs: tables, figures and the page, from records and logs alone."""
+"""The command `report`: tables, figures and HTML page of a folder of runs, from records and logs only."""
 
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.list import method_title, title_of
+from commands.titles import method_title, run_title
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
 from reports.tables import AccuracyTable, build_tables, tables_text, terminal_text, write_tables
@@ -20,27 +20,27 @@ log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 FIGURES = "figures"
-MISSING = "missing-runs"  # the table of runs that are not done
+MISSING = "missing-runs"  # name of the table of runs that are not done
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written."""
+    """Result of `report`."""
 
-    text: str  # the tables of accuracies for a terminal
-    places: list[Path]  # folders and files
+    text: str  # accuracy tables for a terminal
+    paths: list[Path]  # written folders and files
 
 
 def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = True) -> Report | None:
-    """Writes tables, figures and page of the runs under `out`; None if there is neither record nor run.
+    """Writes tables, figures and page of the runs under `out`; returns None if there are no records and no runs.
 
     Args:
         out: folder of runs.
-        run_ids: the runs whose tables are returned as text; default: all.
-        figures: whether to draw; the page then has none.
+        run_ids: runs of the returned text; None: all.
+        figures: whether to draw figures and include them in the page.
 
     Raises:
-        UserError: a record or a log cannot be read, or nothing can be written.
+        UserError: a record or log cannot be read, or a file cannot be written.
     """
     folders = run_folders(out)
     records = read_records(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
@@ -62,7 +62,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     runs += [adapter.begun(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
     write_page(
         out / PAGE,
-        [adapter.section(table) for table in tables if table.name != MISSING],  # the page lists these runs itself
+        [adapter.section(table) for table in tables if table.name != MISSING],  # the page has its own list of these runs
         [adapter.figure(one) for one in drawn],
         runs,
         About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
@@ -72,17 +72,17 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if drawn else []), out / PAGE])
 
 
-def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
-    """The leading table of each setting of an unfinished grid, for a terminal; the page too, but without figures.
+def partial_report(out: Path, runs: Iterable[RunFolder]) -> str:
+    """Returns the first accuracy table of each setting of an unfinished grid, and writes the page without figures.
 
-    A page that has figures stays as it is until the end of the grid.
+    An existing page with figures is not replaced before the end of the grid.
 
     Args:
         out: folder of runs.
-        runs: of the grid; those without records are left out.
+        runs: of the grid; those without records are skipped.
 
     Raises:
-        UserError: a record or a log cannot be read, or nothing can be written.
+        UserError: a record or log cannot be read, or a file cannot be written.
     """
     if not (out / FIGURES).exists():
         report(out, figures=False)
@@ -94,9 +94,9 @@ def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
 
 
 def run_state(folder: Path) -> RunState | None:
-    """The state of a run that is not done, for tables; None for any other folder."""
+    """State of an unfinished or failed run, for tables; None for any other folder."""
     run = read_unfinished(folder)
     if run is None:
         return None
-    title = title_of(*(run.settings[name] for name in ("method", "hparams", "dataset", "preset")))
+    title = run_title(*(run.settings[name] for name in ("method", "hparams", "dataset", "preset")))
     return RunState(status=run.status, reason=run.reason, run_id=run.run_id, title=title, data=None, **run.settings)

@@ -54,7 +54,7 @@ def test_a_stopped_grid_saves_every_run_and_goes_on(tmp_path):
     running.send_signal(signal.SIGTERM)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said.splitlines()[-1] == "bench.py: stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "bench.py: stopped; repeat the command to resume"
     assert "Traceback" not in said
     assert len(list(tmp_path.glob("*/checkpoint.pt"))) == 2
     planned = subprocess.run([endless[0], endless[1], "plan", *endless[2:-2]], capture_output=True, text=True, timeout=120)

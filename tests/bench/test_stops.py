@@ -34,7 +34,7 @@ def test_ctrl_c_saves_a_checkpoint_first(tmp_path):
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said.splitlines()[-1] == "bench.py: stopped; the same command goes on from here"
+    assert said.splitlines()[-1] == "bench.py: stopped; repeat the command to resume"
     assert _progress(tmp_path)["images"] > 0
 
 
@@ -77,5 +77,5 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, capsys):
     (folder / "done").unlink()
     with FileLock(folder / ".lock"):
         assert bench.main(asked) == 1
-    assert "another process works on" in capsys.readouterr().err
+    assert "another process has locked" in capsys.readouterr().err
     assert not (folder / "error.txt").exists()  # the other process's run has not failed
