@@ -33,7 +33,7 @@ def probe_run(run: RunFolder, training: Training, split: Split, probes: Sequence
     """
     if not probes:
         return
-    _refuse_untrained(training)
+    _check_trained(training)
     metadata = run_metadata(run) | data_metadata(split.passport, split.benchmark.groups)
     probe_backbone(training.method.backbone, training.corpus, split, probes, run, metadata, label=run.config.label)
 
@@ -94,7 +94,7 @@ def _save_sample(folder: Path, frozen: FrozenFeatures, seed: int) -> None:
     save_sample(folder, draw_sample(frozen.test.bank.numpy(), labels, group_of[labels], seed_of(seed, "sample")))
 
 
-def _refuse_untrained(training: Training) -> None:
+def _check_trained(training: Training) -> None:
     """Raises UserError if training did not change the backbone, so that no record reports it as trained."""
     config = training.config
     if not config.recipe.epochs:
