@@ -37,7 +37,7 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
         Seconds between checkpoints, the most training time that a kill loses.
     """
     check_names(options.methods, options.datasets, options.probes)
-    from commands.report import report_so_far
+    from commands.report import partial_report
     from core.files import writable_folder
     from grid.execute import execute
     from grid.plan import make_plan, plan_text
@@ -49,7 +49,7 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
     plan = make_plan(options)
     writable_folder(options.out, "--out")
     print(plan_text(plan), flush=True)
-    use_threads(plan.shares[1])
+    use_threads(plan.parallelism[1])
     plan.load_data()
     estimated = estimate(plan)
     if plan.unfinished:
@@ -60,10 +60,10 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
         if reason is not None:
             failed[run_.path.name] = reason
         elif ended < len(todo):
-            left = estimated.wall() - (time.monotonic() - started)
+            left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
-                show(f"\n{how_far}; {report_so_far(options.out, plan.runs)}\n")
+                show(f"\n{how_far}; {partial_report(options.out, plan.runs)}\n")
             except (UserError, OSError) as error:  # must not end the grid
                 log.warning("no tables yet: %s", error)
     _report(options.out, [run.config.run_id for run in plan.runs])
@@ -82,7 +82,7 @@ def plan(options: GridOptions = GridOptions()) -> int:
 
     plan = make_plan(options)
     print(plan_text(plan), flush=True)
-    use_threads(plan.shares[1])
+    use_threads(plan.parallelism[1])
     states = plan.states
     print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
     print(f"estimated time: {estimate(plan).text} for training and probes")
@@ -220,14 +220,9 @@ def list_(
         Folder of the data sets and OOD pools; default: the user's cache folder.
     """
     check_names(None, datasets)
-    from commands.list import benchmarks_text, catalogue, passports_text
+    from commands.list import list_ as list_text
 
-    if passport:
-        print(passports_text(datasets or ["all"], profile, splits or [1], data_root))
-    elif profile is not None or splits:
-        raise UserError("list: --profile and --splits choose passports; add --passport")
-    else:
-        print(benchmarks_text(datasets, data_root) if datasets else catalogue(data_root))
+    print(list_text(datasets, passport=passport, profile=profile, splits=splits, data_root=data_root))
     return 0
 
 
@@ -259,9 +254,9 @@ def views_(
         Folder of the PNGs.
     """
     check_names(methods, datasets)
-    from commands.views import draw_galleries
+    from commands.views import views
 
-    for line in draw_galleries(methods or ["simclr"], datasets or ["cifar10lt"], data_root, out, images, seed):
+    for line in views(methods or ["simclr"], datasets or ["cifar10lt"], data_root, out, images, seed):
         print(line, flush=True)
     return 0
 
@@ -285,12 +280,12 @@ def data_(
         Folder of the data sets; default: the user's cache folder.
     """
     check_names(None, datasets)
-    from commands.data import fetch
+    from commands.data import data
 
     ok = True
-    for good, line in fetch(datasets or ["cifar10lt"], data_root, check=check):
+    for complete, line in data(datasets or ["cifar10lt"], data_root, check=check):
         print(line, flush=True)
-        ok &= good
+        ok &= complete
     return 0 if ok else 1
 
 
@@ -303,9 +298,9 @@ def doctor(*, data_root: Path | None = None) -> int:
     data_root
         Folder of the data sets; default: the user's cache folder.
     """
-    from commands.doctor import diagnosis
+    from commands.doctor import doctor as doctor_text
 
-    print(diagnosis(data_root))
+    print(doctor_text(data_root))
     return 0
 
 
@@ -316,7 +311,7 @@ def _report(out: Path, run_ids: list[str] | None = None) -> bool:
     written = write_report(out, run_ids)
     if written is None:
         return False
-    print("\n".join(["", written.text, "", *(f"written: {place}" for place in written.paths)]))
+    print("\n".join(["", written.text, "", *(f"written: {path}" for path in written.paths)]))
     return True
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from methods import METHODS
 from training.config import resolve
-from training.device import choose_device, choose_precision, wait_for
+from training.device import choose_device, choose_precision, synchronize
 from training.loop import batches, start_epoch, step
 from training.prepare import Training, prepare
 
@@ -47,7 +47,7 @@ def main(
         training = _mid_run(name, pixels, size, device)
         started = time.perf_counter()
         start_epoch(training, 1)
-        wait_for(device)
+        synchronize(device)
         between[name] = time.perf_counter() - started
         training.method.train()
         runs[name] = (training, chain.from_iterable(batches(training, 1) for _ in count()))
@@ -58,7 +58,7 @@ def main(
             for batch in islice(stream, steps):
                 step(training, batch, 1)
                 seen += len(batch.index)
-            wait_for(device)
+            synchronize(device)
             seconds[name].append((time.perf_counter() - started) / seen)
     base = median(seconds["simclr"][1:])
     print(

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.lists.longtail import IndexLists, Indices
-from eval.features import Frozen, Rows
+from eval.features import FrozenFeatures, LabelledFeatures
 from eval.probes import PROBES
 from eval.probes.knn import TEMPERATURE, K
 from eval.probes.ridge import STRENGTHS
@@ -38,7 +38,7 @@ app = App()
 Predict = Callable[[], NDArray[np.int64]]  # learns and predicts the queries' classes
 
 
-class Given(Frozen):
+class Given(FrozenFeatures):
     """What probes see, of features that are there already: a ninth of the labelled ones are for validation."""
 
     device = torch.device("cpu")
@@ -53,9 +53,9 @@ class Given(Frozen):
         self.lists = IndexLists(order[:0], order[:0], order[:0], order[:images], order[images:])
         labels, test_labels = (torch.arange(count) % classes for count in (len(order), queries))
         self._bank, test = (_cloud(centres, y, noise, stream) for y in (labels, test_labels))
-        self._train_labels, self._place = labels, torch.from_numpy(order)
+        self._train_labels, self._position = labels, torch.from_numpy(order)
         self.images = SimpleNamespace(train_labels=labels.numpy())
-        self.test = Rows(test, torch.arange(queries), test_labels)
+        self.test = LabelledFeatures(test, torch.arange(queries), test_labels)
 
     def arrays(self, indices: Indices) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Features and labels as scikit-learn takes them, without a copy where the indices are a range."""

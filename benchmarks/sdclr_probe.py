@@ -30,7 +30,7 @@ from data.benchmark import Images
 from data.lists.longtail import IndexLists
 from data.views.spec import IMAGENET_MEAN, IMAGENET_STD, Evaluation
 from data.views.torch_executor import TorchViews
-from eval.features import Frozen, Rows
+from eval.features import FrozenFeatures, LabelledFeatures
 from eval.probes.sdclr import CIFAR_FULL, CachedFullShot, train_head
 
 TRAIN, VAL, TEST, EPOCHS, CLASSES = 45_000, 5_000, 10_000, CIFAR_FULL.epochs, 10
@@ -111,20 +111,22 @@ def _head_seconds(width: int) -> float:
     stream = torch.Generator().manual_seed(0)
     labels = torch.arange(TRAIN + VAL) % CLASSES
 
-    class Given(Frozen):
+    class Given(FrozenFeatures):
         device = torch.device("cpu")
 
         def __init__(self) -> None:
             self._bank = torch.randn(TRAIN + VAL, width, generator=stream)
-            self._place, self._train_labels = torch.arange(TRAIN + VAL), labels
+            self._position, self._train_labels = torch.arange(TRAIN + VAL), labels
             self.classes = CLASSES
             order = np.arange(TRAIN + VAL)
             self.lists = IndexLists(order[:0], order[:0], order[:0], order[:TRAIN], order[TRAIN:])
-            self.test = Rows(torch.randn(TEST, width, generator=stream), torch.arange(TEST), torch.arange(TEST) % CLASSES)
+            self.test = LabelledFeatures(
+                torch.randn(TEST, width, generator=stream), torch.arange(TEST), torch.arange(TEST) % CLASSES
+            )
             self.images = Images(np.zeros(0), labels.numpy(), np.zeros(0), self.test.labels.numpy())
 
-        def augmented(self, indices, seed, purpose, draw=0) -> Rows:
-            return self.rows(indices)
+        def augmented(self, indices, seed, purpose, draw=0) -> LabelledFeatures:
+            return self.unaugmented(indices)
 
     frozen = Given()
     started = time.perf_counter()

@@ -24,7 +24,7 @@ from data.benchmark import BENCHMARKS
 from data.loader import Batch
 from training.checkpoint import Progress, save_checkpoint
 from training.config import resolve
-from training.device import choose_device, choose_precision, wait_for
+from training.device import choose_device, choose_precision, synchronize
 from training.loop import batches, train
 from training.prepare import Training, autocast, prepare
 from training.presets import PRESETS
@@ -73,7 +73,7 @@ def main(
         for epoch in range(recipe.epochs):
             for _ in batches(bare, epoch):
                 pass
-        wait_for(device)
+        synchronize(device)
         view_seconds.append(time.perf_counter() - started)
     total = steps * recipe.epochs
     suite, plain, views = (median(seconds[1:]) / total for seconds in (suite_seconds, bare_seconds, view_seconds))
@@ -86,7 +86,7 @@ def main(
 def _bare(training: Training, ready: list[Batch]) -> float:
     """Seconds for loss, backward and optimiser step on views that are already there."""
     training.method.train()
-    wait_for(training.device)
+    synchronize(training.device)
     started = time.perf_counter()
     for batch in ready:
         with autocast(training.device, training.config.precision):
@@ -94,7 +94,7 @@ def _bare(training: Training, ready: list[Batch]) -> float:
         training.optimizer.zero_grad()
         loss.backward()
         training.optimizer.step()
-    wait_for(training.device)
+    synchronize(training.device)
     return time.perf_counter() - started
 
 

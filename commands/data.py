@@ -1,4 +1,4 @@
-"""Data made ready ahead of time, or looked at again: a line a benchmark."""
+"""The command `data`: downloads and verifies benchmarks."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,19 +8,19 @@ from data.benchmark import BENCHMARKS, data_folder
 from data.lists.index_file import printable
 
 
-def fetch(datasets: Sequence[str], data_root: Path | None, *, check: bool) -> Iterator[tuple[bool, str]]:
-    """Fetches and verifies benchmarks one after the other; what a mistake of one is, does not keep the others.
+def data(datasets: Sequence[str], data_root: Path | None, *, check: bool) -> Iterator[tuple[bool, str]]:
+    """Downloads and verifies benchmarks one by one; continues after an error.
 
     Args:
         datasets: names, globs, or all.
-        data_root: where the data is or will be put; None: the user's cache folder.
-        check: verify what is there alone, without network.
+        data_root: folder of the data sets; None: the user's cache folder.
+        check: verify existing files without network.
 
     Yields:
-        Whether all is well, and a line that says what there is or what is wrong.
+        Whether the benchmark is complete, and a line with its size and source or with the error.
 
     Raises:
-        UserError: there is no such benchmark.
+        UserError: unknown benchmark.
     """
     root = data_folder(data_root)
     for name in BENCHMARKS.select(datasets, everything=[name for name, benchmark in BENCHMARKS if benchmark.suite]):
@@ -28,7 +28,7 @@ def fetch(datasets: Sequence[str], data_root: Path | None, *, check: bool) -> It
         try:
             images = benchmark.load(root, fetch=not check)
         except UserError as error:
-            yield False, printable(f"WRONG {name}: {error}")
+            yield False, printable(f"ERROR {name}: {error}")
         else:
             count = f"{len(images.train):,} training and {len(images.test):,} test images"
             yield True, printable(f"ok    {name}: {count}; {images.source.name}; {images.source.checksum}")

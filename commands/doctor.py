@@ -1,4 +1,4 @@
-"""What is installed, what will be used and why, which data is there."""
+"""The command `doctor`: installed packages, device, augmentation backends and available data as text."""
 
 import importlib.metadata
 import os
@@ -30,8 +30,8 @@ PACKAGES = (
 MISSING = "is MISSING: pip install -r requirements.txt"
 
 
-def diagnosis(data_root: Path | None) -> str:
-    """The report of `doctor`; nothing is downloaded or written."""
+def doctor(data_root: Path | None) -> str:
+    """Returns the text of the command. Downloads and writes nothing."""
     root = data_folder(data_root)
     device = choose_device("auto")
     preset, why = choose_preset("auto", device)
@@ -41,15 +41,15 @@ def diagnosis(data_root: Path | None) -> str:
     no_gpu = f" (torch {torch.__version__} finds no CUDA GPU)" if device.type == "cpu" else ""
     lines.append(f"device: {device_name(device)}{no_gpu}")
     lines.append(f"preset auto: {preset} ({why})")
-    bf16 = "the device has bfloat16 arithmetic" if has_bf16(device) else "the device has no bfloat16 arithmetic"
+    bf16 = "bfloat16 arithmetic available" if has_bf16(device) else "no bfloat16 arithmetic"
     lines.append(f"precision auto: {precision} in preset {preset} ({bf16})")
-    for kind, in_files in (("images in memory", False), ("pictures in files", True)):
+    for kind, in_files in (("images in memory", False), ("image files", True)):
         name, why = choose_executor("auto", in_files=in_files, device=device)
         lines.append(f"views auto, {kind}: {name} ({why.removeprefix('auto: ')})")
     lines += [f"  {name}: {executor.missing(device) or executor.about}" for name, executor in EXECUTORS]
     lines.append(f"data root: {root} ({_space(root)})")
     lines += [f"  {name}: {benchmark().present(root)}" for name, benchmark in BENCHMARKS]
-    lines.append("pools of images from elsewhere")
+    lines.append("OOD pools")
     lines += [f"  {line}" for line in pools_text(root)]
     return "\n".join(lines)
 
@@ -62,7 +62,7 @@ def _version(package: str) -> str:
 
 
 def _space(folder: Path) -> str:
-    """Free space of the disk that a folder is or will be on."""
+    """Free space on the disk of a folder, which may not exist yet."""
     while not folder.exists():
         folder = folder.parent
     writable = "" if os.access(folder, os.W_OK) else ", NOT writable: choose another with --data-root"

@@ -1,13 +1,13 @@
-"""Exports the backbone of a finished run as a folder in the layout of timm's models on Hugging Face's hub.
+"""The command `export`: writes the backbone of a finished run in the layout of timm's models on the Hugging Face hub.
 
 TO/
-    model.safetensors  the backbone alone
-    config.json        architecture and input, as timm reads them; the run's configuration under `tailbench`
-    README.md          the model card
+    model.safetensors  weights of the backbone
+    config.json        architecture and input in timm's format; configuration of the run under `tailbench`
+    README.md          model card
 
-timm builds a network by its name alone. Where this suite builds another (its own slim networks, or the 3x3 stem for small
-images), `config.json` names an architecture that timm does not know, so that timm refuses it rather than build a network of the
-same shapes that computes other features.
+timm builds a network from its name. For networks that differ from timm's of that name (slim networks, or the 3x3 stem for small
+images), `config.json` names an architecture unknown to timm, so that loading fails instead of returning a network of the same
+shapes with other features.
 """
 
 import json
@@ -48,30 +48,27 @@ model.eval()"""
 
 
 def export(path: Path, to: Path | None = None) -> Path:
-    """Writes the backbone of the run in `path`; the folder is there whole or not at all.
+    """Writes the backbone of a run, atomically.
 
     Args:
         path: folder of a finished run.
-        to: a folder that does not exist, or is empty; None: `exports/<run>` beside the run.
+        to: new or empty folder; None: `exports/<run>` in the folder of runs.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: the run is not finished or was never trained, there is something in the folder already, or it cannot be
-            written.
+        UserError: the run is not finished or untrained, or the folder is not empty or not writable.
     """
     run = open_run(path)
     check_done(run)
     if not run.config.recipe.epochs:
-        raise UserError(f"{path} is an untrained network (0 epochs), and is not exported: it could pass for a trained one")
+        raise UserError(f"{path} is an untrained network (0 epochs); only trained networks are exported")
     if not run.records():
-        raise UserError(
-            f"{path} has no record that this version of the suite reads, for the model card; repeat its `run` command"
-        )
+        raise UserError(f"{path} has no record in the current format, which the model card needs; repeat its `run` command")
     to = to or run.path.parent / "exports" / run.path.name
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"there is something in {to} already; delete it, or choose another folder with --to")
+        raise UserError(f"{to} is not empty; delete it, or choose another folder with --to")
     backbone = load_trained_backbone(run)
     parent = writable_folder(to.absolute().parent, "--to")
     unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{to.name}.", suffix=".part"))
@@ -79,18 +76,18 @@ def export(path: Path, to: Path | None = None) -> Path:
         tensors = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
         data = save(tensors, metadata={"format": "pt"})
         write_atomic(unfinished / WEIGHTS, lambda file: file.write(data))
-        write_json(unfinished / CONFIG, hub_config(run, backbone))
+        write_json(unfinished / CONFIG, _hub_config(run, backbone))
         write_text(unfinished / CARD, _card(run, backbone))
-        unfinished.chmod(0o755)  # temporary folders are private
+        unfinished.chmod(0o755)  # `mkdtemp` makes the folder readable by its owner only
         unfinished.replace(to)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return to
 
 
-def hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
-    """`config.json` as timm's `load_model_config_from_hf` reads it, with the run's configuration under `tailbench`."""
-    shown, size = _shown(run), _size(run)
+def _hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
+    """`config.json` in the format of timm's `load_model_config_from_hf`; configuration of the run under `tailbench`."""
+    evaluation, size = _evaluation(run), _size(run)
     declared = getattr(backbone, "pretrained_cfg", {})
     passport = run.passport()
     return {
@@ -102,11 +99,11 @@ def hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
             "custom_load": False,
             "input_size": [3, size, size],
             "fixed_input_size": declared.get("fixed_input_size", False),
-            "interpolation": shown.interpolation,
-            "crop_pct": 1.0 if shown.resize is None else size / shown.resize,
+            "interpolation": evaluation.interpolation,
+            "crop_pct": 1.0 if evaluation.resize is None else size / evaluation.resize,
             "crop_mode": "center",
-            "mean": list(shown.mean),
-            "std": list(shown.std),
+            "mean": list(evaluation.mean),
+            "std": list(evaluation.std),
             "num_classes": 0,
             "pool_size": None,
             "first_conv": declared.get("first_conv"),
@@ -116,37 +113,40 @@ def hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
     }
 
 
-def by_timm(run: RunFolder) -> bool:
-    """Whether timm builds the same network by the backbone's name."""
+def _is_timm_model(run: RunFolder) -> bool:
+    """Whether timm builds the same network from the name of the backbone."""
     config = run.config
     return config.recipe.backbone not in backbones.BACKBONES and BENCHMARKS[config.dataset].image_size > SMALL_IMAGE
 
 
 def _architecture(run: RunFolder) -> str:
     name = run.config.recipe.backbone
-    return name if by_timm(run) or name in backbones.BACKBONES else f"{name}-stem3x3"
+    return name if _is_timm_model(run) or name in backbones.BACKBONES else f"{name}-stem3x3"
 
 
-def _shown(run: RunFolder) -> Evaluation:
+def _evaluation(run: RunFolder) -> Evaluation:
+    """Evaluation transform of the probes."""
     return BENCHMARKS[run.config.dataset].shown_to(run.config.recipe)
 
 
 def _size(run: RunFolder) -> int:
-    """Side in px of the images that the probes showed."""
-    return _shown(run).crop or BENCHMARKS[run.config.dataset].image_size
+    """Size in px of the images after the evaluation transform."""
+    return _evaluation(run).crop or BENCHMARKS[run.config.dataset].image_size
 
 
-def _shown_labels(run: RunFolder) -> bool:
+def _uses_labels(run: RunFolder) -> bool:
+    """Whether the method is an ablation that uses true labels."""
     with torch.device("meta"):
         return build_method(run.config, run.config.recipe.batch_size).wants_labels
 
 
 def _card(run: RunFolder, backbone: nn.Module) -> str:
-    config, shown, size = run.config, _shown(run), _size(run)
+    config, evaluation, size = run.config, _evaluation(run), _size(run)
     method, benchmark, name = METHODS[config.method], BENCHMARKS[config.dataset], config.recipe.backbone
-    cut = "" if shown.resize is None else f" (shorter side to {shown.resize}, {shown.interpolation}, centre cut out)"
-    values = (", ".join(f"{value:g}" for value in channels) for channels in (shown.mean, shown.std))
-    code = BY_TIMM if by_timm(run) else BY_SUITE
+    interpolation = evaluation.interpolation
+    crop = "" if evaluation.resize is None else f" (shorter side resized to {evaluation.resize}, {interpolation}; center crop)"
+    values = (", ".join(f"{value:g}" for value in channels) for channels in (evaluation.mean, evaluation.std))
+    code = BY_TIMM if _is_timm_model(run) else BY_SUITE
     return model_card(
         Model(
             name=method.title,
@@ -156,9 +156,9 @@ def _card(run: RunFolder, backbone: nn.Module) -> str:
             backbone=name,
             width=backbones.feature_width(backbone, size),
             parameters=sum(parameter.numel() for parameter in backbone.parameters()),
-            shown="of {0}x{0} px{1}, in [0, 1] less mean {2} over deviation {3}".format(size, cut, *values),
-            library="timm" if by_timm(run) else "pytorch",
-            labels=_shown_labels(run),
+            shown="of {0}x{0} px{1}, scaled to [0, 1], normalised with mean {2} and std {3}".format(size, crop, *values),
+            library="timm" if _is_timm_model(run) else "pytorch",
+            labels=_uses_labels(run),
             code=code.format(name=name, size=benchmark.image_size),
             loading=_loading(run),
             config=json.dumps(config.to_json(), indent=2),
@@ -170,15 +170,15 @@ def _card(run: RunFolder, backbone: nn.Module) -> str:
 
 def _loading(run: RunFolder) -> str:
     name = run.config.recipe.backbone
-    if by_timm(run):
+    if _is_timm_model(run):
         return (
-            'From the hub, `timm.create_model("hf-hub:USER/NAME", pretrained=True)` reads `config.json` too: with it '
-            "`timm.data.resolve_model_data_config(model)` tells how images are to be shown."
+            'From the hub, `timm.create_model("hf-hub:USER/NAME", pretrained=True)` reads `config.json` too; '
+            "`timm.data.resolve_model_data_config(model)` then returns the evaluation transform."
         )
     if name in backbones.BACKBONES:
-        return f"timm has no network named `{name}`, and refuses this `config.json`; its blocks are timm's."
+        return f"timm has no model `{name}` and cannot load this `config.json`; the network consists of timm's blocks."
     return (
-        f"Not timm's `{name}`: the stem is one 3x3 convolution of stride 1 without a max-pool, for small images. timm refuses "
+        f"Not timm's `{name}`: the stem is a 3x3 convolution with stride 1 and no max-pool, for small images. timm cannot load "
         f'this `config.json`. `timm.create_model("{name}", checkpoint_path=...)` builds another network: it fails on the shape '
-        "of the stem or, where timm's own is 3x3 too, of stride 2, loads the weights and computes other features."
+        "of the stem or, if timm's stem is 3x3 with stride 2, loads the weights and computes other features."
     )

@@ -1,15 +1,14 @@
-"""What there is to run, as text: methods, benchmarks, backbones, probes, presets."""
+"""The command `list`: methods, benchmarks, OOD pools, backbones, probes and presets as text."""
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import timm
 
 from backbones import BACKBONES
+from commands.titles import value_text
 from core.errors import UserError
 from core.settings import describe
 from data.benchmark import BENCHMARKS, Benchmark, data_folder
@@ -18,18 +17,42 @@ from data.pools.pool import pools_text
 from data.recipe import Recipe
 from eval.probes import PROBES
 from methods import METHODS
-from probing.pretrained import EXTERNAL
-from run_store.records import Record
-from training.config import default_hparams
 from training.presets import PRESETS
 
 
-def catalogue(data_root: Path | None = None) -> str:
-    """Every registered thing with its source and, for methods, its hyper-parameters and their meaning."""
+def list_(
+    datasets: Sequence[str] | None = None,
+    *,
+    passport: bool = False,
+    profile: str | None = None,
+    splits: Sequence[int] | None = None,
+    data_root: Path | None = None,
+) -> str:
+    """Returns the text of the command.
+
+    Args:
+        datasets: names or globs of the only benchmarks to describe; None: everything that is registered.
+        passport: print the passports of the benchmarks.
+        profile: of the passports; None: the first of each benchmark.
+        splits: of the passports; None: 1.
+        data_root: folder of the data sets; None: the user's cache folder.
+
+    Raises:
+        UserError: unknown benchmark, profile or split, or options of passports without `passport`.
+    """
+    if passport:
+        return _passports_text(datasets or ["all"], profile, splits or [1], data_root)
+    if profile is not None or splits:
+        raise UserError("list: --profile and --splits choose passports; add --passport")
+    return _benchmarks_text(datasets, data_root) if datasets else _registry_text(data_root)
+
+
+def _registry_text(data_root: Path | None) -> str:
+    """All registered names with their sources, hyper-parameters and settings."""
     lines = ["METHODS"]
     for name, method in METHODS:
-        asked = "" if method.suite else " (not in `all`)"
-        lines.append(f"  {name}: {method.title}. {method.paper}{asked}")
+        excluded = "" if method.suite else " (not in `all`)"
+        lines.append(f"  {name}: {method.title}. {method.paper}{excluded}")
         lines += _settings(name, method.Hparams)
         lines += [
             f"      in {where}: {', '.join(f'{key} = {value}' for key, value in changes.items())}"
@@ -39,40 +62,36 @@ def catalogue(data_root: Path | None = None) -> str:
         ]
     lines.append("\nDATASETS")
     lines += [line for _, benchmark in BENCHMARKS for line in _benchmark(benchmark)]
-    lines.append("\nPOOLS (of OOD images, for colt.pool)")
+    lines.append("\nPOOLS (OOD images, for colt.pool)")
     lines += [f"  {line}" for line in pools_text(data_folder(data_root))]
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:
         lines.append(f"  {name}: {inspect.getdoc(build)}")
-    lines.append(f"  and {len(timm.list_models())} of timm {timm.__version__} by their names there, such as resnet18, resnet50")
+    lines.append(f"  and the {len(timm.list_models())} models of timm {timm.__version__} by name, such as resnet18, resnet50")
     lines.append("\nPROBES")
     lines += [f"  {name}: {probe.protocol}{' (default)' if probe.default else ''}" for name, probe in PROBES]
     lines.append("\nPRESETS")
-    lines += [f"  {label}: {preset.about}" for label, preset in PRESETS.items()]
-    lines.append("\nRECIPE (the paper preset's values are each benchmark's own)")
+    lines += [f"  {label}: {preset.description}" for label, preset in PRESETS.items()]
+    lines.append("\nRECIPE (settings, and their values by benchmark and preset)")
     lines += _settings("recipe", Recipe)
     for name, benchmark in BENCHMARKS:
         for label, preset in PRESETS.items():
             recipe = preset.change(benchmark.recipe)
-            values = ", ".join(f"{field.name} {_value(getattr(recipe, field.name))}" for field in fields(recipe))
+            values = ", ".join(f"{field.name} {value_text(getattr(recipe, field.name))}" for field in fields(recipe))
             lines.append(f"      {name}, {label}: {values}")
     return "\n".join(lines)
 
 
-def benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
-    """The benchmarks of these names or globs, their profiles, and which copy of their images is there."""
+def _benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
+    """Benchmarks by name or glob: profiles, and the state of their images on disk."""
     lines = []
     for name in _selected(datasets):
         lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().present(data_folder(data_root))}"]
     return "\n".join(lines)
 
 
-def passports_text(datasets: Sequence[str], profile: str | None, splits: Sequence[int], data_root: Path | None) -> str:
-    """Passports of benchmarks by name or glob; where a benchmark's labels are not there, one line says what is missing.
-
-    Raises:
-        UserError: there is no such benchmark, profile or split.
-    """
+def _passports_text(datasets: Sequence[str], profile: str | None, splits: Sequence[int], data_root: Path | None) -> str:
+    """Passports of benchmarks by name or glob; a line with the reason where the labels of a benchmark are missing."""
     blocks = []
     for benchmark in (BENCHMARKS[name]() for name in _selected(datasets)):
         chosen = benchmark.profile(profile)
@@ -86,48 +105,22 @@ def passports_text(datasets: Sequence[str], profile: str | None, splits: Sequenc
     return "\n\n".join(blocks)
 
 
-def method_title(record: Record) -> str:
-    """How tables print the method of a record: its title, and the hyper-parameters that are not its defaults."""
-    if record.method == EXTERNAL:
-        return f"{record.hparams['file']} ({record.hparams['sha256']})"
-    return title_of(record.method, record.hparams, record.dataset, record.preset)
-
-
-def title_of(method: str, hparams: Mapping[str, Any], dataset: str, preset: str) -> str:
-    """A method's title, and those of its hyper-parameters that are not its defaults there."""
-    if method not in METHODS:
-        return method
-    defaults = _defaults(method, dataset, preset)
-    changes = [f"{key}={_value(value)}" for key, value in hparams.items() if value != defaults.get(key)]
-    return METHODS[method].title + (f" ({', '.join(changes)})" if changes else "")
-
-
-@cache
-def _defaults(method: str, dataset: str, preset: str) -> dict[str, Any]:
-    return asdict(default_hparams(method, dataset, preset))
-
-
 def _selected(datasets: Sequence[str]) -> list[str]:
     return BENCHMARKS.select(datasets, everything=[name for name, benchmark in BENCHMARKS if benchmark.suite])
 
 
 def _benchmark(benchmark: type[Benchmark]) -> list[str]:
-    """A benchmark and its named profiles, one a line."""
+    """Lines of a benchmark and of its profiles."""
     lines = [f"  {benchmark.name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}"]
     for label, profile in benchmark.profiles.items():
         official = f" (official: 1 to {profile.official})" if profile.official else ""
-        size = benchmark.size(label) or "any number of"
-        lines.append(f"      profile {label}: {size} images, splits 1 to {profile.splits}{official}; {profile.about}")
+        size = f"{benchmark.size(label)} images" if benchmark.size(label) else "size set by its lists"
+        lines.append(f"      profile {label}: {size}, splits 1 to {profile.splits}{official}; {profile.about}")
     return lines + [f"      {other}" for other in benchmark.other_profiles]
 
 
 def _settings(owner: str, declared: type) -> list[str]:
     return [
-        f"      {owner}.{setting.name} ({setting.type}, default {_value(setting.default)}): {setting.meaning}"
+        f"      {owner}.{setting.name} ({setting.type}, default {value_text(setting.default)}): {setting.meaning}"
         for setting in describe(declared)
     ]
-
-
-def _value(value: object) -> str:
-    """A value in the form that `--set` takes."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

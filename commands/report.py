@@ -1,11 +1,11 @@
-"""Tables, figures and the HTML page of a folder of runs, from records and logs."""
+"""The command `report`: tables, figures and HTML page of a folder of runs, from records and logs only."""
 
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.list import method_title, title_of
+from commands.titles import method_title, run_title
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
 from reports.tables import AccuracyTable, build_tables, tables_text, terminal_text, write_tables
@@ -25,22 +25,22 @@ MISSING = "missing-runs"  # name of the table of unfinished and failed runs
 
 @dataclass(frozen=True)
 class Report:
-    """Text for the terminal and the written paths."""
+    """Result of `report`."""
 
-    text: str  # tables of accuracies
-    paths: list[Path]  # folders and files
+    text: str  # accuracy tables for a terminal
+    paths: list[Path]  # written folders and files
 
 
 def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = True) -> Report | None:
-    """Writes tables, figures and page of the runs in `out`; None if there are no runs and no records.
+    """Writes tables, figures and page of the runs under `out`; returns None if there are no records and no runs.
 
     Args:
         out: folder of runs.
-        run_ids: runs of the returned tables; default: all.
-        figures: whether to plot figures; without them the page has none.
+        run_ids: runs of the returned text; None: all.
+        figures: whether to draw figures and include them in the page.
 
     Raises:
-        UserError: a record or log cannot be read, or `out` cannot be written.
+        UserError: a record or log cannot be read, or a file cannot be written.
     """
     folders = run_folders(out)
     records = read_records(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
@@ -74,17 +74,17 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
 
 
-def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
-    """Text of the main probe's table of each setting of an unfinished grid; also writes the page without figures.
+def partial_report(out: Path, runs: Iterable[RunFolder]) -> str:
+    """Returns the first accuracy table of each setting of an unfinished grid, and writes the page without figures.
 
-    A page with figures is not rewritten before the end of the grid.
+    An existing page with figures is not replaced before the end of the grid.
 
     Args:
         out: folder of runs.
-        runs: of the grid; runs without records are left out.
+        runs: of the grid; those without records are skipped.
 
     Raises:
-        UserError: a record or log cannot be read, or `out` cannot be written.
+        UserError: a record or log cannot be read, or a file cannot be written.
     """
     if not (out / FIGURES).exists():
         report(out, figures=False)
@@ -96,9 +96,9 @@ def report_so_far(out: Path, runs: Iterable[RunFolder]) -> str:
 
 
 def run_state(folder: Path) -> RunState | None:
-    """The state of a run that is not done, for tables; None for any other folder."""
+    """State of an unfinished or failed run, for tables; None for any other folder."""
     run = read_unfinished(folder)
     if run is None:
         return None
-    title = title_of(*(run.settings[name] for name in ("method", "hparams", "dataset", "preset")))
+    title = run_title(*(run.settings[name] for name in ("method", "hparams", "dataset", "preset")))
     return RunState(status=run.status, reason=run.reason, run_id=run.run_id, title=title, data=None, **run.settings)

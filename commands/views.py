@@ -1,4 +1,4 @@
-"""Pictures for people who would rather look: images and the views that a method gets of them, by every executor."""
+"""The command `views`: figures of images and their augmented views by every augmentation backend."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -22,63 +22,63 @@ from methods import METHODS
 from training.config import resolve
 from training.prepare import build_method
 
-INCH = 0.9  # side of one image in the figure
+INCH = 0.9  # size of an image in the figure
 DPI = 150
-MOST = 64  # rows
+MAX_IMAGES = 64
 
 
-def draw_galleries(
+def views(
     methods: Sequence[str], datasets: Sequence[str], data_root: Path | None, out: Path, images: int, seed: int
 ) -> Iterator[str]:
-    """Draws a gallery of each method on each benchmark into the folder `out`; yields its file, and at the end who is left out.
+    """Writes a figure for each method and benchmark into the folder `out`.
+
+    Args:
+        methods: names, globs, or all.
+        datasets: names, globs, or all.
+        data_root: folder of the data sets; None: the user's cache folder.
+        out: folder of the PNG files.
+        images: number of images, one per row.
+        seed: of the choice of images and of their augmentation.
+
+    Yields:
+        The path of each file; then a line for each backend that is not available.
 
     Raises:
-        UserError: unknown names, a number of images out of range, a folder that cannot be written, or what a gallery raises.
+        UserError: unknown names, `images` out of range, missing data, an unreadable image file, or `out` is not writable.
     """
-    if not 1 <= images <= MOST:
-        raise UserError(f"--images {images}: give 1 to {MOST}")
+    if not 1 <= images <= MAX_IMAGES:
+        raise UserError(f"--images {images}: give 1 to {MAX_IMAGES}")
     chosen = list(product(METHODS.select(methods), BENCHMARKS.select(datasets)))
     writable_folder(out, "--out")
     for method, dataset in chosen:
         file = out / f"{dataset}-{method}.png"
-        draw_gallery(method, dataset, data_folder(data_root), file, images, seed)
+        _draw_gallery(method, dataset, data_folder(data_root), file, images, seed)
         yield str(file)
     for name, executor in EXECUTORS:
         if missing := executor.missing():
             yield f"without {name}: {missing}"
 
 
-def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images: int, seed: int) -> None:
-    """Writes a figure, a row an image of the benchmark: the image, then its views by each executor.
+def _draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images: int, seed: int) -> None:
+    """Writes a figure with one row per image: the image, then its views by each backend.
 
-    Every executor is given the same random numbers, so what differs between them is how they are carried out. Where the method
-    declares strengths, they grow from 0 in the first row to 1 in the last.
-
-    Args:
-        method: registered name.
-        dataset: registered name.
-        data_root: where the benchmark's images are or will be put.
-        file: PNG to write.
-        images: rows.
-        seed: of the choice of images and of the views.
-
-    Raises:
-        UserError: the images cannot be had, are fewer, or damaged; or the file cannot be written.
+    All backends use the same augmentation parameters, so that differences are those of their implementations. For methods with
+    per-sample augmentation strengths, the strength grows from 0 in the first row to 1 in the last.
     """
     benchmark = BENCHMARKS[dataset]()
     train = benchmark.load(data_root, {"pretrain", "test"}).train
     if images > len(train):
-        raise UserError(f"{dataset} has {len(train)} images; ask for fewer with --images")
+        raise UserError(f"{dataset} has only {len(train)} images; lower --images")
     chosen = np.random.RandomState(seed_of(seed, "gallery") % 2**32).choice(len(train), images, replace=False)
     held = image_set(train[chosen])
-    views = views_of(method, dataset)
+    views = method_views(method, dataset)
     strength = torch.linspace(0, 1, images) if any(view.randaugment for view in views) else None
 
     try:
         loaded = held.read() if isinstance(held, Pictures) else held
         originals = _originals(loaded)
     except Unreadable as error:
-        raise UserError(f"a picture cannot be read, restore it: {error}") from error
+        raise UserError(f"cannot read an image file; restore it: {error}") from error
     size = max(benchmark.recipe.sizes)
     drawn = draw_batch(views, *sides(loaded), seed_of(seed, "views"), strength)
     columns = {"image": originals}
@@ -91,8 +91,8 @@ def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images:
     _draw(columns, strength, f"{method} on {dataset}, views of {size} px, seed {seed}", file)
 
 
-def views_of(method: str, dataset: str) -> tuple[View, ...]:
-    """The views of a method at its default hyper-parameters, which may decide about them."""
+def method_views(method: str, dataset: str) -> tuple[View, ...]:
+    """View specifications of a method at its default hyper-parameters, on which they can depend."""
     config = resolve(
         method=method,
         dataset=dataset,
@@ -105,8 +105,8 @@ def views_of(method: str, dataset: str) -> tuple[View, ...]:
         hparam_changes={},
     )
     with torch.device("meta"):
-        built = build_method(config, config.recipe.batch_size)
-    return tuple(role.on(BENCHMARKS[dataset].view) for role in built.views)
+        views = build_method(config, config.recipe.batch_size).views
+    return tuple(role.on(BENCHMARKS[dataset].view) for role in views)
 
 
 def _originals(images: Loaded) -> list[np.ndarray]:
@@ -116,7 +116,7 @@ def _originals(images: Loaded) -> list[np.ndarray]:
 
 
 def _levels(x: Tensor, view: View) -> np.ndarray:
-    """Normalised views as (B, H, W, 3) uint8."""
+    """Converts normalised views to (B, H, W, 3) uint8."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (view.mean, view.std))
     return ((x * std + mean) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
 

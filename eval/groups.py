@@ -1,4 +1,4 @@
-"""Head, middle and tail: per-class accuracies summarised by how many training images the classes have."""
+"""Accuracy of head, medium and tail classes: groups of classes by their number of training images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,39 +19,39 @@ GROUPS = ("many", "medium", "few")
 
 @dataclass(frozen=True)
 class GroupMeans:
-    """Mean accuracies of the three groups, in per cent. A group without classes has None, and so has what needs it."""
+    """Mean accuracies of the three groups in per cent. None for an empty group and for values that depend on one."""
 
     many: float | None
     medium: float | None
     few: float | None
-    group_std: float | None  # of (many, medium, few), ddof 0: the field's "Std", as SDCLR's author states it
+    group_std: float | None  # of (many, medium, few), ddof 0: "Std" in SDCLR's tables, as its author states
     head_tail_gap: float | None  # many minus few
     group_sizes: list[int]  # classes in many, medium, few
 
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Summary of per-class accuracies, all in per cent."""
+    """Summary of per-class accuracies in per cent."""
 
     mean: float  # over classes
     class_std: float  # over classes, ddof 0
-    worst: float  # of the class that is recognised worst
-    harmonic_mean: float  # over classes; 0 where a class is never recognised
-    groups: dict[Grouping, GroupMeans]  # by every rule
+    worst: float  # lowest accuracy of a class
+    harmonic_mean: float  # over classes; 0 if a class has accuracy 0
+    groups: dict[Grouping, GroupMeans]  # by grouping rule
 
 
 def grouped(counts: ArrayLike, grouping: Grouping = "thirds") -> list[NDArray[np.int64]]:
-    """Classes of the many, medium and few groups of `counts` (images per class) by the rule of that name; some may be empty."""
+    """Classes of the many, medium and few group of `counts` (images per class) under a grouping rule; a group may be empty."""
     return by_number(np.asarray(counts)) if grouping == "number" else by_thirds(np.asarray(counts))
 
 
 def break_down(class_accuracy: ArrayLike, counts: ArrayLike) -> Breakdown:
-    """Summarises per-class accuracies under the groups of `counts`.
+    """Summarises per-class accuracies over classes and over groups of classes.
 
     Args:
-        class_accuracy: (C,) in per cent, or (D, C) of D draws of the labelled images. What is not linear in the accuracies is
-            the mean over the draws of each draw's, as the field's deviations over groups are taken run by run.
-        counts: (C,) images per class that decide the groups.
+        class_accuracy: (C,) in per cent, or (D, C) for D draws of the labelled images. Every statistic is computed per draw and
+            averaged over the draws, as papers compute the deviation over groups per run.
+        counts: (C,) images per class that define the groups.
     """
     draws = np.atleast_2d(np.asarray(class_accuracy, dtype=np.float64))
     return Breakdown(
@@ -64,7 +64,7 @@ def break_down(class_accuracy: ArrayLike, counts: ArrayLike) -> Breakdown:
 
 
 def class_accuracies(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> list[float]:
-    """Per cent of each class's images that were predicted right. Raises ValueError for a class without test images."""
+    """Per-class accuracies in per cent. Raises ValueError for a class without test images."""
     total = np.bincount(labels, minlength=classes)
     if len(total) > classes or not total.all():
         raise ValueError(f"test labels do not cover exactly the classes 0 to {classes - 1}")

@@ -1,27 +1,27 @@
-"""Means and covariance of many features in one pass, block by block: no copy of all of them is made."""
+"""Mean and covariance of features, accumulated block by block without a copy of all features."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from eval.features import Rows
+from eval.features import LabelledFeatures
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over n features of d dimensions and C classes, all in float64 on the CPU."""
+    """First and second moments of n features of dimension d with C classes, in float64 on the CPU."""
 
     mean: Tensor  # (d,)
     covariance: Tensor  # (d, d), divided by n
     class_counts: Tensor  # (C,)
-    class_sums: Tensor  # (C, d) of the differences to `mean`, by class
+    class_sums: Tensor  # (C, d) sums of the centred features of each class
 
 
-def moments(rows: Rows, classes: int) -> Moments:
-    """Takes the moments of at least one row. Labels are from 0 to `classes` - 1; some may not occur.
+def moments(rows: LabelledFeatures, classes: int) -> Moments:
+    """Computes the moments of at least one feature. Labels are 0 to `classes` - 1; classes may be empty.
 
-    Sums are taken about the mean of the first block, so that features far from zero cost no digits.
+    Features are shifted by the mean of the first block, to avoid cancellation when they are far from zero.
     """
     width = rows.bank.shape[1]
     shift, total = torch.zeros(width).double(), torch.zeros(width, width).double()

@@ -1,4 +1,4 @@
-"""Does a method find the tail? Its per-image scores and states against the true classes, for analysis only."""
+"""Tail detection: compares per-image scores and states of a method with the true classes. Analysis only, no training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from data.benchmark import Grouping
 from data.lists.longtail import Indices
 from eval.groups import GROUPS, grouped
 
-OF_CLUSTERS = frozenset({"cluster", "sampled", "tailness"})  # states that say something of an image's cluster
+OF_CLUSTERS = frozenset({"cluster", "sampled", "tailness"})  # states of an image's cluster, not of the image
 
 
 def tail_detection(
@@ -22,19 +22,20 @@ def tail_detection(
     grouping: Grouping = "thirds",
     group_counts: NDArray[np.int64] | None = None,
 ) -> dict[str, float | None]:
-    """How well tail scores single out the images of rare classes.
+    """Measures how well tail scores detect images of rare classes.
 
     Args:
-        scores: (N,) higher means more like the tail.
+        scores: (N,) higher for images of the tail.
         labels: (N,) true classes.
         counts: (C,) images per class.
-        grouping: which classes are many, medium and few.
-        group_counts: (C,) by which they are that: of a balanced twin, those of the long-tailed set. Default: `counts`.
+        grouping: rule of the many, medium and few group.
+        group_counts: (C,) images per class that define the groups; for the balanced counterpart of a long-tailed set, those
+            of the long-tailed set. Default: `counts`.
 
     Returns:
-        `auroc` of the score against "the class is in the few group", and `spearman`, the rank correlation of the score with
-        the rarity of the class (the negated class count): 0.5 and 0 for a score that knows nothing; None for a score that is
-        the same everywhere, for the area where the few group is empty, and for the correlation of a balanced set.
+        `auroc`, of the score against "the class is in the few group" (chance: 0.5), and `spearman`, the rank correlation of
+        the score with the negated class count (chance: 0). Both are None for a constant score; `auroc` also if the few group
+        is empty, `spearman` also for a balanced set.
     """
     if np.ptp(scores) == 0:
         return {"auroc": None, "spearman": None}
@@ -52,21 +53,21 @@ def describe_state(
     grouping: Grouping = "thirds",
     group_counts: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
-    """What per-image values of a method have to do with the true classes.
+    """Relates per-image values of a method to the true classes.
 
     Args:
-        state: (N,) values by name; `cluster` holds pseudo-labels (negative: none yet), `sampled` and `tailness` how many images
-            from elsewhere an image's cluster got and for how much of the tail it was taken; all others are quantities.
+        state: (N,) values by name. `cluster`: pseudo-labels (negative: not assigned yet); `sampled` and `tailness`: number of
+            OOD images sampled for the image's cluster, and the cluster's tailness score; all others are scalar quantities.
         labels: (N,) true classes.
         counts: (C,) images per class.
-        grouping: which classes are many, medium and few.
-        group_counts: (C,) by which they are that: of a balanced twin, those of the long-tailed set. Default: `counts`.
+        grouping: rule of the many, medium and few group.
+        group_counts: as for `tail_detection`.
 
     Returns:
-        For `cluster`: number, smallest and largest size and coefficient of variation of the clusters, normalised mutual
-        information with the classes, and rank correlation of an image's cluster size with its class's count. For a quantity:
-        its mean in the true many, medium and few groups. Of a `sampling`, for each cluster: its images, the share of them in
-        the few group, the images it got and its tailness.
+        `clusters`: number, smallest and largest size and coefficient of variation of the clusters, normalised mutual
+        information with the classes, and rank correlation of the cluster size of an image with its class count. For each
+        quantity: its means over the many, medium and few group. `sampling`, per cluster: number of images, fraction of them in
+        the few group, number of OOD images sampled, tailness.
     """
     found: dict[str, Any] = {}
     clusters = state.get("cluster")

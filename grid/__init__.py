@@ -1,1 +1,1 @@
-"""From what the user asks to runs on disk: planning, executing and storing the grid of methods and benchmarks."""
+"""Grids of runs: options, plan, time estimate, execution by one or several processes."""

@@ -1,4 +1,4 @@
-"""Compares the data that finished runs were trained and probed on with the present data."""
+"""Compares the data of finished runs with the current data."""
 
 import logging
 from collections.abc import Iterable
@@ -13,20 +13,20 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_changed_data(done: Iterable[RunFolder], data: DataCache) -> None:
-    """Logs a warning for each finished run that was trained on other data, or probed with other index lists, than the present.
+    """Logs a warning for each finished run that was trained on other data, or probed with other index lists, than the current.
 
-    New index lists do not count. Nothing is downloaded; runs whose data is missing are not checked.
+    Index lists that the run did not have are ignored. Downloads nothing; runs whose data is missing are not checked.
     """
 
     @cache
-    def present(dataset: str, profile: str, split: int) -> Passport | None:
+    def current(dataset: str, profile: str, split: int) -> Passport | None:
         try:
             return data.passport(dataset, profile, split)
         except UserError:
             return None
 
     for run in done:
-        passport = present(run.config.dataset, run.config.profile, run.config.split)
+        passport = current(run.config.dataset, run.config.profile, run.config.split)
         if passport is None:
             continue
         try:
@@ -37,7 +37,7 @@ def warn_of_changed_data(done: Iterable[RunFolder], data: DataCache) -> None:
             continue
         if kept and (changed := kept.changed_lists(passport)):
             log.warning(
-                "%s was probed with other index lists (%s; passport %s) than the present (%s); its records are kept: delete %s "
-                "to probe it again",
+                "%s was probed with other index lists (%s; passport %s) than the current ones (passport %s); its records are "
+                "kept; to probe it again, delete its %s",
                 *(run.path, ", ".join(changed), kept.short, passport.short, run.results.name),
             )

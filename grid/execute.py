@@ -1,4 +1,4 @@
-"""Runs a plan: trains what is not trained and has the rest probed."""
+"""Executes a plan: trains and probes unfinished runs."""
 
 import logging
 import traceback
@@ -18,7 +18,7 @@ from data.split import Split
 from eval.tail import describe_state, tail_detection
 from grid.data_check import warn_of_changed_data
 from grid.plan import Plan
-from grid.workers import Died, share_out
+from grid.workers import WorkerCrash, parallel_map
 from probing.probe import probe_run
 from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
@@ -35,69 +35,69 @@ log = logging.getLogger(__name__)
 
 
 def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iterator[tuple[RunFolder, str | None]]:
-    """Trains and probes runs of the plan; yields each as it ends, with the reason where it failed.
+    """Trains and probes runs of the plan; yields each run when it ends, with None or the reason of its failure.
 
-    A run that fails is left behind with its traceback in `error.txt`, and the next one starts. Where the plan has several jobs,
-    that many processes share the runs, and each run has the same bits as in one process of as many threads.
+    The traceback of a failed run is written to `error.txt`, and execution continues. With several jobs, worker processes run in
+    parallel; the weights of a run are bit-identical to those from one process with as many threads.
 
     Args:
-        plan: what to run.
-        checkpoint_seconds: between two checkpoints of a run.
-        order: numbers of the runs, as they are to be started.
+        plan: the runs.
+        checkpoint_seconds: seconds between checkpoints of a run.
+        order: indices of the runs to execute, in starting order.
 
     Raises:
-        UserError: the data of one of the runs cannot be had; nothing has been started then.
-        KeyboardInterrupt: SIGINT or SIGTERM arrived; runs under way have saved a checkpoint.
+        UserError: the data of a run is not available; no run has been started.
+        KeyboardInterrupt: SIGINT or SIGTERM arrived; current runs have saved a checkpoint.
     """
-    attempt = _Attempt(plan, checkpoint_seconds)
-    attempt.check_data(order)
+    runner = _Runner(plan, checkpoint_seconds)
+    runner.check_data(order)
     warn_of_changed_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data)
-    jobs, threads = plan.shares
+    jobs, threads = plan.parallelism
     if jobs == 1:
         for place, number in enumerate(order, start=1):
             log.info("[%d/%d] %s", place, len(order), plan.runs[number].config.label)
-            yield plan.runs[number], attempt(number)
+            yield plan.runs[number], runner(number)
         return
-    attempt = _Attempt(plan, checkpoint_seconds)  # without the pools that are loaded here, which only the processes need
-    for number, result in share_out(order, attempt, jobs, partial(use_threads, threads)):
+    runner = _Runner(plan, checkpoint_seconds)  # without loaded OOD pools, as it is pickled
+    for number, result in parallel_map(order, runner, jobs, partial(use_threads, threads)):
         run = plan.runs[number]
-        if isinstance(result, Died):
-            _keep_error(run, result.reason, result.reason)
+        if isinstance(result, WorkerCrash):
+            _save_error(run, result.reason, result.reason)
             result = result.reason
         yield run, result
 
 
-class _Attempt:
-    """Runs one run of a plan by its number; keeps the pools that it has loaded for the next one."""
+class _Runner:
+    """Executes runs of a plan by index; caches loaded OOD pools."""
 
     def __init__(self, plan: Plan, checkpoint_seconds: float):
         self._plan, self._checkpoint_seconds = plan, checkpoint_seconds
         self._pools: dict[tuple[str | None, int | None], Pool | None] = {}
 
     def __call__(self, number: int) -> str | None:
-        """None, or the reason why the run failed."""
+        """Trains and probes one run. Returns None, or the reason of its failure."""
         run = self._plan.runs[number]
         try:
             _execute_run(run, self._plan, self.pool(run.config), self._checkpoint_seconds)
-        except Exception as error:  # one failed run must not stop the night's grid
+        except Exception as error:  # a failed run must not stop the grid
             known = isinstance(error, UserError | Diverged)
             reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
-            if isinstance(error, Busy):  # the folder is another process's
+            if isinstance(error, Busy):  # another process writes to the folder
                 log.error("%s failed: %s", run.config.label, reason)
             else:
-                _keep_error(run, reason, traceback.format_exc())
+                _save_error(run, reason, traceback.format_exc())
             return reason
         return None
 
     def pool(self, config: RunConfig) -> Pool | None:
-        """The pool that a run draws on, if any."""
-        name, size = which = _pool_of(config)
-        if which not in self._pools:
-            self._pools[which] = load_pool(name, size, self._plan.data.root) if name else None
-        return self._pools[which]
+        """The OOD pool of a run, if any."""
+        name, size = key = _pool_of(config)
+        if key not in self._pools:
+            self._pools[key] = load_pool(name, size, self._plan.data.root) if name else None
+        return self._pools[key]
 
     def check_data(self, numbers: Sequence[int]) -> None:
-        """Opens data and pools of runs before the first one starts, so that missing data ends the command and not a run."""
+        """Loads the data and OOD pools of all runs. Raises UserError if a run cannot start, before any run is started."""
         data = self._plan.data
         for config in (self._plan.runs[number].config for number in numbers):
             dataset = config.dataset
@@ -107,15 +107,15 @@ class _Attempt:
                 check_pool_size(config, len(pool.images))
 
 
-def _keep_error(run: RunFolder, reason: str, text: str) -> None:
-    """Tells why a run failed, and keeps `text` in its folder."""
+def _save_error(run: RunFolder, reason: str, text: str) -> None:
+    """Logs the reason of a failure and writes `text` to the error file of the run."""
     log.error("%s failed: %s", run.config.label, reason)
-    with suppress(UserError):  # where even this cannot be written, the reason has been told
+    with suppress(UserError):  # the folder may not be writable; the reason is logged
         write_text(run.error, text)
 
 
 def _check_size(config: RunConfig, benchmark: Benchmark, images: Images) -> None:
-    """Raises UserError where there is no such list, or a batch is larger than one whose size only files tell, so only now."""
+    """Raises UserError if the pretraining list is missing or smaller than a batch; its size can depend on files on disk."""
     size = len(benchmark.lists(images.train_labels, config.profile, config.split).pretrain)
     if config.recipe.batch_size > size:
         raise UserError(
@@ -124,7 +124,7 @@ def _check_size(config: RunConfig, benchmark: Benchmark, images: Images) -> None
 
 
 def _pool_of(config: RunConfig) -> tuple[str | None, int | None]:
-    """Name of the pool that a run draws on, if any, and the size of its images; None: as they are, beside pictures in files."""
+    """Name of the OOD pool of a run, if any, and the size of its images in px; None: original size, for image files."""
     benchmark = BENCHMARKS[config.dataset]
     return config.hparams.get("pool") if config.recipe.epochs else None, None if benchmark.in_files else benchmark.image_size
 
@@ -166,7 +166,7 @@ def _train(
 
     with training_bar(training, lambda: monitor.last if monitor else "") as bar, stop_requests() as stop:
         progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, analyse)
-        if stop():  # after the last step, which has been saved
+        if stop():  # during the last step, after which the run has been saved
             raise KeyboardInterrupt
     device = training.device
     facts = TrainingFacts(
@@ -177,7 +177,7 @@ def _train(
 
 
 def _analysis(run: RunFolder, split: Split) -> Callable[[Training], dict[str, Any]]:
-    """Returns what computes the log's fields on tail scores after each epoch, from labels that the method never sees."""
+    """Returns a function that computes the tail statistics of the log after each epoch, from labels unknown to the method."""
     labels, counts, group_counts, grouping = (
         split.pretrain_labels,
         split.class_counts,
@@ -195,5 +195,5 @@ def _analysis(run: RunFolder, split: Split) -> Callable[[Training], dict[str, An
 
 
 def _state(training: Training) -> dict[str, NDArray]:
-    """What the method keeps of each image."""
+    """Per-image state of the method."""
     return {name: values.cpu().numpy() for name, values in training.method.sample_state().items()}

@@ -13,10 +13,10 @@ from core.registry import names_in_source, select
 
 
 def _numbers(_: object, tokens: Sequence[Token]) -> list[int]:
-    """Converts to whole numbers. Raises ValueError for others, such as 1.7, which `int` would truncate."""
+    """Converts to integers. Raises ValueError for others, such as 1.7, which `int` would truncate."""
     for token in tokens:
         if not re.fullmatch(r"[+-]?\d+", token.value.strip(), re.ASCII):
-            raise ValueError(f"{token.value!r} is not a whole number")
+            raise ValueError(f"{token.value!r} is not an integer")
     return [int(token.value) for token in tokens]
 
 
@@ -49,7 +49,7 @@ class GridOptions:
     "Long-tail profiles, such as cao, balanced, or ir=50 (imbalance ratio); default: the first of each benchmark. See `list`."
 
     preset: Literal["auto", "paper", "cpu", "cpu-long", "smoke"] = "auto"
-    "Scale: paper (the field's protocol), cpu (1 to 2 min a run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
+    "Scale: paper (protocol of the papers), cpu (1 to 2 min per run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
 
     epochs: Annotated[int | None, Number] = None
     "Epochs; default: those of the preset. 0 probes the untrained network."
@@ -92,7 +92,7 @@ class GridOptions:
 
 
 def check_positive(option: str, number: int | None) -> None:
-    """Raises UserError where a number is given that is below 1."""
+    """Raises UserError for a number below 1."""
     if number is not None and number < 1:
         raise UserError(f"{option} {number}: give at least 1")
 
@@ -100,10 +100,10 @@ def check_positive(option: str, number: int | None) -> None:
 def check_names(
     methods: Iterable[str] | None = None, datasets: Iterable[str] | None = None, probes: Iterable[str] | None = None
 ) -> None:
-    """Refuses unknown names and globs by parsing the source of the registries: 0.1 s, where importing them takes seconds.
+    """Rejects unknown names and globs by parsing the source of the registries, in 0.1 s instead of seconds for imports.
 
     Raises:
-        UserError: one matches nothing.
+        UserError: a name or glob has no match.
     """
     root = Path(__file__).parent.parent
     for kind, folder, patterns in (

@@ -1,4 +1,4 @@
-"""From a options to the runs it means, each resolved and checked before anything starts."""
+"""Plan of a grid: resolves the options into runs and validates each of them."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -30,47 +30,47 @@ from training.monitor import LISTS as MONITORED
 from training.prepare import build_method, check_pool_size
 
 log = logging.getLogger(__name__)
-PROCESS_BYTES = 3 * 10**9  # of memory for each process that is started unless a number is asked for
+PROCESS_BYTES = 3 * 10**9  # memory per process, which limits the default of --jobs
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run, and on what."""
+    """Runs of a grid, their probes, device and data."""
 
     runs: list[RunFolder]
-    probes: dict[str, list[str]]  # of each dataset: those that its index lists allow
+    probes: dict[str, list[str]]  # by dataset: those whose index lists it has
     preset: str
-    why_preset: str
+    preset_reason: str
     device: torch.device
-    views: str  # which executor makes the views of each dataset, and why, for people
+    views: str  # augmentation backend of each dataset with the reason of its choice, as text
     data: DataCache
-    cores: int  # processor threads that this process may use
-    asked_jobs: int | None = None  # processes that share the runs
-    asked_threads: int | None = None  # processor threads of each
-    monitored: bool = False  # whether features are looked at during training
-    monitor_every: int | None = None  # epochs between looks; None: a twentieth of the run
+    cores: int  # CPU threads that this process may use
+    requested_jobs: int | None = None  # --jobs
+    requested_threads: int | None = None  # --workers
+    monitored: bool = False  # whether kNN accuracy is computed during training
+    monitor_every: int | None = None  # epochs between evaluations; None: a twentieth of the run
 
     @cached_property
     def states(self) -> list[State]:
-        """The state of each run when it was first asked for; every record is read for it, so only once."""
+        """State of each run, cached as all records are read."""
         return [run.state(self.probes[run.config.dataset]) for run in self.runs]
 
     @property
     def unfinished(self) -> list[int]:
-        """Numbers of the runs that are not DONE."""
+        """Indices of the runs that are not DONE."""
         return [number for number, state in enumerate(self.states) if state != "DONE"]
 
     @cached_property
-    def shares(self) -> tuple[int, int]:
-        """Processes that share the unfinished runs, and the processor threads of each."""
-        asked = (self.asked_jobs, self.asked_threads)
-        return share_cores(*asked, self.cores, self.device, self.preset, len(self.unfinished), memory_bytes())
+    def parallelism(self) -> tuple[int, int]:
+        """Number of processes that execute the unfinished runs, and CPU threads of each."""
+        requested = (self.requested_jobs, self.requested_threads)
+        return choose_parallelism(*requested, self.cores, self.device, self.preset, len(self.unfinished), memory_bytes())
 
     def needs(self, dataset: str) -> frozenset[str]:
-        """The index lists that training on a benchmark and its probes use, by their names."""
+        """Names of the index lists that training on a benchmark and its probes use."""
         profiles = {run.config.profile for run in self.runs if run.config.dataset == dataset}
         absent = self.data.benchmark(dataset).absent(self.data.root)
-        some = np.zeros(1, dtype=np.int64)  # stands for any list that is not empty: probes say by these what they look at
+        some = np.zeros(1, dtype=np.int64)  # stands for any non-empty list: `feature_lists` depends on which lists are empty
         lists = ListedLists(**{role: NONE if role in absent else some for role in TRAINING})
         probes = {
             need for probe in self.probes[dataset] for need in (*PROBES[probe].needs, *PROBES[probe].feature_lists(lists))
@@ -79,32 +79,32 @@ class Plan:
         return frozenset(probes | {"pretrain", "test"} | ({BALANCED} & profiles) | monitor)
 
     def load_data(self) -> None:
-        """Opens the images of all unfinished runs, downloading missing ones. Raises UserError where that is not possible."""
+        """Loads the images of all unfinished runs; downloads missing ones. Raises UserError if they are not available."""
         for dataset in dict.fromkeys(self.runs[number].config.dataset for number in self.unfinished):
             self.data.load(dataset, self.needs(dataset))
 
     @cached_property
     def passports(self) -> list[str]:
-        """The data of the plan for people, a line for each profile of each dataset; nothing is fetched.
+        """Text on the data: a line for each profile of each dataset. Downloads nothing.
 
         Raises:
-            UserError: something that is there is damaged or contradictory.
+            UserError: data on disk is damaged or contradictory.
         """
         splits: dict[tuple[str, str], dict[int, None]] = {}
         for config in (run.config for run in self.runs):
             splits.setdefault((config.dataset, config.profile), {})[config.split] = None
-        return [self.data.line(*which, numbers, self.needs(which[0])) for which, numbers in splits.items()]
+        return [self.data.line(*key, numbers, self.needs(key[0])) for key, numbers in splits.items()]
 
 
 def make_plan(options: GridOptions) -> Plan:
-    """Resolves a options. Raises UserError for the first thing in it that cannot be run."""
+    """Resolves the options into a plan. Raises UserError for the first invalid option or run."""
     check_positive("--jobs", options.jobs)
     check_positive("--workers", options.workers)
     for option in ("methods", "datasets", "splits", "seeds"):
         if not getattr(options, option):
-            raise UserError(f"--{option} is empty; give at least one, or leave the option out")
+            raise UserError(f"--{option} is empty; give at least one value, or omit the option")
     device = choose_device(options.device)
-    preset, why_preset = choose_preset(options.preset, device)
+    preset, preset_reason = choose_preset(options.preset, device)
     precision = choose_precision(options.precision, preset, device)
     data_root = data_folder(options.data_root)
     methods = METHODS.select(options.methods, everything=[name for name, method in METHODS if method.suite])
@@ -116,8 +116,8 @@ def make_plan(options: GridOptions) -> Plan:
     probes = {dataset: allowed_probes(dataset, options.probes, data_root) for dataset in datasets}
     changes = {}
     for method, dataset in product(methods, datasets):
-        asked = hparam_changes.get(method, {})
-        changes[method, dataset] = asked | _pool(method, dataset, preset, asked, data_root)
+        own = hparam_changes.get(method, {})
+        changes[method, dataset] = own | _pool(method, dataset, preset, own, data_root)
     executors = {
         dataset: choose_executor(options.views, in_files=BENCHMARKS[dataset].in_files, device=device) for dataset in datasets
     }
@@ -151,47 +151,47 @@ def make_plan(options: GridOptions) -> Plan:
     monitored = _monitored(options, datasets, data_root)
     data, cores = DataCache(data_root), torch.get_num_threads()
     shared = (cores, options.jobs, options.workers)
-    return Plan(runs, probes, preset, why_preset, device, views, data, *shared, monitored, options.monitor_every)
+    return Plan(runs, probes, preset, preset_reason, device, views, data, *shared, monitored, options.monitor_every)
 
 
 def _monitored(options: GridOptions, datasets: Sequence[str], data_root: Path) -> bool:
-    """Whether the features are looked at during training. Raises UserError where a benchmark lacks the lists for it."""
+    """Whether the kNN monitor is enabled. Raises UserError for invalid options, or if a benchmark lacks the index lists."""
     if options.monitor_every is not None and options.monitor_every < 1:
         raise UserError(f"--monitor-every {options.monitor_every}: give at least 1 epoch")
     if options.monitor == "none":
         if options.monitor_every is not None:
-            raise UserError("--monitor-every says how often; say what with --monitor knn")
+            raise UserError("--monitor-every has no effect without --monitor knn")
         return False
     for dataset in datasets:
         if lacking := " and ".join(need for need in MONITORED if need in BENCHMARKS[dataset]().absent(data_root)):
-            raise UserError(f"--monitor {options.monitor} needs a {lacking} list, which {dataset} lacks; leave it out")
+            raise UserError(f"--monitor {options.monitor} needs a {lacking} list, which {dataset} lacks; omit the option")
     return True
 
 
-def choose_preset(wanted: str, device: torch.device) -> tuple[str, str]:
-    """The preset's name and why it was taken."""
-    if wanted != "auto":
-        return wanted, "as asked"
+def choose_preset(preset: str, device: torch.device) -> tuple[str, str]:
+    """Resolves `auto`; returns the name of the preset and the reason."""
+    if preset != "auto":
+        return preset, "set by --preset"
     if device.type == "cuda":
-        return "paper", "auto: there is a GPU"
-    return "cpu", "auto: no GPU, so CPU-scale numbers; give --preset paper for the papers' protocol"
+        return "paper", "auto: GPU available"
+    return "cpu", "auto: no GPU; give --preset paper for the protocol of the papers"
 
 
-def share_cores(
+def choose_parallelism(
     jobs: int | None, threads: int | None, cores: int, device: torch.device, preset: str, runs: int, memory: int | None
 ) -> tuple[int, int]:
-    """How many processes share the runs, and the threads of each: (jobs, threads), each at least 1.
+    """Chooses the number of processes and the CPU threads of each: (jobs, threads), each at least 1.
 
-    On a CPU two processes of one thread train as fast as one of two threads, and are slowed less by other work on the machine.
-    The smoke preset has one process: starting more takes as long as they would save.
+    On a CPU, two processes of one thread train as fast as one of two threads, and are slowed less by other load. The smoke
+    preset uses one process, as starting more takes as long as they would save.
 
     Args:
-        jobs: as asked, or None.
-        threads: of each process, as asked, or None.
-        cores: processor threads that this process may use.
-        device: where to train.
-        preset: the scale.
-        runs: how many are to be run.
+        jobs: --jobs, or None.
+        threads: --workers, or None.
+        cores: CPU threads that this process may use.
+        device: device of training.
+        preset: name of the preset.
+        runs: number of runs to execute.
         memory: of the machine, in bytes; None: unknown.
     """
     if jobs is None:
@@ -217,45 +217,45 @@ def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, 
         elif owner in METHODS:
             raise UserError(f"--set {text}: method {owner!r} is not among --methods {' '.join(methods)}")
         else:
-            raise UserError(f"--set {text}: no method is named {owner!r}{nearest(owner, [*METHODS.names(), 'recipe'])}")
+            raise UserError(f"--set {text}: unknown method {owner!r}{nearest(owner, [*METHODS.names(), 'recipe'])}")
     return recipe, hparams
 
 
-def _profiles(dataset: str, asked: Sequence[str]) -> list[str]:
-    """The profiles asked for, each once and in its one spelling; the benchmark's first where none is."""
+def _profiles(dataset: str, names: Sequence[str]) -> list[str]:
+    """Canonical names of the profiles without duplicates; the default of the benchmark if `names` is empty."""
     benchmark = BENCHMARKS[dataset]()
-    return list(dict.fromkeys(map(benchmark.profile, asked))) or [benchmark.profile(None)]
+    return list(dict.fromkeys(map(benchmark.profile, names))) or [benchmark.profile(None)]
 
 
 def _pool(method: str, dataset: str, preset: str, changes: Mapping[str, Any], data_root: Path) -> dict[str, Any]:
-    """The pool that a method which draws on one will use, so that configuration, records and tables name it.
+    """Resolves the OOD pool of a method that uses one, so that it is named in configuration, records and tables.
 
-    Where the user chose neither pool nor budget, and the best pool that is there is smaller than the budget, half of it is
-    drawn: a sample has to leave something out.
+    If neither pool nor budget is set, and the best available pool is smaller than the budget, the budget is half of the pool:
+    sampling needs candidates to reject.
     """
     defaults = default_hparams(method, dataset, preset)
     if "pool" not in {field.name for field in fields(defaults)}:
         return {}
-    asked = changes.get("pool", "auto")
+    pool = changes.get("pool", "auto")
     own = BENCHMARKS[dataset].own_pools
-    if asked in own:
-        raise UserError(f"{method}.pool={asked}: {dataset} is made of the same images; take another pool, or leave it to auto")
-    if asked != "auto":
-        check_pool(asked)
-        return {"pool": asked}
+    if pool in own:
+        raise UserError(f"{method}.pool={pool}: {dataset} consists of the same images; choose another pool, or auto")
+    if pool != "auto":
+        check_pool(pool)
+        return {"pool": pool}
     name = best_pool(data_root, without=own, order=BENCHMARKS[dataset].pools)
     count = POOLS[name].count
     if "budget" in changes or defaults.budget <= count:
         return {"pool": name}
     log.warning(
-        "%s samples %d images at a time, not %d: the best pool there is, %s, has %d; for another: --set %s.pool=...",
+        "%s.budget is %d, not %d: %s, the best available pool, has %d images; choose another with --set %s.pool=...",
         *(method, count // 2, defaults.budget, name, count, method),
     )
     return {"pool": name, "budget": count // 2}
 
 
 def _check_network(config: RunConfig) -> None:
-    """Builds and runs the method without memory or computation, so that a network that does not fit is refused beforehand."""
+    """Builds the method and runs its network on the meta device. Raises UserError if the network does not fit."""
     name = config.recipe.backbone
     image_size = size = BENCHMARKS[config.dataset].image_size
     try:
@@ -265,24 +265,26 @@ def _check_network(config: RunConfig) -> None:
                 network(torch.zeros(2, 3, size, size))
     except UserError:
         raise
-    except Exception as error:  # whatever a network can raise at a size that it was not made for
-        raise UserError(f"backbone {name!r} cannot take images of {size} px ({first_line(error)}); choose another") from error
+    except Exception as error:  # networks raise various exceptions for unsupported image sizes
+        raise UserError(
+            f"backbone {name!r} does not support images of {size} px ({first_line(error)}); choose another"
+        ) from error
     with torch.device("meta"):
         build_method(config, config.recipe.batch_size)
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan for people: how it is run, a line for each run, and the data; the profile where there are several."""
+    """Text of `plan`: settings, one line per run (with the profile if there are several), and the data."""
     several = len({(run.config.dataset, run.config.profile) for run in plan.runs}) > len(plan.probes)
     precision = plan.runs[0].config.precision
     if precision == "fp32" and plan.preset != "paper" and not has_bf16(plan.device):
-        precision += " (no bfloat16 units here: with them a step takes about half of the time)"
-    jobs, threads = plan.shares
-    shared = (f"{jobs} processes of " if jobs > 1 else "") + f"{threads} thread{'' if threads == 1 else 's'}"
+        precision += " (no bfloat16 arithmetic on this device; it would about halve the time of a step)"
+    jobs, threads = plan.parallelism
+    parallelism = (f"{jobs} processes of " if jobs > 1 else "") + f"{threads} thread{'' if threads == 1 else 's'}"
     return "\n".join(
         [
-            f"preset {plan.preset} ({plan.why_preset}); device {plan.device}, {shared}, {precision}; views: {plan.views}; "
-            f"{len(plan.runs)} runs:",
+            f"preset {plan.preset} ({plan.preset_reason}); device {plan.device}, {parallelism}, {precision}; "
+            f"views: {plan.views}; {len(plan.runs)} runs:",
             *(
                 f"{state:9}  {run.path.name}" + (f"  profile {run.config.profile}" if several else "")
                 for run, state in zip(plan.runs, plan.states, strict=True)

@@ -1,7 +1,6 @@
-"""Time estimate of a plan, from timing a few steps of each kind of run on this machine.
+"""Time estimate of a plan, from a few timed steps of each configuration on this machine.
 
-Images are random pixels where a benchmark holds them in memory, and the benchmark's own where they are files, so that reading
-and decoding are timed too.
+Benchmarks in memory are timed on random pixels, benchmarks of image files on their own files, to include reading and decoding.
 """
 
 import heapq
@@ -28,52 +27,53 @@ from grid.plan import Plan
 from run_store.folder import RunFolder
 from training.checkpoint import read_checkpoint
 from training.config import RunConfig
-from training.device import wait_for
+from training.device import synchronize
 from training.loop import batches, start_epoch, step
 from training.prepare import Training, prepare
 
 log = logging.getLogger(__name__)
 
-STEPS = 3  # timed steps of each view size, after some to warm up
-CPU_BATCH = 256  # images of a timed step on a CPU: from there on its time is proportional to the images
+STEPS = 3  # timed steps of each view size, after the warm-up
+CPU_BATCH = 256  # batch size of a timed step on a CPU, from which on time is proportional to the batch size
 CPU_FILES = 16  # the same for image files, which have more pixels
-HOOK_SECONDS = 2.0  # for timing a method's hook before an epoch
-POOL = 10**9  # images of the OOD pool of a timed run: one image, repeated without memory
-PROBE_SECONDS = 5e-5  # of a probe per image, after the extraction of features
+HOOK_SECONDS = 2.0  # limit of timing the epoch hook of a method
+POOL = 10**9  # size of the OOD pool of a timed run: one image, broadcast
+PROBE_SECONDS = 5e-5  # of a probe per image, after feature extraction
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a plan's unfinished runs will take."""
+    """Estimated time of the unfinished runs of a plan."""
 
-    seconds: Mapping[int, float]  # of each run by its number, where it could be timed
-    jobs: int  # processes that run at a time
-    untimed: int  # kinds of runs that failed to be timed
-    unknown: Sequence[str]  # benchmarks whose files are missing
+    seconds: Mapping[int, float]  # of each run that could be timed, by its index
+    jobs: int  # processes that run in parallel
+    untimed: int  # configurations whose timing failed
+    missing: Sequence[str]  # benchmarks whose files are missing
 
     def order(self, numbers: Iterable[int]) -> list[int]:
-        """Order in which to start runs: with several processes the longest first, so that all end at about the same time."""
+        """Starting order of runs: with several processes the longest first, so that all end at about the same time."""
         return sorted(numbers, key=lambda n: -self.seconds.get(n, 0.0)) if self.jobs > 1 else list(numbers)
 
-    def wall(self) -> float:
-        """Seconds from the first run's start to the last one's end."""
-        busy = [0.0] * self.jobs  # end of the last run of each process
+    def wall_seconds(self) -> float:
+        """Wall time in seconds, from the start of the first run to the end of the last one."""
+        busy = [0.0] * self.jobs  # when each process finishes its runs so far
         for number in self.order(self.seconds):
             heapq.heapreplace(busy, busy[0] + self.seconds[number])
         return max(busy)
 
     @property
     def text(self) -> str:
-        """The wall time in words, and what it leaves out."""
-        failed = f", without {self.untimed} kinds of runs whose timing failed" if self.untimed else ""
-        return clock(self.wall()) + failed + (f", without {', '.join(self.unknown)}: files are missing" if self.unknown else "")
+        """The wall time, and what it does not include, as text."""
+        failed = f", without {self.untimed} configurations whose timing failed" if self.untimed else ""
+        missing = f", without {', '.join(self.missing)}: files are missing" if self.missing else ""
+        return clock(self.wall_seconds()) + failed + missing
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Times a few steps of each kind of run. Writes and downloads nothing."""
+    """Times a few steps of each configuration. Writes and downloads nothing."""
     seconds: dict[int, float] = {}
     timed: dict[str, tuple[list[float], float] | None] = {}
-    unknown: dict[str, None] = {}
+    missing: dict[str, None] = {}
     for number in plan.unfinished:
         run = plan.runs[number]
         config = run.config
@@ -83,25 +83,25 @@ def estimate(plan: Plan) -> Estimate:
             if key not in timed:
                 timed[key] = _try_to_time(config, plan, counts)
         except NotThere:
-            unknown[f"{config.dataset} (profile {config.profile})"] = None
+            missing[f"{config.dataset} (profile {config.profile})"] = None
             continue
         found = timed[key]
         if found is not None:
             epochs, feature = found
             probes = run.missing(plan.probes[config.dataset])
-            looks = bool(probes) + sum(PROBES[probe].passes for probe in probes)
-            probing = counts[1] * (looks * feature + len(probes) * PROBE_SECONDS)
+            passes = bool(probes) + sum(PROBES[probe].passes for probe in probes)
+            probing = counts[1] * (passes * feature + len(probes) * PROBE_SECONDS)
             seconds[number] = sum(epochs[_epochs_done(run) :]) + probing
-    # processes on one GPU, or more of them than cores, take turns
-    jobs, threads = plan.shares
+    # processes on one GPU, or more processes than cores, do not add throughput
+    jobs, threads = plan.parallelism
     jobs = 1 if plan.device.type == "cuda" else max(1, min(jobs, plan.cores // threads))
     if plan.device.type == "cuda":
         torch.cuda.empty_cache()  # worker processes need it
-    return Estimate(seconds, jobs, sum(found is None for found in timed.values()), list(unknown))
+    return Estimate(seconds, jobs, sum(found is None for found in timed.values()), list(missing))
 
 
 def clock(seconds: float) -> str:
-    """A duration in words: `45 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
+    """Formats a duration: `45 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -114,7 +114,7 @@ def clock(seconds: float) -> str:
 
 
 def _try_to_time(config: RunConfig, plan: Plan, counts: tuple[int, int]) -> tuple[list[float], float] | None:
-    """Returns the result of `_time_run`, or None if it fails: the run will fail too, and be reported.
+    """Returns the result of `_time_run`, or None with a warning if it fails, as the run itself will fail and be reported.
 
     Raises:
         NotThere: image files are missing.
@@ -123,13 +123,13 @@ def _try_to_time(config: RunConfig, plan: Plan, counts: tuple[int, int]) -> tupl
     images = _images(config, plan, count)
     try:
         return _time_run(config, plan.device, counts[0], images)
-    except Exception as error:  # whatever a method's code can raise
+    except Exception as error:  # a method can raise anything
         log.warning("no estimate for %s: %s: %s", config.method, type(error).__name__, error)
         return None
 
 
 def _time_run(config: RunConfig, device: torch.device, samples: int, images: ImageSet) -> tuple[list[float], float]:
-    """Seconds of each epoch of a run on `samples` images, hooks included, and of extracting a feature.
+    """Seconds of each epoch of a run on `samples` images, epoch hooks included, and of extracting one feature.
 
     Args:
         config: of the run.
@@ -139,7 +139,7 @@ def _time_run(config: RunConfig, device: torch.device, samples: int, images: Ima
     """
     benchmark, recipe, batch = BENCHMARKS[config.dataset], config.recipe, _batch(config, device)
 
-    side = min(benchmark.image_size, 32)  # of images of the pool, which are in memory
+    side = min(benchmark.image_size, 32)  # of the OOD images, which are in memory
     pool = np.broadcast_to(np.zeros((3, side, side), dtype=np.uint8), (POOL, 3, side, side))
     whole = prepare(config, images, device)
     sizes = [whole.size(epoch) for epoch in range(recipe.epochs)]
@@ -149,14 +149,14 @@ def _time_run(config: RunConfig, device: torch.device, samples: int, images: Ima
         per_image[size] = _seconds_per_image(prepare(small, images, device, pool=pool))
     steps = [(samples + whole.method.extra_images(e)) * per_image[size] for e, size in enumerate(sizes)]
     hparams = dict(config.hparams)
-    if "budget" in hparams:  # the pool has to be larger than the budget, and is embedded by the network
+    if "budget" in hparams:  # the OOD pool is larger than the budget, and embedded by the network
         hparams["budget"] = len(images)
     hooks = _hook_seconds(prepare(replace(config, hparams=hparams), images, device, pool=pool[: 2 * len(images)]), samples)
     return [of_steps + of_hook for of_steps, of_hook in zip(steps, hooks, strict=True)], _seconds_per_feature(whole, images)
 
 
 def _counts(config: RunConfig, data: DataCache) -> tuple[int, int]:
-    """Images of the pretraining set, and images of the probes.
+    """Number of images of the pretraining set, and of images that the probes use.
 
     Raises:
         NotThere: the index lists are missing.
@@ -168,17 +168,17 @@ def _counts(config: RunConfig, data: DataCache) -> tuple[int, int]:
         return size, benchmark.labelled_images
     labels, _ = data.labels(config.dataset)
     lists = benchmark.lists(labels, config.profile, config.split)
-    return len(lists.pretrain), 2 * len(lists.labelled)  # guesses as many test images
+    return len(lists.pretrain), 2 * len(lists.labelled)  # assumes as many test images
 
 
 def _batch(config: RunConfig, device: torch.device) -> int:
-    """Images of a timed step."""
-    most = CPU_FILES if BENCHMARKS[config.dataset].in_files else CPU_BATCH
-    return config.recipe.batch_size if device.type == "cuda" else min(config.recipe.batch_size, most)
+    """Batch size of a timed step."""
+    limit = CPU_FILES if BENCHMARKS[config.dataset].in_files else CPU_BATCH
+    return config.recipe.batch_size if device.type == "cuda" else min(config.recipe.batch_size, limit)
 
 
 def _images(config: RunConfig, plan: Plan, count: int) -> ImageSet:
-    """Images for the timed steps. Raises NotThere where they are files, and missing."""
+    """Images for the timed steps. Raises NotThere if they are files and missing."""
     size = BENCHMARKS[config.dataset].image_size
     if not BENCHMARKS[config.dataset].in_files:
         return torch.randint(256, (count, 3, size, size), dtype=torch.uint8)
@@ -188,7 +188,7 @@ def _images(config: RunConfig, plan: Plan, count: int) -> ImageSet:
 
 @dataclass(frozen=True)
 class _CountingCorpus(Corpus):
-    """A corpus that counts passes of images through a network."""
+    """A corpus that records the calls of `embed`."""
 
     passes: list[None] = field(default_factory=list)
 
@@ -198,13 +198,13 @@ class _CountingCorpus(Corpus):
 
 
 def _hook_seconds(training: Training, samples: int) -> list[float]:
-    """Seconds of a method's hook before each epoch of a run on `samples` images, from timing it on few images.
+    """Seconds of the hook of a method before each epoch of a run on `samples` images, from timing it on few images.
 
-    The time of a hook that embeds all images, or its pool, is proportional to their number. After `HOOK_SECONDS` the remaining
-    epochs are assumed to take the mean of those before.
+    The time of a hook that embeds all images or its OOD pool is scaled with their number. After `HOOK_SECONDS`, remaining
+    epochs are estimated by the mean.
     """
     few = training.corpus
-    shown = len(few.images) + (0 if few.pool is None else len(few.pool))
+    embedded = len(few.images) + (0 if few.pool is None else len(few.pool))
     name = training.config.hparams.get("pool", "")
     pool = POOLS[name].count if name in POOLS else 0
     found: list[float] = []
@@ -213,8 +213,8 @@ def _hook_seconds(training: Training, samples: int) -> list[float]:
         corpus = _CountingCorpus(**{own.name: getattr(few, own.name) for own in fields(few)})
         started = time.monotonic()
         start_epoch(replace(training, corpus=corpus), len(found))
-        wait_for(training.device)
-        found.append((time.monotonic() - started) * ((samples + pool) / shown if corpus.passes else 1))
+        synchronize(training.device)
+        found.append((time.monotonic() - started) * ((samples + pool) / embedded if corpus.passes else 1))
     return found + [sum(found) / max(len(found), 1)] * (training.epochs - len(found))
 
 
@@ -225,12 +225,12 @@ def _seconds_per_feature(training: Training, images: ImageSet) -> float:
     some = images[torch.arange(count) % len(images)]
     seconds = 0.0
     with torch.no_grad():
-        for _ in range(2):  # the first to warm up
-            wait_for(training.device)
+        for _ in range(2):  # the first is a warm-up
+            synchronize(training.device)
             started = time.monotonic()
             for _ in training.corpus.embed(network, some):
                 pass
-            wait_for(training.device)
+            synchronize(training.device)
             seconds = time.monotonic() - started
     return seconds / count
 
@@ -241,20 +241,20 @@ def _seconds_per_image(training: Training) -> float:
     started, warm_up = 0.0, _warm_up(training.device)
     for number, batch in enumerate(islice(batches(training, training.epochs - 1), warm_up + STEPS)):
         if number == warm_up:
-            wait_for(training.device)
+            synchronize(training.device)
             started = time.monotonic()
         step(training, batch, number)
-    wait_for(training.device)
+    synchronize(training.device)
     return (time.monotonic() - started) / (STEPS * training.config.recipe.batch_size)
 
 
 def _warm_up(device: torch.device) -> int:
-    """Steps before timing starts; on a GPU with the batches that are prefetched during the first."""
+    """Number of warm-up steps; on a GPU, including the batches that are prefetched during the first."""
     return 1 + (DEPTH + 1 if device.type == "cuda" else 0)
 
 
 def _epochs_done(run: RunFolder) -> int:
-    """Number of complete epochs of a run."""
+    """Number of completed epochs of a run."""
     if run.trained():
         return run.config.recipe.epochs
     if not run.checkpoint.exists():

@@ -1,4 +1,4 @@
-"""Work shared out to processes on this machine, each of which does one item at a time; the parent shows their progress."""
+"""Parallel map over worker processes of this machine; the parent displays their progress and log messages."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from threading import Lock, Thread
 from types import FrameType
 from typing import Any, TypeVar
 
-from training.progress import Board, send_bars_to
+from training.progress import WorkerBars, redirect_bars
 from training.signals import stop_requests
 
 T = TypeVar("T")
@@ -23,95 +23,96 @@ log = logging.getLogger(__name__)
 STOP_CHECK_SECONDS = 0.5  # between checks of whether a stop signal has arrived
 
 
-class Died:
-    """In place of a result: the process ended before it returned one."""
+class WorkerCrash:
+    """Result of an item whose worker process ended before it returned one."""
 
     def __init__(self, exit_code: int | None):
-        self.reason = f"its process ended before the run did, with status {exit_code}"
+        self.reason = f"its worker process ended early with exit status {exit_code}"
         if exit_code is not None and exit_code < 0:
             name = signal.Signals(-exit_code).name
-            memory = "; the system sends it when memory runs out: try a smaller --jobs" if name == "SIGKILL" else ""
-            self.reason = f"its process was ended by {name}{memory}"
+            memory = ", possibly out of memory; try a smaller --jobs" if name == "SIGKILL" else ""
+            self.reason = f"its worker process was killed by {name}{memory}"
 
 
 @dataclass
 class _Worker:
-    """A process, the parent's end of its pipe, and the item that it works on."""
+    """A worker process, the parent's end of its pipe, and its current item."""
 
     process: SpawnProcess
     pipe: Connection
     item: Any = None
 
 
-def share_out(
-    items: Iterable[T], work: Callable[[T], R], processes: int, prepare: Callable[[], None]
-) -> Iterator[tuple[T, R | Died]]:
-    """Calls `work(item)` for every item in `processes` processes, and yields each item with its result as it is done.
+def parallel_map(
+    items: Iterable[T], function: Callable[[T], R], processes: int, initializer: Callable[[], None]
+) -> Iterator[tuple[T, R | WorkerCrash]]:
+    """Calls `function(item)` for every item in worker processes, and yields (item, result) in order of completion.
 
-    The processes take items in their order. One that ends in the middle of an item is replaced, and the item's result is
-    `Died`. They are ended when this iterator is closed, and when the parent process ends for whatever reason.
+    Items are started in order. If a process ends before it returns a result, the result is a `WorkerCrash`, and a new process
+    replaces it. The processes end when this iterator is closed or the parent process ends.
 
     Args:
         items: picklable.
-        work: picklable, as is what it returns.
-        processes: how many, at least 1.
-        prepare: called once in each process before its first item; picklable.
+        function: picklable, with picklable results.
+        processes: number of processes, at least 1.
+        initializer: called once in each process before its first item; picklable.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM arrived. Each process has got SIGTERM, so that training saved a checkpoint, and has
-            ended; a second signal ends them without waiting.
+        KeyboardInterrupt: SIGINT or SIGTERM arrived. All processes have received SIGTERM, on which training saves a checkpoint,
+            and have ended; a second signal kills them.
     """
     waiting = deque(items)
-    with Board() as board, stop_requests() as stop, _started(min(processes, len(waiting)), work, prepare) as workers:
+    started = _started(min(processes, len(waiting)), function, initializer)
+    with WorkerBars() as bars, stop_requests() as stop, started as workers:
         for worker in workers:
             _assign(worker, waiting)
         while any(worker.item is not None for worker in workers):
             ready = connection.wait([worker.pipe for worker in workers if worker.item is not None], STOP_CHECK_SECONDS)
             if stop():
                 raise KeyboardInterrupt
-            for place, worker in enumerate(workers):
+            for number, worker in enumerate(workers):
                 if worker.pipe not in ready:
                     continue
                 kind, content = _receive(worker)
                 if kind == "bar":
-                    board.show(place, content)
+                    bars.update(number, content)
                 elif kind == "log":
                     log.log(*content)
                 else:
-                    board.show(place, "")
+                    bars.update(number, "")
                     item = worker.item
-                    if kind == "died" and waiting:
-                        workers[place] = worker = _start(work, prepare)
-                    _assign(worker, waiting)  # before the result is yielded: the caller may take a while
+                    if kind == "crash" and waiting:
+                        workers[number] = worker = _start(function, initializer)
+                    _assign(worker, waiting)  # before the result is yielded, as the caller may be slow
                     yield item, content
 
 
 def _receive(worker: _Worker) -> tuple[str, Any]:
-    """The next message of a process: ("bar", text), ("log", (level, text)), ("done", result) or ("died", Died)."""
+    """Next message of a process: ("bar", text), ("log", (level, text)), ("done", result) or ("crash", WorkerCrash)."""
     try:
         return worker.pipe.recv()
     except (EOFError, OSError):
         worker.process.join()
-        return "died", Died(worker.process.exitcode)
+        return "crash", WorkerCrash(worker.process.exitcode)
 
 
 def _assign(worker: _Worker, waiting: deque) -> None:
     worker.item = waiting.popleft() if waiting else None
     if worker.item is not None:
-        with suppress(OSError):  # the process has just died: `_receive` finds out
+        with suppress(OSError):  # the process has ended, which `_receive` detects
             worker.pipe.send(worker.item)
 
 
 @contextmanager
-def _started(count: int, work: Callable[[T], R], prepare: Callable[[], None]) -> Iterator[list[_Worker]]:
-    """Starts the processes; at the end sends SIGTERM to those that work, and waits for all of them until a second signal."""
+def _started(count: int, function: Callable[[T], R], initializer: Callable[[], None]) -> Iterator[list[_Worker]]:
+    """Starts the processes. On exit sends SIGTERM to busy ones and joins all; kills them on a second signal."""
     workers: list[_Worker] = []
     try:
-        workers += [_start(work, prepare) for _ in range(count)]
+        workers += [_start(function, initializer) for _ in range(count)]
         yield workers
     finally:
         for worker in workers:
-            worker.pipe.close()  # which ends a process without work; and a full pipe would hold one that works
+            worker.pipe.close()  # ends an idle process, and unblocks a busy one that writes to a full pipe
             if worker.item is not None:
                 worker.process.terminate()
         try:
@@ -123,33 +124,33 @@ def _started(count: int, work: Callable[[T], R], prepare: Callable[[], None]) ->
             raise
 
 
-def _start(work: Callable[[T], R], prepare: Callable[[], None]) -> _Worker:
-    context = get_context("spawn")  # a fork would copy the threads' locks of the parent
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work, prepare), daemon=True)
-    with _interrupts_blocked():  # the process inherits it: Ctrl-C is for the parent, which sends SIGTERM
+def _start(function: Callable[[T], R], initializer: Callable[[], None]) -> _Worker:
+    context = get_context("spawn")  # a fork would copy locks held by threads of the parent
+    parent_end, worker_end = context.Pipe()
+    process = context.Process(target=_work, args=(worker_end, function, initializer), daemon=True)
+    with _interrupts_blocked():  # inherited by the process: only the parent handles Ctrl-C, and sends SIGTERM
         process.start()
-    theirs.close()  # so that the end of the process closes the pipe
-    return _Worker(process, ours)
+    worker_end.close()  # so that the pipe closes when the process ends
+    return _Worker(process, parent_end)
 
 
-def _serve(pipe: Connection, work: Callable[[T], R], prepare: Callable[[], None]) -> None:
-    """What a process does: items until the parent ends it."""
-    signal.signal(signal.SIGTERM, _interrupt)  # outside training, which saves a checkpoint first
+def _work(pipe: Connection, function: Callable[[T], R], initializer: Callable[[], None]) -> None:
+    """Main function of a worker process: handles items until the pipe closes."""
+    signal.signal(signal.SIGTERM, _interrupt)  # outside of training, which has its own handler
     Thread(target=_end_with_parent, daemon=True).start()
     lock = Lock()
 
     def send(kind: str, content: Any) -> None:
-        with lock, suppress(OSError):  # without a parent training has still to save its checkpoint
+        with lock, suppress(OSError):  # if the parent has ended, training must still save its checkpoint
             pipe.send((kind, content))
 
-    logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[_Sent(send)])
-    send_bars_to(lambda text: send("bar", text))
-    with suppress(KeyboardInterrupt, EOFError, OSError):  # a stop signal, or no parent any more
-        prepare()
+    logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[_PipeHandler(send)])
+    redirect_bars(lambda text: send("bar", text))
+    with suppress(KeyboardInterrupt, EOFError, OSError):  # a stop signal, or the parent has ended
+        initializer()
         while True:
             item = pipe.recv()
-            send("done", work(item))
+            send("done", function(item))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -157,7 +158,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """Sends this process SIGTERM when its parent has ended, however that was."""
+    """Sends SIGTERM to this process when its parent has ended."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -166,7 +167,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Blocks SIGINT, where the system can, in this thread and in processes that start meanwhile."""
+    """Blocks SIGINT in this thread and in processes started in the context, if the platform supports it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -177,7 +178,7 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Sent(logging.Handler):
+class _PipeHandler(logging.Handler):
     """Sends log messages to the parent."""
 
     def __init__(self, send: Callable[[str, Any], None]):

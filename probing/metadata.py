@@ -21,7 +21,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
 
 
 def data_metadata(passport: Passport, grouping: Grouping) -> dict[str, Any]:
-    """Fields on the data."""
+    """Fields of a record on the data."""
     n_pretrain, pretrain_sha256 = passport.lists["pretrain"]
     return {
         "dataset": passport.benchmark,
@@ -41,7 +41,7 @@ def data_metadata(passport: Passport, grouping: Grouping) -> dict[str, Any]:
 
 
 def run_metadata(run: RunFolder) -> dict[str, Any]:
-    """Fields on the run that trained the backbone: configuration, cost, and quality of its tail scores."""
+    """Fields of a record on the training run: configuration, cost, and quality of its tail scores."""
     config, recipe = run.config, run.config.recipe
     tail = run.last_epoch().get("tail", {})
     return {
@@ -76,7 +76,7 @@ def _cost(facts: TrainingFacts) -> dict[str, Any]:
 
 
 def accuracies_of(found: ProbeResult, split: Split) -> dict[str, Any]:
-    """Fields on the accuracies of a probe on a split."""
+    """Fields of a record on the accuracies of a probe."""
     labels, val_labels, counts = split.images.test_labels, split.val_labels, split.group_counts
     classes, grouping = split.classes, split.benchmark.groups
     by_draw = np.array([class_accuracies(predicted, labels, classes) for predicted in found.predicted])
@@ -108,7 +108,7 @@ def accuracies_of(found: ProbeResult, split: Split) -> dict[str, Any]:
 
 
 def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping) -> dict[str, float]:
-    """One point of a curve, with means of the groups in place of accuracies of the classes."""
+    """Replaces the class accuracies of a point of a curve by group means."""
     means: GroupMeans = break_down(point["class_accuracy"], counts).groups[grouping]
     groups = {"many": means.many, "medium": means.medium, "few": means.few}
     rest = {name: value for name, value in point.items() if name != "class_accuracy"}
@@ -117,5 +117,5 @@ def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping)
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on."""
+    """Versions of Python and of the packages that affect results."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}

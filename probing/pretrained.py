@@ -1,7 +1,7 @@
-"""External pretrained backbones: weights of a file, or a trained run that is probed on other data.
+"""Pretrained backbones: external weights from a file, or a trained run that is probed on other data.
 
-In records of a file, method and preset are `external` and unknown fields on training are None. In records of a run, the recipe
-has `pretrained_on`, and `n_pretrain` and `pretrain_sha256` are those of the data that it was trained on.
+In records of a file, method and preset are `external`, and fields on training are None. In records of a run, the recipe has
+`pretrained_on`, and `n_pretrain` and `pretrain_sha256` are those of its pretraining set.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from data.views.spec import Evaluation
 from probing.metadata import run_metadata
 from run_store.folder import RunFolder
 from run_store.loading import load_trained_backbone
-from training.config import LATER
+from training.config import OMITTED_DEFAULTS
 
 log = logging.getLogger(__name__)
 
 EXTERNAL = "external"  # method and preset of weights from a file
-NAMES = 12  # of tensors that are left out, in a line
-# unknown of weights from a file; zeros would say that they were not trained
+NAMES = 12  # maximum number of ignored tensors in a log message
+# fields that are None for weights from a file; 0 would mean untrained
 UNKNOWN = (
     "epochs", "batch_size", "pool", "tail_auroc", "tail_spearman", "train_seconds", "images_seen", "images_per_second",
     "peak_memory_mb",
@@ -38,29 +38,29 @@ UNKNOWN = (
 
 @dataclass(frozen=True)
 class PretrainedBackbone:
-    """A backbone, and the metadata of its training for records."""
+    """A pretrained backbone with the metadata of its training."""
 
     backbone: nn.Module
     evaluation: Evaluation  # evaluation transform of its images
-    weights: Mapping[str, Any]  # identity of the weights
-    label: str  # name for messages
-    metadata: Mapping[str, Any]  # fields of its records on training
+    weights: Mapping[str, Any]  # identity of the weights, part of the configuration
+    label: str  # short description for messages
+    metadata: Mapping[str, Any]  # fields of a record on training
 
 
 def from_file(
     path: Path, name: str, key: str | None = None, prefix: str | None = None
 ) -> Callable[[Benchmark], PretrainedBackbone]:
-    """External pretrained weights, read once and loaded into the network for the image size of each benchmark.
+    """Reads external pretrained weights; returns a function that loads them into the backbone for a benchmark's image size.
 
     Args:
-        path: as `read_tensors` takes it.
+        path: argument of `read_tensors`.
         name: of the backbone.
-        key: as `read_tensors` takes it.
-        prefix: as `load_backbone` takes it.
+        key: argument of `read_tensors`.
+        prefix: argument of `load_backbone`.
 
     Raises:
-        UserError: as `read_tensors`; what is returned raises it as `load_backbone`, and for a network that cannot take the
-            images.
+        UserError: from `read_tensors`. The returned function raises it from `load_backbone`, and if the network does not
+            support the image size.
     """
     tensors, found_key = read_tensors(path, key)
     with open(path, "rb") as file:
@@ -74,7 +74,7 @@ def from_file(
         except UserError as error:
             raise UserError(f"{path} as {name} for {benchmark.name}: {error}") from error
         names = [*loaded.left_out[:NAMES], *(["..."] if len(loaded.left_out) > NAMES else [])]
-        log.info("%s fits %s; left out: %s", path.name, name, ", ".join(names) or "nothing")
+        log.info("loaded %s into %s; ignored tensors: %s", path.name, name, ", ".join(names) or "none")
         weights = {"sha256": digest, "key": found_key, "prefix": loaded.prefix, "backbone": name}
         metadata = {
             "method": EXTERNAL,
@@ -82,7 +82,7 @@ def from_file(
             "seed": 0,
             "backbone": name,
             "preset": EXTERNAL,
-            "recipe": {field.name: None for field in fields(Recipe) if field.name not in LATER} | {"backbone": name},
+            "recipe": {field.name: None for field in fields(Recipe) if field.name not in OMITTED_DEFAULTS} | {"backbone": name},
             "precision": "fp32",
             "unreadable": 0,
             "device": "unknown",
@@ -94,10 +94,11 @@ def from_file(
 
 
 def from_run(run: RunFolder) -> Callable[[Benchmark], PretrainedBackbone]:
-    """The backbone of a trained run: the network for the image size that it was trained on.
+    """Returns a function that loads the backbone of a trained run, built for the image size of its training, for a benchmark.
 
     Raises:
-        UserError: what is returned raises it as `load_trained_backbone`, and for a network that cannot take the images.
+        UserError: the returned function raises it from `load_trained_backbone`, and if the network does not support the image
+            size.
     """
     config, passport = run.config, run.passport()
     metadata = run_metadata(run)
@@ -108,7 +109,7 @@ def from_run(run: RunFolder) -> Callable[[Benchmark], PretrainedBackbone]:
 
     @cache
     def on(benchmark: Benchmark) -> PretrainedBackbone:
-        split = f" split {config.split}" if benchmark.name == config.dataset else ""  # else it matters less than the benchmark
+        split = f" split {config.split}" if benchmark.name == config.dataset else ""  # omitted for other benchmarks
         recipe = {**metadata["recipe"], "pretrained_on": f"{config.dataset} (profile {config.profile}){split}"}
         backbone, evaluation = load_trained_backbone(run), benchmark.shown_to(config.recipe)
         pretrained = PretrainedBackbone(backbone, evaluation, weights, config.label, metadata | {"recipe": recipe})
@@ -118,12 +119,13 @@ def from_run(run: RunFolder) -> Callable[[Benchmark], PretrainedBackbone]:
 
 
 def _checked(pretrained: PretrainedBackbone, benchmark: Benchmark) -> PretrainedBackbone:
-    """Returns `pretrained`. Raises UserError if the network fails on images of the size of the evaluation transform."""
+    """Returns `pretrained`. Raises UserError if the network fails at the image size of the evaluation transform."""
     size = pretrained.evaluation.crop or benchmark.image_size
     try:
         backbones.feature_width(pretrained.backbone, size)
-    except Exception as error:  # whatever a network can raise at a size that it was not made for
+    except Exception as error:  # networks raise various exceptions for unsupported image sizes
         raise UserError(
-            f"{pretrained.label} cannot take {benchmark.name}'s images of {size} px ({first_line(error)}); probe it on others"
+            f"{pretrained.label} does not support images of {size} px ({first_line(error)}), so it cannot be probed on "
+            f"{benchmark.name}"
         ) from error
     return pretrained

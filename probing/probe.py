@@ -14,7 +14,7 @@ from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
 from data.split import Split
-from eval.features import Frozen, Tally
+from eval.features import FrozenFeatures, ProgressCounter
 from eval.probes import PROBES, GeometryResult
 from probing.metadata import accuracies_of, data_metadata, run_metadata
 from run_store.feature_sample import draw_sample, save_sample
@@ -29,11 +29,11 @@ def probe_run(run: RunFolder, training: Training, split: Split, probes: Sequence
     """Runs probes on the frozen backbone of a trained run and writes a record after each.
 
     Raises:
-        UserError: an image file of the probes cannot be read, or training left the backbone at its initialisation.
+        UserError: an image file cannot be read, or training did not change the backbone.
     """
     if not probes:
         return
-    _refuse_untrained(training)
+    _check_trained(training)
     metadata = run_metadata(run) | data_metadata(split.passport, split.benchmark.groups)
     probe_backbone(training.method.backbone, training.corpus, split, probes, run, metadata, label=run.config.label)
 
@@ -54,19 +54,19 @@ def probe_backbone(
         backbone: (B, 3, H, W) to (B, d).
         corpus: computes its features.
         split: data of the probes.
-        probes: names, one or more.
-        folder: gets the records, and a sample of the test features for figures.
-        metadata: fields of every record apart from those of the probe; its `seed` seeds the probes.
-        label: network and data in a few words, for the progress bar.
+        probes: names, at least one.
+        folder: folder to which records and a sample of the test features are written.
+        metadata: fields of every record except those of the probe; its `seed` is the seed of the probes.
+        label: short description for the progress bar.
 
     Raises:
-        UserError: an image file of the probes cannot be read.
+        UserError: an image file cannot be read.
     """
     seed = metadata["seed"]
     needs = [name for probe in probes for name in PROBES[probe].feature_lists(split.lists)]
     with probing_bar(label) as bar:
         started = time.monotonic()
-        frozen = Frozen(backbone, split, corpus, needs, Tally(bar))
+        frozen = FrozenFeatures(backbone, split, corpus, needs, ProgressCounter(bar))
         shared = (time.monotonic() - started) / len(probes)
         _save_sample(folder.path, frozen, seed)
         for probe in probes:
@@ -85,8 +85,8 @@ def probe_backbone(
                 folder.add(AccuracyRecord(**common, **accuracies_of(result, split)))
 
 
-def _save_sample(folder: Path, frozen: Frozen, seed: int) -> None:
-    """Writes features of some test images with their classes and groups, for a figure."""
+def _save_sample(folder: Path, frozen: FrozenFeatures, seed: int) -> None:
+    """Writes a sample of the test features with classes and groups, for the t-SNE figure."""
     group_of = np.zeros(frozen.classes, dtype=np.int8)
     for number, classes in enumerate(frozen.groups):
         group_of[classes] = number
@@ -94,15 +94,15 @@ def _save_sample(folder: Path, frozen: Frozen, seed: int) -> None:
     save_sample(folder, draw_sample(frozen.test.bank.numpy(), labels, group_of[labels], seed_of(seed, "sample")))
 
 
-def _refuse_untrained(training: Training) -> None:
-    """Raises UserError where training left the backbone at its initialisation: its numbers would pass for a trained one's."""
+def _check_trained(training: Training) -> None:
+    """Raises UserError if training did not change the backbone, so that no record reports it as trained."""
     config = training.config
     if not config.recipe.epochs:
-        return  # an untrained network was asked for, and every table says so
+        return  # untrained network on request, marked in every table
     fresh = build_method(config, len(training.corpus.images)).backbone
     pairs = zip(training.method.backbone.parameters(), fresh.parameters(), strict=True)
     if all(torch.equal(trained.cpu(), initial) for trained, initial in pairs):
         raise UserError(
-            f"after {config.recipe.epochs} epochs the backbone of {config.label} equals its initialisation: nothing was "
-            "learned; check the learning rate and delete the run folder"
+            f"after {config.recipe.epochs} epochs the backbone of {config.label} equals its initialisation; check the learning "
+            "rate and delete the run folder"
         )

@@ -1,4 +1,4 @@
-"""The command `probe PATH`: probes a run folder or a file of weights on the chosen benchmarks and splits."""
+"""The command `probe PATH`: probes a run folder or a file of weights on given benchmarks and splits."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ from training.device import choose_device
 from training.prepare import prepare
 
 log = logging.getLogger(__name__)
-FORMAT = 1  # of the configuration: raised when the same weights would be probed otherwise than before
+FORMAT = 1  # of the configuration; incremented when probing the same weights gives other results
 
 
 def probe_path(
@@ -46,29 +46,29 @@ def probe_path(
     device: str = "auto",
     views: str = "auto",
 ) -> list[tuple[Path, str]]:
-    """Probes a run folder or a file of weights; trains nothing.
+    """Probes a run folder or a file of weights; trains no backbone.
 
-    On its own data a run gets its missing probes. On other data its backbone is probed in a folder beside the run.
+    On the data of a run, its missing probes are added to its folder. On other data, records are written to a separate folder.
 
     Args:
         path: folder of a trained run, or a file that `backbones.state_dict.read_tensors` reads.
         datasets: names or globs; none: that of the run, or cifar10lt.
-        profiles: of each; none: that of the run on its own benchmark, else each benchmark's first.
-        splits: of each; none: that of the run on its own benchmark, else 1.
-        probes: names, globs or families; none: the default ones.
-        backbone: network of the weights in a file.
-        key: of the state dict, in a file that holds several.
-        prefix: of the backbone's parameter names in a file.
+        profiles: of each benchmark; none: that of the run on its own benchmark, else the first of each.
+        splits: of each benchmark; none: that of the run on its own benchmark, else 1.
+        probes: names, globs or families; none: the default probes.
+        backbone: name of the network of a file.
+        key: of the state dict, in a file with several.
+        prefix: of the parameter names of the backbone in a file.
         out: folder of runs and tables; None: the parent of the run folder, or `runs`.
-        data_root: folder of the data sets.
-        device: as `choose_device` takes it.
-        views: as `choose_executor` takes it; on its own data a run keeps its augmentation backend.
+        data_root: folder of the data sets; None: the user's cache folder.
+        device: auto, cpu, cuda or cuda:N.
+        views: augmentation backend, or auto; the backend of a run cannot be changed on its own data.
 
     Returns:
         Folder and run id of each target.
 
     Raises:
-        UserError: an option, the weights or the data do not fit.
+        UserError: invalid options, weights or data.
     """
     run = open_run(path) if path.is_dir() else None
     _check_options(path, run, backbone, key, prefix)
@@ -78,21 +78,21 @@ def probe_path(
         check_done(run)
     chosen = {target.dataset: allowed_probes(target.dataset, probes, data.root) for target in targets}
     options = _Options(targets, chosen, data, choose_device(device), views)
-    beside = out or (run.path.parent if run is not None else Path("runs"))
+    out = out or (run.path.parent if run is not None else Path("runs"))
     probed = []
     for target in targets:
         if run is not None and target == _own(run):
             _probe_own(run, target, options)
             probed.append((run.path, run.config.run_id))
         else:
-            folder = _probe_pretrained(load, target, options, beside)
+            folder = _probe_pretrained(load, target, options, out)
             probed.append((folder.path, folder.run_id))
     return probed
 
 
 @dataclass(frozen=True)
 class Target:
-    """Names one split of one profile of one benchmark."""
+    """One split of one profile of one benchmark."""
 
     dataset: str
     profile: str
@@ -101,29 +101,29 @@ class Target:
 
 @dataclass(frozen=True)
 class _Options:
-    """The resolved options, apart from the weights."""
+    """Resolved options, except those of the weights."""
 
     targets: list[Target]
-    probes: dict[str, list[str]]  # by dataset: those that its index lists allow
+    probes: dict[str, list[str]]  # by dataset: those whose index lists it has
     data: DataCache
     device: torch.device
     views: str
 
     def split(self, target: Target) -> Split:
-        """The data of a target, downloaded where it is missing. Raises UserError where that is not possible."""
+        """Loads the data of a target; downloads missing data. Raises UserError if it is not available."""
         needs = {need for probe in self.probes[target.dataset] for need in PROBES[probe].needs} | {"pretrain", "test"}
         balanced = {BALANCED} & {other.profile for other in self.targets}  # images are loaded once for all targets
         return self.data.split(target.dataset, target.profile, target.split, needs | balanced)
 
 
 def _check_options(path: Path, run: RunFolder | None, backbone: str | None, key: str | None, prefix: str | None) -> None:
-    """Raises UserError where the options do not fit the path."""
+    """Raises UserError if the options are invalid for the kind of `path`."""
     if run is not None and not (backbone is None and key is None and prefix is None):
-        raise UserError(f"{path} is a run folder, which names its backbone; leave out --backbone, --key and --prefix")
+        raise UserError(f"{path} is a run folder, whose backbone is known; omit --backbone, --key and --prefix")
     if run is None and path.name == WEIGHTS and (path.parent / CONFIG).exists():
-        raise UserError(f"{path} holds the whole method of a run; give the run folder {path.parent}")
+        raise UserError(f"{path} contains the whole method of a run; give the run folder {path.parent}")
     if run is None and path.is_file() and backbone is None:
-        raise UserError(f"{path} does not name its network; name it with --backbone, such as resnet18")
+        raise UserError(f"{path} needs the name of its network; give it with --backbone, such as resnet18")
 
 
 def _own(run: RunFolder) -> Target:
@@ -131,28 +131,28 @@ def _own(run: RunFolder) -> Target:
 
 
 def _targets(run: RunFolder | None, datasets: Sequence[str], profiles: Sequence[str], splits: Sequence[int]) -> list[Target]:
-    """The splits to probe, each once; all names are checked before anything is probed."""
+    """Resolves the splits to probe, without duplicates. Raises UserError for an unknown name or split."""
     own = None if run is None else _own(run)
     everything = [name for name, benchmark in BENCHMARKS if benchmark.suite]
     names = BENCHMARKS.select(datasets, everything) if datasets else [own.dataset if own else "cifar10lt"]
     targets: dict[Target, None] = {}
     for name in names:
         benchmark = BENCHMARKS[name]()
-        home = own if own and own.dataset == name else None
-        asked: Sequence[str | None] = profiles or [home.profile if home else None]
-        for profile in map(benchmark.profile, asked):
-            for split in splits or [home.split if home else 1]:
+        default = own if own and own.dataset == name else None
+        names_or_default: Sequence[str | None] = profiles or [default.profile if default else None]
+        for profile in map(benchmark.profile, names_or_default):
+            for split in splits or [default.split if default else 1]:
                 benchmark.check_split(profile, split)
                 targets[Target(name, profile, split)] = None
     return list(targets)
 
 
 def _probe_own(run: RunFolder, target: Target, options: _Options) -> None:
-    """Adds the missing probes of a run, as the `run` command does."""
+    """Adds the missing probes of a run, like the `run` command."""
     config = run.config
     if options.views not in ("auto", config.executor):
         raise UserError(
-            f"--views {options.views}: {run.path.name} uses the augmentation backend {config.executor}; leave the option out"
+            f"--views {options.views}: {run.path.name} uses the augmentation backend {config.executor}; omit the option"
         )
     missing = run.missing(options.probes[target.dataset])
     if not missing:
@@ -173,7 +173,7 @@ def _probe_own(run: RunFolder, target: Target, options: _Options) -> None:
 def _probe_pretrained(
     load: Callable[[Benchmark], PretrainedBackbone], target: Target, options: _Options, out: Path
 ) -> ProbeFolder:
-    """Probes a pretrained backbone on one split; existing records are left as they are.
+    """Probes a pretrained backbone on one split; existing records are kept.
 
     Args:
         load: `from_file` or `from_run`.
@@ -182,7 +182,8 @@ def _probe_pretrained(
         out: folder of runs and tables.
 
     Raises:
-        UserError: the backbone does not fit or cannot take the images, or the folder has records of other data.
+        UserError: the weights do not fit the backbone, it does not support the image size, or the folder has records of other
+            data.
     """
     benchmark = options.data.benchmark(target.dataset)
     executor, _ = choose_executor(options.views, in_files=benchmark.in_files, device=options.device)
@@ -212,7 +213,7 @@ def _probe_pretrained(
 
 
 def _probe_folder(pretrained: PretrainedBackbone, target: Target, executor: str, out: Path) -> ProbeFolder:
-    """The folder under `out`, whether it exists or not. The id depends on the content of a file, not on its name."""
+    """Returns the folder under `out`, which may not exist yet. Its id depends on the content of a file, not on its name."""
     metadata = pretrained.metadata
     config = {
         "format": FORMAT,

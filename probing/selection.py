@@ -1,4 +1,4 @@
-"""Which probes a benchmark allows."""
+"""Selection of the probes of a benchmark."""
 
 import logging
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> list[str]:
-    """The probes of these names or globs, or the default ones, without those whose index lists the benchmark lacks.
+    """Selects probes by name or glob, or the default ones, and skips those whose index lists the benchmark lacks.
 
     Raises:
-        UserError: a probe given by name lacks a list, or all probes do.
+        UserError: index lists are missing for a probe selected by name, or for all probes.
     """
     absent = BENCHMARKS[dataset]().absent(data_root)
     chosen = []
@@ -24,7 +24,7 @@ def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> li
         if lacking and name in patterns:
             raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")
         if lacking:
-            log.info("%s: left out the probe %s, which needs a %s list", dataset, name, lacking)
+            log.info("%s: skipped the probe %s, which needs a %s list", dataset, name, lacking)
         else:
             chosen.append(name)
     if not chosen:

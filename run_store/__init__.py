@@ -1,1 +1,1 @@
-"""What a run folder contains: names of its files, states, configuration, records, log, arrays, and how they are read."""
+"""Run folders: file names, states, configuration, records, log and arrays, and how they are read and written."""

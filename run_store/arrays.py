@@ -1,4 +1,4 @@
-"""Small files of arrays beside a run, read whole or not at all."""
+"""Reads the `.npz` files of a run folder."""
 
 import io
 from pathlib import Path
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an `.npz` file by name. Raises ValueError, naming the file, for one that is absent or damaged."""
+    """Returns the arrays of an `.npz` file by name. Raises ValueError if it is missing or damaged."""
     try:
-        # from memory: of a damaged file that it opened itself, numpy leaves the handle to the garbage collector
+        # from memory, as numpy does not close a damaged file that it has opened itself
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as content:
             return dict(content)
-    except Exception as error:  # numpy, zipfile and zlib have no common error
+    except Exception as error:  # numpy, zipfile and zlib have no common exception
         raise ValueError(f"{file} is damaged ({error})") from error

@@ -1,7 +1,7 @@
-"""Quantiles, over each true class, of what a method stores per image at the end of training; for figures.
+"""Quantiles over each true class of the per-image state of a method after training, for figures.
 
 by_class.npz    counts (C,) int64, images of each class
-                quantities (Q,) str, their names
+                quantities (Q,) str, names of the quantities
                 values (Q, C, 5) float32, quantiles QUANTILES over the class's images; NaN for a class without images
 """
 
@@ -28,12 +28,12 @@ class ClassQuantiles:
 
 
 def save_class_quantiles(folder: Path, state: Mapping[str, ArrayLike], labels: ArrayLike, classes: int) -> None:
-    """Writes `by_class.npz` into a run folder. Raises UserError where it cannot be written.
+    """Writes `by_class.npz` into a run folder. Raises UserError if it cannot be written.
 
     Args:
         folder: of the run.
-        state: (N,) values of the pretraining images by name, as `Method.sample_state` gives them; `cluster` is left out.
-        labels: (N,) their true classes.
+        state: (N,) values of the pretraining images by name, from `Method.sample_state`; `cluster` is skipped.
+        labels: (N,) true classes.
         classes: C.
     """
     labels = np.asarray(labels)
@@ -53,12 +53,12 @@ def save_class_quantiles(folder: Path, state: Mapping[str, ArrayLike], labels: A
 
 
 def load_class_quantiles(folder: Path) -> ClassQuantiles | None:
-    """Reads it back; None where there is none. Raises ValueError for a file that is damaged."""
+    """Reads `by_class.npz`; returns None if it does not exist. Raises ValueError if it is damaged."""
     file = folder / CLASS_QUANTILES
     if not file.exists():
         return None
     content = read_arrays(file)
     counts, names, values = (content.get(name, np.empty(0)) for name in ("counts", "quantities", "values"))
     if counts.ndim != 1 or values.shape != (len(names), len(counts), len(QUANTILES)):
-        raise ValueError(f"{file} is damaged: the shapes do not fit each other")
+        raise ValueError(f"{file} is damaged: the shapes of its arrays do not match")
     return ClassQuantiles(counts, dict(zip(names.tolist(), values, strict=True)))

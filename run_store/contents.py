@@ -1,4 +1,4 @@
-"""What a run folder says as text: for pages and lists, which read a folder without opening its run."""
+"""Contents of run folders as text, read without building the run, for the HTML page and lists."""
 
 import json
 from collections.abc import Mapping
@@ -16,17 +16,17 @@ SETTINGS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset"
 
 @dataclass(frozen=True)
 class UnfinishedRun:
-    """A training run that was begun and is not done."""
+    """A training run that was started and is not done."""
 
     status: Literal["unfinished", "failed"]
-    reason: str  # last line of the error, where it failed
+    reason: str  # last line of the error of a failed run, else empty
     run_id: str
     settings: Mapping[str, Any]  # SETTINGS of its configuration
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Files of a folder as text; empty where there is none."""
+    """Files of a run folder as text; empty if missing."""
 
     log: list[str]  # lines
     config: str
@@ -35,18 +35,18 @@ class Texts:
 
 
 def run_folders(out: Path) -> list[Path]:
-    """The folders of runs and of external weights under `out`, by name."""
+    """Folders of runs and of external pretrained weights under `out`, sorted by name."""
     return sorted(folder for folder in out.iterdir() if folder.is_dir() and (folder / CONFIG).exists())
 
 
 def run_id_of(folder: Path) -> str:
-    """The run id: the content of `done`, so that a folder may be renamed; of a run that is not done, the end of its name."""
+    """Run id: the content of `done`, so that folders can be renamed; for an unfinished run, the suffix of the folder name."""
     done = folder / DONE
     return (done.read_text(errors="replace").strip() if done.is_file() else "") or folder.name.rpartition("-")[2]
 
 
 def read_unfinished(folder: Path) -> UnfinishedRun | None:
-    """The run in a folder if it is not done; None if it is, or if the folder holds no training run."""
+    """Returns the unfinished or failed run in a folder; None if the run is done or the folder is not of a training run."""
     if (folder / DONE).exists():
         return None
     try:
@@ -59,9 +59,9 @@ def read_unfinished(folder: Path) -> UnfinishedRun | None:
 
 
 def read_texts(folder: Path) -> Texts:
-    """Log, configuration, passport and error of a folder as text."""
+    """Reads log, configuration, passport and error of a run folder as text."""
     config = _text(folder / CONFIG)
-    with suppress(ValueError):  # a damaged file is shown as it is
+    with suppress(ValueError):  # a damaged file is returned unchanged
         config = json.dumps(json.loads(config), indent=1)
     try:
         kept = read_passport(folder)

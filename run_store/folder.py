@@ -1,4 +1,4 @@
-"""The folder of one training run: its states, and what is written into it. File names: `layout`."""
+"""The folder of a training run: its state, and how its files are written and read. File names: `layout`."""
 
 import json
 from collections.abc import Iterable
@@ -25,18 +25,18 @@ State = Literal["DONE", "RESUMABLE", "NEW"]
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """Time, memory and device of a training."""
+    """Time, memory and device of the training of a run."""
 
-    seconds: float  # summed over all sittings
+    seconds: float  # summed over resumed processes
     images: int  # source images seen
-    peak_memory_mb: float | None  # of the last sitting: on the GPU, or of the process
+    peak_memory_mb: float | None  # of the last process: on the GPU, or resident
     device: str
-    unreadable: int = 0  # image files that were left out
+    unreadable: int = 0  # image files that were skipped
 
 
 @dataclass(frozen=True)
 class RunFolder(RecordFolder):
-    """The folder of one run."""
+    """The folder of a training run."""
 
     config: RunConfig
 
@@ -76,14 +76,14 @@ class RunFolder(RecordFolder):
             read_checkpoint(self.checkpoint, self.config.run_id)
 
     def begin(self, passport: Passport, pool: str | None = None) -> None:
-        """Removes half-written files of a killed process and writes configuration and passport; requires the lock.
+        """Removes incomplete files of a killed process and writes configuration and passport; requires the lock.
 
         Args:
             passport: of the data that the run is trained and probed on.
             pool: name, size and hash of the OOD pool, if the run uses one.
 
         Raises:
-            UserError: the run was trained, wholly or in part, on other images. Index lists of probes may differ.
+            UserError: the run was trained, at least partly, on other images. Index lists of probes may differ.
         """
         remove_unfinished(self.path)
         if self.trained() or self.checkpoint.exists():
@@ -92,18 +92,18 @@ class RunFolder(RecordFolder):
         if pool is not None and not self.trained():
             if self.checkpoint.exists() and self.pool() != pool:
                 raise UserError(
-                    f"{self.path} was begun with the OOD pool {self.pool()}, not {pool}; restore that pool or delete the folder"
+                    f"{self.path} was trained with the OOD pool {self.pool()}, not {pool}; restore it or delete the folder"
                 )
             write_text(self.path / POOL, pool + "\n")
         write_json(self.path / CONFIG, self.config.to_json())
 
     def check_data(self, passport: Passport) -> None:
-        """Raises UserError if the run was trained on other data than that of `passport`."""
+        """Raises UserError if the run was trained on other data than the current, which `passport` identifies."""
         upgrade_passport(self.path, passport)
         kept = self.passport()
         if kept is not None and not kept.trains_as(passport):
             raise UserError(
-                f"{self.path} was trained on other data (passport {kept.short}) than the present: {passport.line} "
+                f"{self.path} was trained on other data (passport {kept.short}) than the current: {passport.line} "
                 f"({passport.short}); restore the data or delete the folder"
             )
 
@@ -119,14 +119,14 @@ class RunFolder(RecordFolder):
         self.checkpoint.unlink(missing_ok=True)
 
     def training_facts(self) -> TrainingFacts:
-        """Reads what `save_trained` wrote. Raises UserError for a damaged file."""
+        """Reads `training.json`. Raises UserError if it is damaged."""
         try:
             return TrainingFacts(**json.loads(self.facts.read_text()))
         except (OSError, ValueError, TypeError) as error:
             raise self._damaged(self.facts) from error
 
     def last_epoch(self) -> dict[str, Any]:
-        """The last line of the log; empty where nothing was trained. Raises UserError for a damaged one."""
+        """Last line of the log; an empty dict without epochs. Raises UserError if it is damaged."""
         try:
             lines = self.log.read_text().splitlines() if self.log.exists() else []
             return json.loads(lines[-1]) if lines else {}
@@ -143,10 +143,10 @@ class RunFolder(RecordFolder):
         write_atomic(self.path / TAIL_SCORES, lambda file: np.save(file, scores))
 
     def load_weights(self, method: nn.Module) -> None:
-        """Loads the trained method, strictly. Raises UserError if the file is damaged or of another network."""
+        """Loads the weights of the trained method, strictly. Raises UserError if they are damaged or of another network."""
         try:
             method.load_state_dict(load_file(self.weights), strict=True)
-        except Exception as error:  # safetensors and torch have no common error for a file that does not fit
+        except Exception as error:  # safetensors and torch have no common exception
             raise UserError(
                 f"{self.weights} is damaged or of another network; delete {self.path} to train this run again"
             ) from error
@@ -162,6 +162,6 @@ class RunFolder(RecordFolder):
 
 
 def folder_of(out: Path, config: RunConfig) -> RunFolder:
-    """The folder of a run under `out`, whether it exists or not."""
+    """Returns the folder of a run under `out`, which may not exist yet."""
     name = f"{config.dataset}-{config.method}-split{config.split}-seed{config.seed}-{config.run_id}"
     return RunFolder(out / name, config)

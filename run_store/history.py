@@ -1,4 +1,4 @@
-"""Histories: what the log of a run, `log.jsonl`, says epoch by epoch, and which lines of it say nothing."""
+"""Training histories: the log of a run, `log.jsonl`, as one array per quantity."""
 
 import json
 import logging
@@ -23,46 +23,46 @@ Column = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """What COLT drew from its pool for each cluster of the training images, the last time: columns of one length."""
+    """COLT's last sampling of OOD images, by cluster of the training images; columns of equal length."""
 
     images: Column  # training images of the cluster
-    few: Column  # share of them whose class is in the few group, in [0, 1]
-    sampled: Column  # images that were drawn from the pool
-    tailness: Column  # for what the cluster was taken: standardised over the clusters, higher is more like the tail
+    few: Column  # fraction of them whose class is in the few group, in [0, 1]
+    sampled: Column  # OOD images sampled for the cluster
+    tailness: Column  # tailness score, standardised over the clusters; higher for the tail
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """One run, epoch by epoch: (E,) columns, NaN where the log has no number."""
+    """Log of one run as (E,) columns over epochs, NaN for missing values."""
 
     folder: Path
     run_id: str  # hash of the resolved configuration, as in the run's records
     damaged: int  # lines that could not be read
-    epoch: NDArray[np.int64]  # counted from 1, ascending
+    epoch: NDArray[np.int64]  # from 1, ascending
     loss: Column
     lr: Column
     images_per_second: Column
     auroc: Column  # of the tail scores against "the class is in the few group"
-    groups: Mapping[str, Column] = field(default_factory=dict)  # (E, 3) means in many, medium, few, of what a method keeps
-    sampling: Sampling | None = None  # of the last epoch that tells of one
+    groups: Mapping[str, Column] = field(default_factory=dict)  # (E, 3) means of per-image state over many, medium, few
+    sampling: Sampling | None = None  # last one in the log
 
 
 def read_histories(folders: Iterable[Path]) -> list[History]:
-    """Reads the logs of those run folders that have one.
+    """Reads the logs of run folders; folders without a log are skipped.
 
-    Lines that are damaged are skipped and counted in a warning. Raises UserError for a log that cannot be read at all.
+    Damaged lines are skipped and counted in a warning. Raises UserError if a file cannot be read.
     """
     histories = [read_history(folder) for folder in folders if (folder / LOG).exists()]
     damaged = sum(history.damaged for history in histories)
     if damaged:
-        log.warning("skipped %d damaged lines of the logs", damaged)
+        log.warning("skipped %d damaged lines in training logs", damaged)
     return histories
 
 
 def read_history(folder: Path) -> History:
-    """Reads the log of one run folder; without a log there are no epochs.
+    """Reads the log of one run folder; without a log, the history has no epochs.
 
-    Where an epoch has several lines, the last counts.
+    If an epoch has several lines, the last one is used.
 
     Raises:
         UserError: the log cannot be read.
@@ -95,12 +95,12 @@ def read_history(folder: Path) -> History:
 
 
 def _line(content: Any) -> dict[str, Any]:
-    """What is wanted of one line. Raises ValueError or TypeError for a line that is not as the loop writes it."""
+    """Extracts the values of one line. Raises ValueError or TypeError for an invalid line."""
     if not isinstance(content, dict):
-        raise TypeError("no object")
+        raise TypeError("not a JSON object")
     epoch = content.get("epoch")
     if type(epoch) is not int or not 1 <= epoch < 2**31:
-        raise ValueError("no epoch")
+        raise ValueError("invalid epoch")
     values = {name: _number(content.get(name)) for name in ("loss", "lr", "images_per_second")}
     tail = content.get("tail")
     auroc = _number(tail.get("auroc")) if isinstance(tail, dict) else math.nan
@@ -120,12 +120,12 @@ def _sampling(content: Mapping[str, Any]) -> Sampling | None:
         name: _column([_number(value) for value in found[name]]) for name in Sampling.__dataclass_fields__ if name in found
     }
     if len(columns) != len(Sampling.__dataclass_fields__) or len({len(column) for column in columns.values()}) != 1:
-        raise ValueError("columns of a sampling are missing or of unequal length")
+        raise ValueError("columns of the sampling are missing or of unequal length")
     return Sampling(**columns)
 
 
 def _number(value: Any) -> float:
-    """A number as it is; NaN for None. Raises TypeError for anything else."""
+    """Converts a number to float, None to NaN. Raises TypeError for anything else."""
     if value is None:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -143,4 +143,4 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(errors="replace")
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; mend it, or move the run's folder away") from error
+        raise UserError(f"cannot read {file}: {error.strerror}; repair it, or move the run folder elsewhere") from error

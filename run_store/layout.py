@@ -9,14 +9,14 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     weights.safetensors  trained method: backbone, heads and per-sample memory
     training.json        time, memory and device of the training (`TrainingFacts`)
     tail_scores.npy      (N,) tail score of each pretraining image after the last epoch
-    by_class.npz         quantiles over each class of what the method stores per image (`class_quantiles`)
+    by_class.npz         quantiles over each class of the per-image state of the method (`class_quantiles`)
     tsne.npz             sample of the test features (`feature_sample`)
     results.jsonl        one record per probe
     error.txt            traceback of the last failure, if there was one
     done                 run id; written last
 
-A folder of external pretrained weights, or of a run probed on other data, has config.json, passport.json, tsne.npz and
-results.jsonl alone.
+A folder of external pretrained weights, or of a run probed on other data, has only config.json, passport.json, tsne.npz and
+results.jsonl.
 """
 
 CONFIG = "config.json"

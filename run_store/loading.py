@@ -1,4 +1,4 @@
-"""Opening a trained run by the path of its folder: configuration, and backbone without the rest of the method."""
+"""Loads the configuration and the backbone of a trained run from its folder."""
 
 import json
 from dataclasses import asdict
@@ -24,42 +24,42 @@ def open_run(path: Path) -> RunFolder:
     """Opens the folder of a run whose training is complete.
 
     Raises:
-        UserError: the folder holds no such run, or another version of the suite wrote it.
+        UserError: the folder has no such run, or was written by another version of the suite.
     """
-    path = path if path.name not in ("", "..") else path.resolve()  # the name ends in the run id
+    path = path if path.name not in ("", "..") else path.resolve()  # the folder name ends with the run id
     run = RunFolder(path, read_config(path))
-    marked = run.done.read_text().strip() if run.done.exists() else path.name.rpartition("-")[2]
-    if run.config.run_id != marked:
-        raise UserError(f"{path / CONFIG} is not that of run {marked}: the file or the name of the folder was changed")
+    run_id = run.done.read_text().strip() if run.done.exists() else path.name.rpartition("-")[2]
+    if run.config.run_id != run_id:
+        raise UserError(f"{path / CONFIG} does not match run id {run_id}: the file or the name of the folder was changed")
     if not run.trained():
         raise UserError(f"training of {path} is not complete; repeat its `run` command")
     return run
 
 
 def check_done(run: RunFolder) -> None:
-    """Raises UserError where a run is not yet probed on its own data, which checks that training changed the weights."""
+    """Raises UserError if the run is not probed on its own data, which includes a check that training changed the weights."""
     if not run.done.exists():
         raise UserError(f"probing of {run.path} on its own data is not complete; repeat its `run` command")
 
 
 def load_trained_backbone(run: RunFolder) -> nn.Module:
-    """The run's backbone with its trained weights, on the CPU in eval mode, loaded strictly.
+    """Loads the trained backbone of a run, strictly, on the CPU in eval mode.
 
-    What a method adds is left out: heads, memory, an EMA target network, a pruned branch with its masks and norms.
+    The rest of the method is not loaded: heads, memory, EMA target network, pruned branch with its masks and norms.
 
     Raises:
-        UserError: the file of weights is damaged or of another network.
+        UserError: the weights are damaged or of another network.
     """
     config = run.config
-    with torch.device("meta"):  # only the backbone's name in the method is needed
+    with torch.device("meta"):  # only the name of the backbone within the method is needed
         method = build_method(config, config.recipe.batch_size)
-    place = next(name for name, module in method.named_modules() if module is method.backbone)
+    prefix = next(name for name, module in method.named_modules() if module is method.backbone)
     backbone = backbones.create(config.recipe.backbone, BENCHMARKS[config.dataset].image_size)
     try:
         tensors = load_file(run.weights)
-        own = {name.removeprefix(f"{place}."): tensor for name, tensor in tensors.items() if name.startswith(f"{place}.")}
+        own = {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
         backbone.load_state_dict(own, strict=True)
-    except Exception as error:  # safetensors and torch have no common error for a file that does not fit
+    except Exception as error:  # safetensors and torch have no common exception
         raise UserError(f"{run.weights} is damaged or of another network; delete {run.path} to train this run again") from error
     return backbone.eval()
 
@@ -79,9 +79,9 @@ def read_config(path: Path) -> RunConfig:
         network = content["tailbench"]["recipe"]["backbone"]
         raise UserError(f"{path} is an export; probe its model.safetensors with --backbone {network}, or give the run folder")
     if "weights" in content:
-        raise UserError(f"{path} holds records of {content.get('label')}, not a run; give that run or file instead")
+        raise UserError(f"{path} has records of {content.get('label')} and is not a run folder; give that run or file instead")
     if content.pop("format", None) != FORMAT:
-        raise UserError(f"{file} is of another version of this suite, under which it means another training")
+        raise UserError(f"{file} was written by another version of this suite; train the run again")
     try:
         recipe = Recipe(**{**content["recipe"], "sizes": tuple(content["recipe"]["sizes"])})
         # `with_changes` converts text to the declared types
@@ -89,4 +89,4 @@ def read_config(path: Path) -> RunConfig:
         hparams = asdict(with_changes(declared, content["hparams"], content["method"]))
         return RunConfig(**{**content, "recipe": recipe, "hparams": hparams})
     except (KeyError, TypeError, AttributeError, UserError) as error:
-        raise UserError(f"{file} has settings that this version of the suite does not know") from error
+        raise UserError(f"{file} has settings that are unknown in this version of the suite") from error

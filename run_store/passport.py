@@ -1,7 +1,7 @@
-"""`passport.json` in a run folder: which data the run was trained and probed on.
+"""`passport.json` in a run folder: identity of the data that the run was trained and probed on.
 
-Earlier versions wrote `passport.txt`. Only the hash in its first line is read: if the present data has the same hash,
-`passport.json` is written beside it.
+Earlier versions wrote `passport.txt`. Only the hash in its first line is read: if the current data has the same hash,
+`passport.json` is added.
 """
 
 import json
@@ -17,10 +17,10 @@ OLD_PASSPORT = "passport.txt"
 
 
 def read_passport(folder: Path) -> Passport | None:
-    """The passport in a folder; None where there is none.
+    """Reads the passport in a folder; returns None if it does not exist.
 
     Raises:
-        UserError: it is damaged, or there is only one of an earlier version.
+        UserError: it is damaged, or only `passport.txt` of an earlier version exists.
     """
     file = folder / PASSPORT
     try:
@@ -29,7 +29,7 @@ def read_passport(folder: Path) -> Passport | None:
         if (folder / OLD_PASSPORT).exists():
             raise UserError(
                 f"{folder} was written by an earlier version of this suite, without {PASSPORT}; repeat its `run` "
-                "command: it adds the file and trains nothing again"
+                "command, which adds the file without training"
             ) from None
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -37,7 +37,7 @@ def read_passport(folder: Path) -> Passport | None:
 
 
 def write_passport(folder: Path, passport: Passport) -> None:
-    """Writes `passport.json`, whole or not at all."""
+    """Writes `passport.json` atomically."""
     write_json(folder / PASSPORT, passport.to_json())
 
 
@@ -45,7 +45,7 @@ def upgrade_passport(folder: Path, passport: Passport) -> None:
     """Writes `passport.json` into a folder of an earlier version, if its `passport.txt` has the hash of `passport`.
 
     Raises:
-        UserError: it has another hash.
+        UserError: the hashes differ.
     """
     old = folder / OLD_PASSPORT
     if (folder / PASSPORT).exists() or not old.exists():
@@ -54,7 +54,7 @@ def upgrade_passport(folder: Path, passport: Passport) -> None:
     if found is None or found[1] != passport.short:
         kept = found[1] if found else "unreadable"
         raise UserError(
-            f"{folder} was trained or probed by an earlier version on other data (passport {kept}) than the present "
+            f"{folder} was trained or probed by an earlier version on other data (passport {kept}) than the current "
             f"({passport.short}); restore that data, or delete the folder to train again"
         )
     write_passport(folder, passport)

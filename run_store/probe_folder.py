@@ -1,4 +1,4 @@
-"""The folder of the records of an external backbone on one split: weights of a file, or a run probed on other data."""
+"""The folder of the records of a pretrained backbone: weights from a file, or a run probed on other data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from run_store.record_folder import RecordFolder
 
 @dataclass(frozen=True)
 class ProbeFolder(RecordFolder):
-    """The folder of the records of one external backbone on one split."""
+    """The folder of the records of one pretrained backbone on one split."""
 
-    config: Mapping[str, Any]  # which weights on which data
+    config: Mapping[str, Any]  # identity of weights and data
     run_id: str  # hash of the configuration
 
     def begin(self, passport: Passport) -> None:
@@ -26,7 +26,7 @@ class ProbeFolder(RecordFolder):
         kept = self.passport()
         if kept is not None and not kept.trains_as(passport):
             raise UserError(
-                f"{self.path} has records of other data (passport {kept.short}) than the present: {passport.line} "
+                f"{self.path} has records of other data (passport {kept.short}) than the current: {passport.line} "
                 f"({passport.short}); restore the data or delete the folder"
             )
         write_passport(self.path, passport)

@@ -30,7 +30,7 @@ class RecordFolder:
         return self.path / RESULTS
 
     def create(self) -> None:
-        """Makes the folder. Raises UserError where that is not possible."""
+        """Creates the folder. Raises UserError if it is not writable."""
         writable_folder(self.path, "--out")
 
     def lock(self) -> AbstractContextManager:
@@ -38,10 +38,10 @@ class RecordFolder:
         try:
             return FileLock(self.path / ".lock").acquire(timeout=0)
         except Timeout as error:
-            raise Busy(f"another process works on {self.path}; wait for it, or give another --out") from error
+            raise Busy(f"another process has locked {self.path}; wait until it ends, or give another --out") from error
 
     def passport(self) -> Passport | None:
-        """Passport of the data; None where none was written. Raises UserError for a damaged one, or an earlier version's."""
+        """Passport of the data, if there is one. Raises UserError if it is damaged or of an earlier version."""
         return read_passport(self.path)
 
     def records(self) -> list[Record]:
@@ -54,5 +54,5 @@ class RecordFolder:
         return [probe for probe in probes if probe not in recorded]
 
     def add(self, record: Record) -> None:
-        """Appends one record, forced to disk."""
+        """Appends a record and flushes it to disk."""
         append_line(self.results, record.to_line())

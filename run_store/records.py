@@ -1,4 +1,4 @@
-"""Records: one object for each probe of each run, one JSON line each in the run's `results.jsonl`."""
+"""Records: results of one probe of one run, one JSON line each in `results.jsonl` of the run."""
 
 import base64
 import json
@@ -17,14 +17,14 @@ from core.errors import UserError
 log = logging.getLogger(__name__)
 
 FORMAT = 4
-settings_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` would make an encoder for every call
+settings_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` with `sort_keys` builds an encoder at every call
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What every record has: which run it is of, on which data, at what cost, and which probe looked at it."""
+    """Fields of every record: run, data, cost, probe."""
 
-    kind: ClassVar[str]  # what a line says it is
+    kind: ClassVar[str]  # discriminator of the JSON line
 
     run_id: str  # hash of the resolved configuration
     method: str
@@ -32,53 +32,53 @@ class Record:
     dataset: str
     profile: str
     split: int
-    official_split: bool  # whether the split is its profile's source's, or this suite's
-    data: str  # the line that the passports of all splits of the profile share
-    mark: str  # what file names say of data that only stands for the published, such as "surrogate-order"; else empty
-    passport: str  # short hash of the split's passport
-    seed: int  # of the run, and of what its probes draw
+    official_split: bool  # whether the split was published with the profile
+    data: str  # line of the passport that is common to all splits of the profile
+    mark: str  # suffix of file names for surrogates of published data, such as "surrogate-order"; else empty
+    passport: str  # short hash of the passport of the split
+    seed: int  # of the run and of its probes
     backbone: str
     preset: str
-    recipe: dict[str, Any]  # optimisation and scale, of which the next two are part
-    epochs: int | None  # None, like all that follows of training, for weights from elsewhere
+    recipe: dict[str, Any]  # optimisation and scale, including the next two fields
+    epochs: int | None  # None, like other fields on training, for external pretrained weights
     batch_size: int | None
     precision: str
-    executor: str  # what made the views
+    executor: str  # augmentation backend
     class_counts: list[int]  # images per class in the pretraining set
-    group_counts: list[int]  # images per class that decide the groups: of a balanced twin, those of the long-tailed set
+    group_counts: list[int]  # images per class that define the groups; for a balanced set, those of the long-tailed set
     grouping: str  # rule of the groups
     group_sizes: list[int]  # classes in many, medium, few
     n_pretrain: int
-    unreadable: int  # pictures of the pretraining set, and of a pool, that were left out of training
+    unreadable: int  # image files of the pretraining set and the OOD pool that were skipped in training
     pretrain_sha256: str  # of the index list
-    pool: str | None  # images from elsewhere that the method drew on, with their number and hash
-    tail_auroc: float | None  # of the last tail scores against "the class is in the few group"
-    tail_spearman: float | None  # rank correlation of the last tail scores with the rarity of the class
+    pool: str | None  # OOD pool with its size and hash
+    tail_auroc: float | None  # of the final tail scores against "the class is in the few group"
+    tail_spearman: float | None  # rank correlation of the final tail scores with the negated class count
     train_seconds: float | None
-    images_seen: int | None  # source images of training, those of a pool included
-    images_per_second: float | None  # of training; None where nothing was trained
-    peak_memory_mb: float | None  # of training: on the GPU, or of the process
+    images_seen: int | None  # source images of training, OOD images included
+    images_per_second: float | None  # of training; None without training
+    peak_memory_mb: float | None  # of training: on the GPU, or resident
     device: str
     versions: dict[str, str]
     probe: str
     protocol: str  # the probe in one line
-    probe_seconds: float  # its share of the extraction of features included
+    probe_seconds: float  # including its fraction of feature extraction
 
     @property
     def extra_images(self) -> int:
-        """Images from a pool that training saw beyond the epochs of the pretraining set."""
+        """OOD images seen in training: source images beyond the epochs over the pretraining set."""
         return (
             0 if self.images_seen is None or self.epochs is None else max(0, self.images_seen - self.epochs * self.n_pretrain)
         )
 
     @cached_property
     def hparams_text(self) -> str:
-        """The method's settings as JSON that is equal where they are."""
+        """Hyper-parameters as canonical JSON, for comparison."""
         return settings_text(self.hparams)
 
     @cached_property
     def recipe_text(self) -> str:
-        """The recipe as JSON that is equal where it is."""
+        """Recipe as canonical JSON, for comparison."""
         return settings_text(self.recipe)
 
     def to_line(self) -> str:
@@ -88,21 +88,21 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRecord(Record):
-    """What one probe found of accuracies on the test images, with all that is needed to print them honestly. In per cent."""
+    """Accuracies of a probe in per cent."""
 
     kind = "accuracy"
 
-    chosen: str  # what the probe chose on validation
+    chosen: str  # result of model selection on validation
     val_accuracy: float | None
-    val_class_accuracy: list[float] | None  # on the validation images, by class, for choices between runs
+    val_class_accuracy: list[float] | None  # by class, for model selection between runs
     n_train: int
     n_val: int
     n_test: int
-    class_accuracy: list[float]  # on the test images, by class; the mean where the probe draws several times
-    draw_means: list[float]  # the mean over classes of each draw of labelled images; a single one where nothing is drawn
+    class_accuracy: list[float]  # on test images, by class; mean over draws of the labelled images
+    draw_means: list[float]  # mean class accuracy of each draw of the labelled images; one value without draws
     test_counts: list[int]  # test images of each class
-    correct: str  # `pack`ed: which test images were right in each draw, ordered by class
-    curve: list[dict[str, float]] | None  # accuracies by number of labelled images a class, of a probe that varies it
+    correct: str  # from `pack`: whether each test image is classified correctly in each draw, ordered by class
+    curve: list[dict[str, float]] | None  # accuracies by number of labelled images per class, for a few-shot curve
     mean: float
     many: float | None  # None for a group without classes
     medium: float | None
@@ -117,35 +117,35 @@ class AccuracyRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class GeometryRecord(Record):
-    """The shape of the test images' features, for all and by group (keys all, many, medium, few; None for an empty group)."""
+    """Geometry of the test features, overall and by group (keys all, many, medium, few; None for an empty group)."""
 
     kind = "geometry"
 
     n_test: int
-    alignment: dict[str, float | None]  # mean squared distance of two views of an image on the unit sphere; lower is tighter
-    uniformity: dict[str, float | None]  # log of the mean Gaussian potential of pairs; lower is more evenly spread
-    effective_rank: dict[str, float | None]  # exponential of the entropy of the features' normalised singular values
+    alignment: dict[str, float | None]  # mean squared distance of two views of an image on the unit sphere; lower is better
+    uniformity: dict[str, float | None]  # log of the mean Gaussian potential of pairs; lower is more uniform
+    effective_rank: dict[str, float | None]  # exponential of the entropy of the normalised singular values
 
 
 KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (AccuracyRecord, GeometryRecord)}
 
 
 def pack(correct: NDArray[np.bool_]) -> str:
-    """Which images were right, (D, M), as base64 text of one bit each."""
+    """Encodes a (D, M) array as base64 text, one bit per element."""
     return base64.b64encode(np.packbits(correct).tobytes()).decode()
 
 
 def unpack(text: str, draws: int, images: int) -> NDArray[np.bool_]:
-    """The (draws, images) array that was packed."""
+    """Decodes the (draws, images) array from `pack`."""
     bits = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
     return np.unpackbits(bits, count=draws * images).astype(bool).reshape(draws, images)
 
 
 def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
-    """Reads all records of the given `results.jsonl` files.
+    """Reads the records of `results.jsonl` files.
 
-    Lines that are damaged or of another format are skipped, and with `warn` counted in a warning. Where a run has several
-    records of one probe, the last counts.
+    Lines that are damaged or of another format are skipped, with a warning if `warn`. If a run has several records of one
+    probe, the last one is used. Raises UserError if a file cannot be read.
     """
     known = {kind: {field.name for field in fields(form)} | {"format", "kind"} for kind, form in KINDS.items()}
     records: dict[tuple[str, str], Record] = {}
@@ -167,27 +167,27 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
                 record = form(**{name: value for name, value in content.items() if name not in ("format", "kind")})
                 records[record.run_id, record.probe] = record
     if damaged and warn:
-        log.warning("skipped %d damaged or foreign lines of the records", damaged)
+        log.warning("skipped %d damaged or unknown lines in results.jsonl files", damaged)
     if older and warn:
         log.warning(
-            "skipped %d records of another version of this suite; `run` with the same options probes those runs again",
+            "skipped %d records of another format version; repeat the `run` command to probe those runs again",
             older,
         )
     return list(records.values())
 
 
 def read_accuracy_records(files: Iterable[Path]) -> list[AccuracyRecord]:
-    """Reads the accuracies alone, as `read_records`."""
+    """Reads only the accuracy records, like `read_records`."""
     return accuracies(read_records(files))
 
 
 def accuracies(records: Iterable[Record]) -> list[AccuracyRecord]:
-    """Those that are accuracies."""
+    """Selects the accuracy records."""
     return [record for record in records if isinstance(record, AccuracyRecord)]
 
 
 def geometries(records: Iterable[Record]) -> list[GeometryRecord]:
-    """Those that are geometry."""
+    """Selects the geometry records."""
     return [record for record in records if isinstance(record, GeometryRecord)]
 
 
@@ -195,4 +195,4 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(errors="replace")
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; mend it, or move the run's folder away") from error
+        raise UserError(f"cannot read {file}: {error.strerror}; repair it, or move the run folder elsewhere") from error

@@ -5,7 +5,7 @@ from grid.plan import Plan
 from training.config import RunConfig, resolve
 
 SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--epochs", "2", "--batch-size", "64")
-SMALL += ("--device", "cpu")  # a command line's options
+SMALL += ("--device", "cpu")  # command line options
 TINY = {"backbone": "tiny-resnet8", "epochs": 2, "batch_size": 32, "warmup_epochs": 0.0, "lr": 1e-3, "sizes": "16"}
 
 
@@ -25,5 +25,5 @@ def small_config(method: str, *, seed: int = 0, precision: str = "fp32", hparams
 
 
 def failures(plan: Plan) -> dict[str, str]:
-    """Runs what is not done of a plan; the reasons of the runs that failed, by the names of their folders."""
+    """Executes the unfinished runs of a plan; returns the reasons of failures by folder name."""
     return {run.path.name: reason for run, reason in execute(plan, 60, plan.unfinished) if reason is not None}

@@ -1,4 +1,4 @@
-"""A run's folder as training leaves it, without the training: its weights are noise, its batch norms have seen digits."""
+"""A folder like that of a trained run, without training: perturbed initial weights, batch norm statistics of digits."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from training.prepare import build_method
 
 
 def trained_run(out: Path, method: str = "simclr", **changes) -> RunFolder:
-    """A trained run on digitslt that has no record yet; `changes` as `small_config` takes them."""
+    """A trained run on digitslt without records; `changes` are arguments of `small_config`."""
     config = small_config(method, **changes)
     benchmark = BENCHMARKS[config.dataset]()
     split = Split.of(benchmark, benchmark.load(None), config.profile, config.split)

@@ -1,1 +1,1 @@
-"""How one run is trained: its configuration, loop, optimiser, schedule and checkpoints. Knows no method by name."""
+"""Training of one run: configuration, loop, optimiser, schedule and checkpoints, independent of the method."""

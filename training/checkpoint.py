@@ -1,7 +1,7 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped.
+"""Checkpoints, from which a run resumes bit-identically.
 
-Crash safety: a checkpoint is written to a temporary file, forced to disk and renamed over the last one, so that at every
-moment one whole checkpoint is there. Every random stream is a function of (seed, epoch, step), so no generator is saved.
+Crash safety: a checkpoint is written to a temporary file, flushed to disk with fsync and renamed over the previous one, so that
+a complete checkpoint exists at any time. Every random stream is a function of (seed, epoch, step), so no generator is saved.
 """
 
 import io
@@ -18,35 +18,35 @@ from core.files import write_atomic
 
 @dataclass
 class Progress:
-    """Where a run is."""
+    """Progress of a run."""
 
-    epoch: int = 0  # the epoch under way, from 0
-    step: int = 0  # steps of it that are done
-    seconds: float = 0.0  # spent training so far, over all sittings
-    images: int = 0  # source images seen so far
-    epoch_loss: float = 0.0  # sum over this epoch's images of their losses
-    epoch_images: int = 0
-    unreadable: list[str] = field(default_factory=list)  # names of pictures that were left out so far
+    epoch: int = 0  # current epoch, from 0
+    step: int = 0  # completed steps of the current epoch
+    seconds: float = 0.0  # training time, summed over resumed processes
+    images: int = 0  # source images seen
+    epoch_loss: float = 0.0  # sum of per-image losses in the current epoch
+    epoch_images: int = 0  # images seen in the current epoch
+    unreadable: list[str] = field(default_factory=list)  # names of image files that were skipped
 
 
 def save_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Writes a checkpoint atomically. Raises UserError when the disk is full or the folder cannot be written."""
+    """Writes a checkpoint atomically. Raises UserError if the disk is full or the folder is not writable."""
     content = {
         "run_id": run_id,
         "state": state.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    buffer = io.BytesIO()  # torch's own writer hides what is wrong with a disk
+    buffer = io.BytesIO()  # torch's own writer hides disk errors
     torch.save(content, buffer)
     write_atomic(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restores a run's state and its optimiser, strictly, and returns where the run was.
+    """Restores the state and the optimiser of a run, strictly, and returns its progress.
 
     Raises:
-        UserError: the file is damaged, or belongs to another configuration.
+        UserError: the file is damaged or belongs to another configuration.
     """
     content = read_checkpoint(path, run_id)
     state.load_state_dict(content["state"], strict=True)
@@ -55,7 +55,7 @@ def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
 
 
 def read_checkpoint(path: Path, run_id: str) -> dict:
-    """Reads and checks a checkpoint, tensors on the CPU; nothing but tensors and plain values is unpickled.
+    """Reads and verifies a checkpoint, tensors on the CPU; unpickles only tensors and plain values.
 
     Raises:
         UserError: as `load_checkpoint`.
@@ -64,7 +64,7 @@ def read_checkpoint(path: Path, run_id: str) -> dict:
     try:
         data = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            broken = archive.testzip()  # compares the checksum of every part
+            broken = archive.testzip()  # verifies the checksum of every member
         if broken is not None:
             raise zipfile.BadZipFile(broken)
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

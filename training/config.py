@@ -1,7 +1,7 @@
-"""The resolved configuration of one run. Hyper-parameters are resolved in one direction and are frozen here.
+"""Resolved, immutable configuration of one run.
 
-Defaults of the method, then its overrides for the benchmark and the preset, then what the user sets. The hash of the result is
-the id of the run.
+Order of precedence: user settings, overrides of the method for the preset and the benchmark, defaults of the method. The run id
+is the hash of the configuration.
 """
 
 import hashlib
@@ -18,13 +18,14 @@ from data.recipe import Recipe
 from methods import METHODS
 from training.presets import PRESETS
 
-FORMAT = 1  # raised when the same settings would train something else than before
-LATER = {"schedule": "cosine"}  # settings that are left out at the value that all runs had before: these keep their names
+FORMAT = 1  # incremented when the same settings train different weights
+# recipe settings that are omitted from `config.json` at these values, so that ids of runs without them stay valid
+OMITTED_DEFAULTS = {"schedule": "cosine"}
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides the weights of one run."""
+    """All settings that determine the weights of one run."""
 
     method: str
     hparams: Mapping[str, Any]
@@ -35,22 +36,22 @@ class RunConfig:
     preset: str
     recipe: Recipe
     precision: str  # "fp32" or "bf16"
-    executor: str  # which executor makes the views
+    executor: str  # augmentation backend
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `config.json` holds them."""
+        """Plain values, as written to `config.json`."""
         values = json.loads(json.dumps(asdict(self)))
-        values["recipe"] = {key: value for key, value in values["recipe"].items() if LATER.get(key) != value}
+        values["recipe"] = {key: value for key, value in values["recipe"].items() if OMITTED_DEFAULTS.get(key) != value}
         return {"format": FORMAT, **values}
 
     @cached_property
     def run_id(self) -> str:
-        """Twelve hexadecimal digits of the hash of the configuration."""
+        """First 12 hexadecimal digits of the SHA-256 of the configuration."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def label(self) -> str:
-        """The run in a few words, for progress and messages."""
+        """Short description of the run, for the progress bar and messages."""
         profile = "" if self.profile == BENCHMARKS[self.dataset]().profile(None) else f" profile {self.profile}"
         return f"{self.method} on {self.dataset}{profile} split {self.split} seed {self.seed}"
 
@@ -68,20 +69,20 @@ def resolve(
     hparam_changes: Mapping[str, Any],
     executor: str = "torch",
 ) -> RunConfig:
-    """Resolves and checks one run.
+    """Resolves and validates the configuration of one run.
 
     Args:
         method: registered name.
         dataset: registered name.
-        profile: one of the benchmark's, or None for its default.
+        profile: long-tail profile of the benchmark, or None for its default.
         split: from 1.
         seed: of every random stream of the run.
         preset: a key of PRESETS.
         precision: "fp32" or "bf16".
-        recipe_changes: what the user sets of the recipe. A batch size without a learning rate scales the rate with it, a
-            number of epochs without a warm-up the warm-up.
-        hparam_changes: what the user sets of the method.
-        executor: name of the executor of the views.
+        recipe_changes: user settings of the recipe. The learning rate is scaled linearly with the batch size, and the warm-up
+            with the number of epochs, unless they are set too.
+        hparam_changes: user settings of the method.
+        executor: name of the augmentation backend.
 
     Raises:
         UserError: unknown names, values of a wrong type or out of range, a split that does not exist, a batch larger than the
@@ -100,7 +101,7 @@ def resolve(
         recipe = with_changes(recipe, {"warmup_epochs": base.warmup_epochs * recipe.epochs / base.epochs}, "recipe")
     if recipe.epochs and recipe.warmup_epochs >= recipe.epochs:
         raise UserError(
-            f"recipe.warmup_epochs={recipe.warmup_epochs} is as long as the run of {recipe.epochs} epochs, or longer; "
+            f"recipe.warmup_epochs={recipe.warmup_epochs} must be less than the {recipe.epochs} epochs of the run; "
             "lower it with --set recipe.warmup_epochs=..."
         )
     if 0 < size < recipe.batch_size:
@@ -111,13 +112,14 @@ def resolve(
 
 
 def default_hparams(method: str, dataset: str, preset: str) -> Any:
-    """A method's hyper-parameters where the user sets none.
+    """Hyper-parameters of a method without user settings.
 
-    Its defaults, then the overrides of the hosts of a plug-in, then its own, each by benchmark and then by preset.
+    Defaults, updated by the overrides of the host methods of a plug-in and then by its own; in each, overrides for the
+    benchmark precede those for the preset.
     """
     declared = METHODS[method]
     hparams = declared.Hparams()
     for owner in declared.stack():
-        for name in (dataset, PRESETS[preset].after, preset):
+        for name in (dataset, PRESETS[preset].inherits, preset):
             hparams = with_changes(hparams, owner.overrides.get(name or "", {}), method)
     return hparams

@@ -1,4 +1,4 @@
-"""The training loop: one run from its initial state, or its checkpoint, to its last."""
+"""The training loop of one run, which resumes from a checkpoint."""
 
 import json
 import time
@@ -17,47 +17,47 @@ from training.optimizer import set_learning_rate
 from training.prepare import Training, autocast
 from training.schedule import learning_rate
 
-CHECK_EVERY = 20  # steps between looks at whether the numbers are finite, each of which waits for the device
+CHECK_EVERY = 20  # steps between checks for non-finite values, each of which synchronizes with the device
 
 
 class Diverged(Exception):
-    """A loss or a gradient is no longer finite."""
+    """The loss or the gradient is not finite."""
 
 
 @dataclass(frozen=True)
-class StepReport:
-    """What the loop tells after each step."""
+class StepStats:
+    """Statistics of one training step, for the progress bar."""
 
     epoch: int  # from 0
-    images: int  # source images of this step
-    pixels: int  # their views' area, as a measure of work
-    loss: Callable[[], float]  # mean loss of the epoch so far; reading it waits for the device
+    images: int  # source images of the step
+    pixels: int  # images times pixels of a view, as a measure of computation
+    loss: Callable[[], float]  # running mean loss of the epoch; synchronizes with the device
 
 
 def train(
     training: Training,
     checkpoint: Path,
     log: Path,
-    report: Callable[[StepReport], None],
+    on_step: Callable[[StepStats], None],
     checkpoint_seconds: float,
     stop: Callable[[], bool] = lambda: False,
     analyse: Callable[[Training, int], dict] = lambda training, epoch: {},
 ) -> Progress:
-    """Trains a run to its end, from its checkpoint where there is one.
+    """Trains a run to completion; resumes if the checkpoint exists.
 
     Args:
-        training: a run made ready by `prepare`.
-        checkpoint: file to go on from and to save to.
-        log: file of one JSON line an epoch; lines past the checkpoint are dropped, as those epochs are trained again.
-        report: called after every step.
-        checkpoint_seconds: a checkpoint is saved when this much time has passed since the last, and at the end.
-        stop: asked after every step; when it says so, a checkpoint is saved and the run left.
-        analyse: called at the end of each epoch, with its number from 1; what it returns goes into its line of the log.
+        training: result of `prepare`.
+        checkpoint: file to resume from and to save to.
+        log: file with one JSON line per epoch; lines after the checkpoint are dropped, as those epochs are repeated.
+        on_step: called after every step.
+        checkpoint_seconds: seconds between checkpoints; one is also saved at the end.
+        stop: called after every step; if it returns true, training saves a checkpoint and stops.
+        analyse: called at the end of each epoch, counted from 1; its result is added to the log line.
 
     Raises:
-        KeyboardInterrupt: it was stopped.
-        Diverged: loss or gradient not finite; the last checkpoint is from before it.
-        UserError: the checkpoint is damaged or foreign, or cannot be written.
+        KeyboardInterrupt: `stop` returned true.
+        Diverged: loss or gradient are not finite; the last checkpoint precedes it.
+        UserError: the checkpoint is damaged, belongs to another run, or cannot be written.
     """
     config, optimizer, state = training.config, training.optimizer, training.state
     progress = Progress()
@@ -67,13 +67,13 @@ def train(
     lines = log.read_text().splitlines()[: progress.epoch] if log.exists() else []
     write_text(log, "".join(line + "\n" for line in lines))
 
-    watch = _Watch(training.device)
+    meter = _LossMeter(training.device)
     started = saved = time.monotonic()
     earlier = progress.seconds
 
     def save() -> None:
         nonlocal saved
-        watch.check(progress)
+        meter.check(progress)
         progress.seconds = earlier + time.monotonic() - started
         progress.unreadable = sorted(training.loader.unreadable)
         save_checkpoint(checkpoint, config.run_id, state, optimizer, progress)
@@ -89,22 +89,22 @@ def train(
         for batch in batches(training, epoch, progress.step):
             loss, gradient = step(training, batch, first + progress.step)
             images = len(batch.index)
-            watch.add(loss, gradient, images)
+            meter.add(loss, gradient, images)
             progress.step += 1
             progress.images += images
             seen += images
             if progress.step % CHECK_EVERY == 0:
-                watch.check(progress)
-            report(StepReport(epoch, images, images * size * size, lambda: watch.mean_loss(progress)))
+                meter.check(progress)
+            on_step(StepStats(epoch, images, images * size * size, lambda: meter.mean_loss(progress)))
             stopping = stop()
             if stopping or (time.monotonic() - saved >= checkpoint_seconds and progress.step < steps):
                 save()
             if stopping:
                 raise KeyboardInterrupt
-        watch.check(progress)
+        meter.check(progress)
         line = {
             "epoch": epoch + 1,
-            "loss": watch.mean_loss(progress),
+            "loss": meter.mean_loss(progress),
             "lr": optimizer.param_groups[0]["lr"],
             "view_px": size,
             "images_per_second": round(seen / (time.monotonic() - epoch_started), 1),
@@ -120,17 +120,17 @@ def train(
 
 
 def start_epoch(training: Training, epoch: int) -> None:
-    """Lets the method look at its images before epoch `epoch`: in eval mode, so that looking changes no statistics."""
-    torch.manual_seed(seed_of(training.config.seed, "epoch", epoch))  # for hooks that draw random numbers
+    """Calls the hook of the method before an epoch, in eval mode so that batch norm statistics do not change."""
+    torch.manual_seed(seed_of(training.config.seed, "epoch", epoch))  # for hooks that use the global generator
     training.method.eval()
     with torch.no_grad():
         training.method.on_epoch_start(epoch, training.corpus)
 
 
 def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]:
-    """One optimiser step, number `number` of the run from 0; returns the loss and the norm of the gradient, on the device."""
+    """Runs optimiser step `number` of the run, from 0; returns the loss and the gradient norm, both on the device."""
     config, method, optimizer, recipe = training.config, training.method, training.optimizer, training.config.recipe
-    # networks that draw random numbers themselves (dropout, stochastic depth) draw the same ones when resumed
+    # for networks that use the global generator (dropout, stochastic depth): a resumed run repeats their random numbers
     torch.manual_seed(seed_of(config.seed, "network", number))
     warmup, steps = round(recipe.warmup_epochs * training.loader.steps()), training.steps_before[-1]
     set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr, recipe.schedule))
@@ -147,7 +147,7 @@ def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]
 
 
 def batches(training: Training, epoch: int, start: int = 0) -> Iterator[Batch]:
-    """The batches of an epoch from step `start` on, in the memory format that convolutions like."""
+    """Yields the batches of an epoch from step `start` on, in channels-last memory format."""
     method = training.method
     selected = method.extra_selection()
     extra = training.corpus.take(selected) if selected is not None and method.extra_images(epoch) else None
@@ -156,8 +156,8 @@ def batches(training: Training, epoch: int, start: int = 0) -> Iterator[Batch]:
         yield replace(batch, views=views)
 
 
-class _Watch:
-    """Sums losses and looks for numbers that are not finite, on the device, without waiting for it at every step."""
+class _LossMeter:
+    """Accumulates losses and detects non-finite values on the device, without synchronizing at every step."""
 
     def __init__(self, device: torch.device):
         self._loss = torch.zeros((), device=device, dtype=torch.float64)
@@ -165,13 +165,13 @@ class _Watch:
         self._gradient = torch.zeros((), device=device)
 
     def add(self, loss: Tensor, gradient: Tensor, images: int) -> None:
-        """Counts a step's mean loss over so many images, and a gradient norm: a sum that is not finite stays so."""
+        """Adds the mean loss over `images` images, and the gradient norm; a non-finite sum stays non-finite."""
         self._loss += loss.double() * images
         self._images += images
         self._gradient += gradient
 
     def check(self, progress: Progress) -> None:
-        """Moves the sums into `progress`. Raises Diverged, saying where, if anything was not finite since the last check."""
+        """Moves the sums into `progress`. Raises Diverged if a value since the last check was not finite."""
         progress.epoch_loss += self._loss.item()
         progress.epoch_images += self._images
         self._loss.zero_()
@@ -181,10 +181,10 @@ class _Watch:
         if not (abs(progress.epoch_loss) < float("inf") and gradient < float("inf")):
             what = "gradient" if abs(progress.epoch_loss) < float("inf") else "loss"
             raise Diverged(
-                f"the {what} is not finite any more by epoch {progress.epoch + 1}, step {progress.step}; lower the learning "
-                "rate (--set recipe.lr=...) or use --precision fp32"
+                f"the {what} is not finite at epoch {progress.epoch + 1}, step {progress.step}; lower the learning rate "
+                "(--set recipe.lr=...) or use --precision fp32"
             )
 
     def mean_loss(self, progress: Progress) -> float:
-        """Mean loss over the images of the epoch under way."""
+        """Mean loss over the images of the current epoch."""
         return (progress.epoch_loss + self._loss.item()) / max(progress.epoch_images + self._images, 1)

@@ -1,4 +1,4 @@
-"""From a recipe to an optimiser over a method's parameters."""
+"""Optimisers of a recipe: SGD, AdamW, Muon."""
 
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from timm.optim import create_optimizer_v2, param_groups_weight_decay
 from data.recipe import Recipe
 from methods import Method
 
-# timm's names and settings; its plain "sgd" is Nesterov's
+# names and arguments of timm, whose "sgd" uses Nesterov momentum
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"opt": "momentum", "momentum": 0.9, "fused": True},
     "adamw": {"opt": "adamw", "fused": True},
@@ -27,13 +27,13 @@ MUON: dict[str, Any] = {
 class Muon(timm.optim.Muon):
     """timm's Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon), orthogonalising at the run's precision.
 
-    timm's own always computes in bfloat16. Processors without bfloat16 units take a hundred times as long for that: 1 s a step
-    of the cpu preset, whose forward and backward pass takes 0.12 s there.
+    timm's Muon always orthogonalises in bfloat16, which takes 100 times as long on CPUs without bfloat16 arithmetic: 1 s per
+    step of the cpu preset, where the forward and backward pass takes 0.12 s.
 
-    Steps are scaled to the size of AdamW's (arXiv:2502.16982). Three iterations with the coefficients of Jordan et al. bring
-    singular values from 0.02 to 1 times the norm to between 0.7 and 1.2, as five do, in 0.6 of the time. AdamW, at a fifth of
-    the rate, updates norms, biases, and matrices that timm finds unfit (a side below 4, or an aspect ratio above 128).
-    Departure: plain momentum where Jordan et al. have Nesterov's, as is timm's default.
+    Updates are scaled to the RMS of AdamW's (arXiv:2502.16982). Three Newton-Schulz iterations with the coefficients of Jordan
+    et al. map singular values of 0.02 to 1 times the norm to between 0.7 and 1.2, as five do, in 0.6 of the time. AdamW, at a
+    fifth of the learning rate, updates norms, biases, and matrices that timm excludes (a side below 4, or an aspect ratio above
+    128). Deviation: plain momentum as in timm's default, where Jordan et al. use Nesterov momentum.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, weight_decay: float, dtype: torch.dtype):
@@ -41,7 +41,7 @@ class Muon(timm.optim.Muon):
         self._orthogonalize = partial(timm.optim.muon.zeropower_via_newtonschulz, dtype=dtype)
 
     def step(self, closure: Any = None) -> Any:
-        """One step; for its duration timm's function has this optimiser's type."""
+        """Runs one step, during which timm's orthogonalisation is replaced by one at this optimiser's precision."""
         original = timm.optim.muon.zeropower_via_newtonschulz
         timm.optim.muon.zeropower_via_newtonschulz = self._orthogonalize
         try:
@@ -51,12 +51,13 @@ class Muon(timm.optim.Muon):
 
 
 def build_optimizer(method: Method, recipe: Recipe, precision: str) -> torch.optim.Optimizer:
-    """An optimiser over the method's trainable parameters, as `recipe` says.
+    """Builds the optimiser of `recipe` over the trainable parameters of the method.
 
-    Norms and biases decay only where the method's reference has it so, and never under Muon, whose decay is for matrices.
+    Weight decay applies to norms and biases only if the method's reference applies it (`decay_norm_and_bias`), and never with
+    Muon.
 
     Args:
-        method: whose parameters.
+        method: of the run.
         recipe: of the run.
         precision: of the run, "fp32" or "bf16".
     """
@@ -71,6 +72,6 @@ def build_optimizer(method: Method, recipe: Recipe, precision: str) -> torch.opt
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Gives every parameter group the same learning rate."""
+    """Sets the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate

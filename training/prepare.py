@@ -1,4 +1,4 @@
-"""A run made ready: its method at the initial weights, optimiser, loader and images, from a configuration."""
+"""Builds a run from its configuration: method at initial weights, optimiser, loader and images."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,45 +27,45 @@ from training.schedule import view_size
 
 @dataclass(frozen=True)
 class Training:
-    """One run made ready: everything the loop touches, and nothing else."""
+    """Everything that the training loop uses."""
 
     config: RunConfig
     method: Method
     optimizer: torch.optim.Optimizer
     loader: Loader
     corpus: Corpus
-    tail_scores: SampleMemory  # each image's last tail score, as the method reported it
+    tail_scores: SampleMemory  # last tail score of each image
     device: torch.device
 
     @property
     def state(self) -> nn.Module:
-        """All that a checkpoint holds of the run beside its optimiser."""
+        """Modules whose state a checkpoint stores, apart from the optimiser."""
         return nn.ModuleDict({"method": self.method, "tail_scores": self.tail_scores})
 
     @property
     def epochs(self) -> int:
-        """Epochs of the whole run."""
+        """Number of epochs of the run."""
         return self.config.recipe.epochs
 
     def images(self, epoch: int) -> int:
-        """Source images that an epoch trains on."""
+        """Number of source images of an epoch, OOD images included."""
         return len(self.corpus.images) + self.method.extra_images(epoch)
 
     def steps(self, epoch: int) -> int:
-        """Optimiser steps of an epoch."""
+        """Number of optimiser steps of an epoch."""
         return self.loader.steps(self.method.extra_images(epoch))
 
     @cached_property
     def steps_before(self) -> list[int]:
-        """Optimiser steps of the run before each epoch; the last entry, for the epoch after the last, is that of the run."""
+        """Number of optimiser steps before each epoch; the last entry is the total."""
         return [0, *accumulate(self.steps(epoch) for epoch in range(self.epochs))]
 
     def size(self, epoch: int) -> int:
-        """Side of the views in an epoch, in px."""
+        """View size of an epoch in px."""
         return view_size(epoch, self.epochs, self.config.recipe.sizes)
 
     def work_before(self, epoch: int) -> int:
-        """Work of the run before an epoch, in pixels of one view of every image: what a run's time goes with."""
+        """Computation before an epoch, in images times pixels of a view, to which training time is roughly proportional."""
         return sum(self.images(earlier) * self.size(earlier) ** 2 for earlier in range(epoch))
 
 
@@ -77,14 +77,14 @@ def prepare(
     pool: NDArray[np.uint8] | Pictures | None = None,
     labels: Tensor | None = None,
 ) -> Training:
-    """Builds the method, its optimiser and its loader at their initial state.
+    """Builds method, optimiser and loader at their initial state.
 
     Args:
-        config: the run.
+        config: of the run.
         images: N, the pretraining set in the order of its index list.
-        device: where to train.
-        pool: M images that the method may draw on, (M, 3, H, W) or in files.
-        labels: (N,) true classes; the method gets them only if it is an ablation that wants them.
+        device: device of training.
+        pool: M images of the OOD pool, (M, 3, H, W) uint8 or image files.
+        labels: (N,) true classes; passed on only to ablations with `Method.wants_labels`.
     """
     method = build_method(config, len(images)).to(device).to(memory_format=torch.channels_last)
     benchmark = BENCHMARKS[config.dataset]
@@ -92,24 +92,26 @@ def prepare(
     if isinstance(images, Tensor):
         images = images.to(executor.home)
     loader = Loader(images, executor, config.recipe.batch_size, config.seed)
-    shown = labels.to(device) if labels is not None and method.wants_labels else None
-    corpus = Corpus(images, executor, benchmark.shown_to(config.recipe), pool, config.precision == "bf16", shown)
+    oracle = labels.to(device) if labels is not None and method.wants_labels else None
+    corpus = Corpus(images, executor, benchmark.shown_to(config.recipe), pool, config.precision == "bf16", oracle)
     scores = SampleMemory(len(images)).to(device)
     return Training(config, method, build_optimizer(method, config.recipe, config.precision), loader, corpus, scores, device)
 
 
 def check_pool_size(config: RunConfig, available: int) -> None:
-    """Raises UserError where the run would draw more images from its pool than are available."""
+    """Raises UserError if the run samples more images from its OOD pool than are available."""
     with torch.device("meta"):
         method = build_method(config, config.recipe.batch_size)
-    drawn = max((method.extra_images(epoch) for epoch in range(config.recipe.epochs)), default=0)
-    if drawn > available:
+    sampled = max((method.extra_images(epoch) for epoch in range(config.recipe.epochs)), default=0)
+    if sampled > available:
         name = config.method
-        raise UserError(f"{name} samples {drawn} images and its pool has {available}; lower {name}.budget or take another pool")
+        raise UserError(
+            f"{name} samples {sampled} images, but its OOD pool has {available}; lower {name}.budget or choose another pool"
+        )
 
 
 def build_method(config: RunConfig, samples: int) -> Method:
-    """The method of a run at its initial weights, on the CPU; the CPU's global generator is left as it was."""
+    """Builds the method of a run at its initial weights, on the CPU; the global CPU generator is restored afterwards."""
     declared = METHODS[config.method]
     size = BENCHMARKS[config.dataset].image_size
     recipe = config.recipe
@@ -122,5 +124,5 @@ def build_method(config: RunConfig, samples: int) -> Method:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """The context in which networks run at `precision`."""
+    """Autocast context for `precision`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

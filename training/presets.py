@@ -1,20 +1,20 @@
-"""Presets: how large the same pipeline is run."""
+"""Presets: scales of the same pipeline, from the protocol of the papers to a smoke test."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from data.recipe import Recipe
 
-LARGE = 96  # px; images above it are seen at half their side: a step on photographs of 224 px would cost 49 times CIFAR's
+LARGE = 96  # px; larger images are trained on at half their size: a step at 224 px costs 49 times one at 32 px
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named scale: how it changes the recipe that a benchmark declares."""
+    """A named scale, as a change of the recipe of a benchmark."""
 
-    about: str
+    description: str
     change: Callable[[Recipe], Recipe]
-    after: str | None = None  # another preset, whose hyper-parameters of methods hold here too
+    inherits: str | None = None  # preset whose hyper-parameter overrides of methods apply too
 
 
 def _paper(recipe: Recipe) -> Recipe:
@@ -22,7 +22,7 @@ def _paper(recipe: Recipe) -> Recipe:
 
 
 def _cpu(recipe: Recipe) -> Recipe:
-    """Chosen by measurement on two cores; see docs/cpu_preset.md."""
+    """Tuned on two CPU cores; see docs/cpu_preset.md."""
     return replace(
         recipe,
         backbone="fast-resnet8",
@@ -58,9 +58,9 @@ def _smoke(recipe: Recipe) -> Recipe:
 
 
 def _growing(recipe: Recipe, first: int) -> tuple[int, ...]:
-    """Views that grow over the run: the `first` of 16, 24, 32 px for 32-px images. Small ones cost a quarter of large ones.
+    """View sizes that grow during training: the `first` of 16, 24, 32 px for 32-px images. A step at 16 px costs a quarter.
 
-    For photographs of 224 px all of 56, 84, 112 px: probes see these at the last size too (`Benchmark.shown_to`).
+    For 224-px images, all of 56, 84, 112 px; probes use the last size too (`Benchmark.shown_to`).
     """
     full = max(recipe.sizes)
     if full > LARGE:
@@ -69,8 +69,8 @@ def _growing(recipe: Recipe, first: int) -> tuple[int, ...]:
 
 
 PRESETS = {
-    "paper": Preset("the field's protocol: the benchmark's own recipe; for a GPU", _paper),
-    "cpu": Preset("the same pipeline at a scale for two cores: slim ResNet, Muon, small views; a minute or two a run", _cpu),
-    "cpu-long": Preset("the same in three times as many epochs, with views that grow; about 5 minutes a run", _cpu_long, "cpu"),
-    "smoke": Preset("every method in about two minutes together: a first look, not a result", _smoke),
+    "paper": Preset("protocol of the papers: the benchmark's own recipe; for a GPU", _paper),
+    "cpu": Preset("scale for two CPU cores: slim ResNet, Muon, small views; 1 to 2 min per run", _cpu),
+    "cpu-long": Preset("cpu with three times as many epochs and growing views; about 5 min per run", _cpu_long, "cpu"),
+    "smoke": Preset("smoke test: all methods in about 2 min; no meaningful accuracies", _smoke),
 }

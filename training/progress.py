@@ -1,4 +1,4 @@
-"""Progress of one or several processes on the terminal: epoch, loss, images per second and the time that is left."""
+"""Progress bars of one or several processes: epoch, loss, images per second and remaining time."""
 
 import sys
 import time
@@ -7,28 +7,27 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from training.loop import StepReport
+from training.loop import StepStats
 from training.prepare import Training
 
-TERMINAL_SECONDS = 0.5  # between new states of a bar
-QUIET_SECONDS = 30  # the same where the output is a file, not a terminal
+TERMINAL_SECONDS = 0.5  # between updates of a bar
+QUIET_SECONDS = 30  # between updates if the output is not a terminal
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"
 LINE = "{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
 
 
 @contextmanager
-def training_bar(training: Training, note: Callable[[], str] = str) -> Iterator[Callable[[StepReport], None]]:
-    """A bar over one training run; yields what the loop is to call after each step. `note` gives words to add to it.
+def training_bar(training: Training, note: Callable[[], str] = str) -> Iterator[Callable[[StepStats], None]]:
+    """Progress bar of a training run; yields the `on_step` callback of `train`. `note` returns text to append.
 
-    The bar counts pixels, not images: with growing views a late image costs several early ones, and the time left is
-    right only in units of work.
+    The bar counts pixels, not images: view sizes grow during training, so the remaining time is proportional to pixels.
     """
     with _bar(training.work_before(training.epochs), training.config.label) as bar:
         shown, seen = time.monotonic(), 0
 
-        def report(step: StepReport) -> None:
+        def report(step: StepStats) -> None:
             nonlocal shown, seen
-            if bar.n == 0:  # a resumed run begins where it was
+            if bar.n == 0:  # a resumed run starts at the progress of its checkpoint
                 bar.initial = bar.n = bar.last_print_n = training.work_before(step.epoch)
             seen += step.images
             elapsed = time.monotonic() - shown
@@ -44,7 +43,7 @@ def training_bar(training: Training, note: Callable[[], str] = str) -> Iterator[
 
 @contextmanager
 def probing_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar over the extraction of features; yields what the extraction is to call after each batch."""
+    """Progress bar of feature extraction; yields a callback of images processed and in total."""
     with _bar(None, f"features of {label}") as bar:
 
         def report(done: int, total: int) -> None:
@@ -54,16 +53,16 @@ def probing_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         yield report
 
 
-def send_bars_to(write: Callable[[str], None]) -> None:
-    """Sends the text of every bar of this process to `write` from now on: for worker processes, whose parent shows it."""
+def redirect_bars(write: Callable[[str], None]) -> None:
+    """Passes the text of all later bars of this process to `write`, for worker processes: the parent displays it."""
     global _write
     _write = write
 
 
-class Board:
-    """The current line of each of several processes: in place on a terminal, elsewhere each new line below the last."""
+class WorkerBars:
+    """Displays one progress line per worker process: updated in place on a terminal, else printed line by line."""
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "WorkerBars":
         self._bars: dict[int, tqdm] = {}
         return self
 
@@ -71,14 +70,14 @@ class Board:
         for bar in self._bars.values():
             bar.close()
 
-    def show(self, place: int, text: str) -> None:
-        """Shows `text` as the line of the process number `place`, from 0; an empty text clears it."""
+    def update(self, worker: int, text: str) -> None:
+        """Sets the line of a worker process, numbered from 0; an empty text clears it."""
         if not sys.stderr.isatty():
             _print(text)
             return
-        if place not in self._bars:
-            self._bars[place] = tqdm(bar_format="{desc}", position=place, leave=False)
-        self._bars[place].set_description_str(text)
+        if worker not in self._bars:
+            self._bars[worker] = tqdm(bar_format="{desc}", position=worker, leave=False)
+        self._bars[worker].set_description_str(text)
 
 
 def _bar(total: int | None, label: str) -> tqdm:
@@ -86,18 +85,18 @@ def _bar(total: int | None, label: str) -> tqdm:
     form, seconds = (BAR, TERMINAL_SECONDS) if terminal else (LINE, QUIET_SECONDS)
     if terminal and _write is _print:
         return tqdm(total=total, desc=label, bar_format=form, mininterval=seconds, leave=False)
-    # with `miniters` above 1, as tqdm would choose it, its monitor thread prints the old text of a bar every 10 s
+    # with `miniters` above 1, as tqdm would set it, its monitor thread prints the outdated text of a bar every 10 s
     return tqdm(total=total, desc=label, bar_format=form, mininterval=seconds, miniters=1, file=_Lines(), delay=1e-9)
 
 
 class _Lines:
-    """A file for bars where each new state of a bar is a line of its own."""
+    """File object for bars that writes each update as a line."""
 
     def write(self, text: str) -> None:
         _write(text.strip())
 
     def flush(self) -> None:
-        """Lines are flushed as they are written."""
+        """Does nothing: `write` flushes."""
 
 
 def _print(text: str) -> None:
@@ -105,4 +104,4 @@ def _print(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-_write: Callable[[str], None] = _print  # of the process, as the handlers of logging are
+_write: Callable[[str], None] = _print  # global to the process, like logging handlers

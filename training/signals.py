@@ -1,4 +1,4 @@
-"""Stopping between two steps when the user, or a cluster's scheduler, asks for it."""
+"""Handling of stop signals (Ctrl-C, or SIGTERM from a cluster scheduler) between training steps."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -6,30 +6,30 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what schedulers send before they kill
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; sent by schedulers before SIGKILL
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Context that notes the first stop signal instead of obeying it; yields whether there was one.
+    """Context that records stop signals; yields a function that returns whether one has arrived.
 
-    A second signal is obeyed at once, but in a worker process ignored: schedulers signal every process of a job, and the parent
-    passes its own signal on. Only the main thread can do this; elsewhere signals stay as they are.
+    The second signal raises KeyboardInterrupt, but is ignored in a worker process, which can get two: from the scheduler and
+    from its parent. Outside the main thread, signal handlers are not changed.
     """
-    asked, worker = False, parent_process() is not None
+    requested, worker = False, parent_process() is not None
 
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked and not worker:
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested and not worker:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
     try:
-        before = {number: signal.signal(number, note) for number in SIGNALS}
+        before = {number: signal.signal(number, handle) for number in SIGNALS}
     except ValueError:  # not in the main thread
         before = {}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

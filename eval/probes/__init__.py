@@ -1,4 +1,4 @@
-"""Named probe protocols, one file each. A number without its protocol's name means nothing: they do not agree."""
+"""Probe protocols, one file each. Accuracies of different protocols are not comparable."""
 
 from eval.probes.base import PROBES, GeometryResult, Probe, ProbeResult
 

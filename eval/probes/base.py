@@ -1,4 +1,4 @@
-"""What a probe is: a protocol that learns from labelled features, chooses on the validation part, and is tested once."""
+"""Base class of probes: trained on labelled features, selected on validation images, evaluated once on test images."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 
 from core.registry import Registry
 from data.lists.longtail import IndexLists
-from eval.features import Frozen
+from eval.features import FrozenFeatures
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe found: predictions for D draws of the labelled images, one where nothing is drawn."""
+    """Predictions of a probe for D draws of the labelled images; D = 1 for a probe without draws."""
 
-    predicted: NDArray[np.int64]  # (D, M) classes of the test images
-    n_train: int  # labelled images it learned from, in each draw
-    chosen: str  # what it chose, in a few words
-    val_predicted: NDArray[np.int64] | None = None  # (V,) classes of the validation images; None if it chooses nothing
-    val_accuracy: float | None = None  # per cent, of the choice; None if it chooses nothing
-    curve: list[dict[str, float]] | None = None  # for a probe that varies something: a point each, in ascending order
+    predicted: NDArray[np.int64]  # (D, M) predicted classes of the test images
+    n_train: int  # labelled images of each draw
+    chosen: str  # result of model selection, in words
+    val_predicted: NDArray[np.int64] | None = None  # (V,) predictions on validation images; None without model selection
+    val_accuracy: float | None = None  # per cent, of the selected model; None without model selection
+    curve: list[dict[str, float]] | None = None  # points in ascending order, for a probe that varies a parameter
 
 
 @dataclass(frozen=True)
 class GeometryResult:
-    """The geometry of the test images' features, for all and by group: keys all, many, medium, few; None for an empty group."""
+    """Geometry of the test features, overall and by group: keys all, many, medium, few; None for an empty group."""
 
     alignment: dict[str, float | None]
     uniformity: dict[str, float | None]
@@ -34,27 +34,27 @@ class GeometryResult:
 
 
 class Probe(ABC):
-    """One protocol."""
+    """A probe protocol."""
 
     name: ClassVar[str]  # set by `register`
     protocol: ClassVar[str]  # one line for records and captions
-    protocol_in_files: ClassVar[str | None] = None  # the same on benchmarks of pictures in files, where it differs there
-    needs: ClassVar[tuple[str, ...]] = ("train", "val")  # index lists; a benchmark that lacks one cannot have this probe
-    passes: ClassVar[float] = 0.0  # of about as many images as its benchmark labels, through the network: for estimates of time
-    default: ClassVar[bool] = False  # whether it runs unless others are chosen
+    protocol_in_files: ClassVar[str | None] = None  # for benchmarks whose images are files, if it differs
+    needs: ClassVar[tuple[str, ...]] = ("train", "val")  # required index lists
+    passes: ClassVar[float] = 0.0  # extra passes over all labelled images through the backbone, for time estimates
+    default: ClassVar[bool] = False  # whether it runs without `--probes`
 
     @abstractmethod
-    def run(self, frozen: Frozen, seed: int) -> ProbeResult | GeometryResult:
-        """Runs the protocol; `seed` decides all that it draws. The same features and seed give the same result."""
+    def run(self, frozen: FrozenFeatures, seed: int) -> ProbeResult | GeometryResult:
+        """Runs the protocol. The result is a deterministic function of the features and `seed`."""
 
     @classmethod
     def feature_lists(cls, lists: IndexLists) -> tuple[str, ...]:
-        """Those of a benchmark's lists whose unaugmented features it looks at: they are extracted once, for all probes."""
+        """Names of the index lists whose unaugmented features it uses; they are extracted once for all probes."""
         return cls.needs
 
     @classmethod
     def describe(cls, in_files: bool) -> str:
-        """The protocol in one line, on a benchmark whose images stay in files or not."""
+        """The protocol in one line, for a benchmark whose images are files or in memory."""
         return cls.protocol_in_files if in_files and cls.protocol_in_files else cls.protocol
 
 

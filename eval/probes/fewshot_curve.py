@@ -1,10 +1,10 @@
-"""Accuracy against the number of labelled images of each class, by ridge regression on draws of this suite."""
+"""Few-shot curve: accuracy of ridge regression by number of labelled images per class, on draws of this suite."""
 
 from typing import Any
 
 import numpy as np
 
-from eval.features import Frozen
+from eval.features import FrozenFeatures
 from eval.groups import class_accuracies
 from eval.probes.base import Probe, ProbeResult, register
 from eval.probes.ridge import choose
@@ -13,10 +13,11 @@ from eval.probes.shots import DRAWS, draw_shots
 
 @register("fewshot-curve")
 class FewShotCurve(Probe):
-    """A point for 1, 2, 5, 10, 20, 50, ... images of each class, up to what the smallest class of the full-shot list has.
+    """Evaluates 1, 2, 5, 10, 20, 50, ... images per class, up to the size of the smallest class of the full-shot list.
 
-    The predictions are those of the last point, the validation's those of its first draw. A point has `shots`, `mean` and `sd`
-    over the draws of the mean over classes (per cent, ddof 1), and `class_accuracy`, (C,), the mean over the draws.
+    Each point has `shots`, `mean` and `sd` (ddof 1) over the draws of the mean class accuracy in per cent, and
+    `class_accuracy`, (C,), averaged over the draws. Test predictions are those of the last point, validation predictions those
+    of its first draw.
     """
 
     protocol = (
@@ -26,13 +27,13 @@ class FewShotCurve(Probe):
     )
     needs = ("train", "val")
 
-    def run(self, frozen: Frozen, seed: int) -> ProbeResult:
+    def run(self, frozen: FrozenFeatures, seed: int) -> ProbeResult:
         lists, labels, classes = frozen.lists, frozen.images.train_labels, frozen.classes
-        test_labels, validation = frozen.test.labels.numpy(), frozen.rows(lists.val)
+        test_labels, validation = frozen.test.labels.numpy(), frozen.unaugmented(lists.val)
         curve: list[dict[str, Any]] = []
-        for shots in numbers_of_shots(int(np.unique(labels[lists.train], return_counts=True)[1].min())):
+        for shots in shot_numbers(int(np.unique(labels[lists.train], return_counts=True)[1].min())):
             drawn = [draw_shots(lists.train, labels, shots, seed, draw) for draw in range(1, DRAWS + 1)]
-            choices = [choose(frozen.rows(indices), validation, classes) for indices in drawn]
+            choices = [choose(frozen.unaugmented(indices), validation, classes) for indices in drawn]
             predicted = np.concatenate([choice.fit.predict(frozen.test) for choice in choices])
             accuracy = np.array([class_accuracies(one, test_labels, classes) for one in predicted])
             means = accuracy.mean(axis=1)
@@ -43,6 +44,6 @@ class FewShotCurve(Probe):
         return ProbeResult(predicted, len(drawn[0]), chosen, first.val_predicted, first.val_accuracy, curve)
 
 
-def numbers_of_shots(most: int) -> list[int]:
-    """1, 2, 5, 10, 20, 50, ... up to `most`, which is at least 1."""
+def shot_numbers(most: int) -> list[int]:
+    """Returns 1, 2, 5, 10, 20, 50, ... up to `most`, which is at least 1."""
     return [digit * 10**power for power in range(len(str(most))) for digit in (1, 2, 5) if digit * 10**power <= most]

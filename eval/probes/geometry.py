@@ -1,7 +1,7 @@
-"""The shape of the test images' features: how tight two views of an image are, how evenly images spread, in how many ways.
+"""Geometry of the test features: alignment, uniformity, effective rank.
 
-Alignment and uniformity are those of Wang & Isola (ICML 2020; alpha = 2, t = 2), on the unit sphere; the effective rank that of
-Roy & Vetterli (EUSIPCO 2007). Groups are the images whose true class is in them; pairs are within a group.
+Alignment and uniformity follow Wang & Isola (ICML 2020; alpha = 2, t = 2), on the unit sphere; the effective rank follows Roy &
+Vetterli (EUSIPCO 2007). The values of a group use only images, and pairs of images, of its classes.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eval.features import BLOCK, Frozen, Rows
+from eval.features import BLOCK, FrozenFeatures, LabelledFeatures
 from eval.groups import GROUPS
 from eval.moments import moments
 from eval.probes.base import GeometryResult, Probe, register
@@ -18,7 +18,7 @@ from eval.probes.base import GeometryResult, Probe, register
 
 @register("geometry")
 class GeometryRecord(Probe):
-    """Of all test images and of those of each group. Nothing is learned, and no number is an accuracy."""
+    """Geometry of all test features and of each group. Trains nothing and yields no accuracy."""
 
     protocol = (
         "alignment of two weakly augmented views of each test image, and uniformity of all pairs of unaugmented test images, "
@@ -26,9 +26,9 @@ class GeometryRecord(Probe):
         "Vetterli 2007)"
     )
     needs = ()
-    passes = 0.3  # two of the test images
+    passes = 0.3  # two passes over the test images
 
-    def run(self, frozen: Frozen, seed: int) -> GeometryResult:
+    def run(self, frozen: FrozenFeatures, seed: int) -> GeometryResult:
         views = [frozen.augmented_test(seed, "geometry", draw) for draw in (1, 2)]
         distances = squared_distances(*views)
         parts = {"all": torch.arange(len(frozen.test))} | {
@@ -38,25 +38,28 @@ class GeometryRecord(Probe):
         return GeometryResult(
             alignment={name: distances[part].mean().item() if len(part) else None for name, part in parts.items()},
             uniformity=dict(zip(parts, uniformity(frozen.test, list(parts.values()), frozen.device), strict=True)),
-            effective_rank={name: effective_rank(_some(frozen.test, part)) for name, part in parts.items()},
+            effective_rank={name: effective_rank(_subset(frozen.test, part)) for name, part in parts.items()},
         )
 
 
-def squared_distances(first: Rows, second: Rows) -> Tensor:
-    """||x - y||^2 of the unit vectors of each pair of rows, (n,) float64."""
+def squared_distances(first: LabelledFeatures, second: LabelledFeatures) -> Tensor:
+    """Squared distances ||x - y||^2 of paired features after L2 normalisation, (n,) float64."""
     pairs = zip(first.blocks(), second.blocks(), strict=True)
     return torch.cat([(_unit(x) - _unit(y)).double().square().sum(dim=1) for (x, _), (y, _) in pairs])
 
 
-def uniformity(rows: Rows, parts: Sequence[Tensor], device: torch.device) -> list[float | None]:
-    """Log of the mean of exp(-2 ||x - y||^2) over all pairs of unit vectors, within each part of the rows.
+def uniformity(rows: LabelledFeatures, parts: Sequence[Tensor], device: torch.device) -> list[float | None]:
+    """Log of the mean of exp(-2 ||x - y||^2) over all pairs of L2-normalised features within each part.
 
-    Every pair counts: blocks of rows meet blocks of rows, on `device`.
+    All pairs are evaluated, block by block, on `device`.
 
     Args:
         rows: n features.
-        parts: indices of the rows of each part. None is returned for one with fewer than two.
-        device: where.
+        parts: indices of the features of each part.
+        device: device of the computation.
+
+    Returns:
+        One value per part; None for a part with fewer than two features.
     """
     member = torch.zeros(len(rows), len(parts))
     for number, part in enumerate(parts):
@@ -66,7 +69,7 @@ def uniformity(rows: Rows, parts: Sequence[Tensor], device: torch.device) -> lis
         x, in_x = _unit(rows[start : start + BLOCK][0]).to(device), member[start : start + BLOCK].to(device)
         for other in range(start, len(rows), BLOCK):
             y, in_y = _unit(rows[other : other + BLOCK][0]).to(device), member[other : other + BLOCK].to(device)
-            # -2 ||x - y||^2, in which a feature that is 0 everywhere stays at 0
+            # -2 ||x - y||^2; the norms are computed as all-zero features have norm 0, not 1
             norms = -2 * (x.square().sum(dim=1)[:, None] + y.square().sum(dim=1))
             potential = norms.addmm_(x, y.T, alpha=4).exp_()
             if other == start:
@@ -78,26 +81,26 @@ def uniformity(rows: Rows, parts: Sequence[Tensor], device: torch.device) -> lis
     ]
 
 
-def effective_rank(rows: Rows) -> float | None:
-    """exp of the entropy of the centred features' singular values over their sum, from 1 to d; None if all rows are equal.
+def effective_rank(rows: LabelledFeatures) -> float | None:
+    """Exponential of the entropy of the normalised singular values of the centred features, in [1, d]; None if all are equal.
 
-    Singular values are roots of eigenvalues of the covariance, so those below about 1e-7 of the largest are lost in rounding
-    and count as 0.
+    Singular values are square roots of eigenvalues of the covariance, so those below about 1e-7 of the largest are below the
+    rounding error and count as 0.
     """
     if not len(rows):
         return None
     eigenvalues = torch.linalg.eigvalsh(moments(rows, int(rows.labels.max()) + 1).covariance)
-    lost = eigenvalues.max() * len(eigenvalues) * torch.finfo(torch.float64).eps
-    singular = eigenvalues[eigenvalues > lost].sqrt()
+    rounding = eigenvalues.max() * len(eigenvalues) * torch.finfo(torch.float64).eps
+    singular = eigenvalues[eigenvalues > rounding].sqrt()
     if not len(singular):
         return None
-    share = singular / singular.sum()
-    return float((-(share * share.log()).sum()).exp())
+    p = singular / singular.sum()
+    return float((-(p * p.log()).sum()).exp())
 
 
 def _unit(x: Tensor) -> Tensor:
     return F.normalize(x, dim=1)
 
 
-def _some(rows: Rows, which: Tensor) -> Rows:
-    return Rows(rows.bank, rows.at[which], rows.labels[which])
+def _subset(rows: LabelledFeatures, which: Tensor) -> LabelledFeatures:
+    return LabelledFeatures(rows.bank, rows.index[which], rows.labels[which])

@@ -1,9 +1,9 @@
-"""Weighted nearest neighbours among the labelled training images: nothing is learned, nothing is chosen."""
+"""Weighted kNN classifier on the labelled training images."""
 
 import torch
 from torch import Tensor
 
-from eval.features import BLOCK, Frozen, Rows
+from eval.features import BLOCK, FrozenFeatures, LabelledFeatures
 from eval.probes.base import Probe, ProbeResult, register
 from eval.probes.neighbours import nearest
 
@@ -12,7 +12,7 @@ K, TEMPERATURE = 20, 0.07
 
 @register("knn")
 class NearestNeighbours(Probe):
-    """Votes of the twenty most similar images, weighted (Wu et al., CVPR 2018)."""
+    """Weighted vote of the 20 nearest neighbours by cosine similarity (Wu et al., CVPR 2018)."""
 
     protocol = (
         "kNN, cosine, k = 20, votes weighted by exp(s / 0.07) (Wu et al. 2018), among the full-shot images, on cached features "
@@ -21,24 +21,24 @@ class NearestNeighbours(Probe):
     needs = ("train",)
     default = True
 
-    def run(self, frozen: Frozen, seed: int) -> ProbeResult:
-        bank = frozen.rows(frozen.lists.train)
+    def run(self, frozen: FrozenFeatures, seed: int) -> ProbeResult:
+        bank = frozen.unaugmented(frozen.lists.train)
         return ProbeResult(classify(frozen.test, bank, frozen.classes, frozen.device).numpy()[None], len(bank), "nothing")
 
 
-def classify(queries: Rows, bank: Rows, classes: int, device: torch.device) -> Tensor:
-    """The class that most of the weighted votes of each query's nearest rows are for, (M,) int64.
+def classify(queries: LabelledFeatures, bank: LabelledFeatures, classes: int, device: torch.device) -> Tensor:
+    """Classifies each query by the weighted vote of its nearest neighbours, (M,) int64.
 
     Args:
-        queries: M features; their labels are not looked at.
-        bank: features that have labels.
-        classes: how many classes there are.
-        device: where similarities are computed.
+        queries: M features; their labels are not used.
+        bank: labelled features.
+        classes: number of classes.
+        device: device on which similarities are computed.
     """
-    similarity, place = nearest(queries, bank, K, device)
-    weights = ((similarity - 1) / TEMPERATURE).exp()  # all exp(1 / t) times smaller, so none is large
+    similarity, neighbours = nearest(queries, bank, K, device)
+    weights = ((similarity - 1) / TEMPERATURE).exp()  # scaled by exp(-1 / t) to avoid large values
     predicted = []
-    for weight, label in zip(weights.split(BLOCK), bank.labels[place].split(BLOCK), strict=True):
+    for weight, label in zip(weights.split(BLOCK), bank.labels[neighbours].split(BLOCK), strict=True):
         votes = torch.zeros(len(weight), classes).scatter_add_(1, label, weight)
         predicted.append(votes.argmax(dim=1))
     return torch.cat(predicted)

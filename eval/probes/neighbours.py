@@ -1,42 +1,42 @@
-"""The nearest of many features by cosine, in memory that does not grow with how many there are."""
+"""Exact nearest neighbours by cosine similarity, computed in blocks of bounded memory."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eval.features import Rows
+from eval.features import LabelledFeatures
 
-QUERIES = 1024  # rows that meet a block of the bank at once
+QUERIES = 1024  # queries that are compared with a block of the bank at a time
 
 
-def nearest(queries: Rows, bank: Rows, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The k rows of `bank` that are most similar to each query, most similar first.
+def nearest(queries: LabelledFeatures, bank: LabelledFeatures, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Finds the k nearest neighbours of each query in `bank`, most similar first.
 
-    On the unit sphere the order by cosine is the order by Euclidean distance. Which of equally similar rows comes first is not
-    promised, but it is the same every time.
+    On L2-normalised features, the order by cosine similarity equals that by Euclidean distance. The order of ties is
+    unspecified but deterministic.
 
     Args:
         queries: M features.
         bank: n features.
-        k: neighbours; all n where there are fewer.
-        device: where similarities are computed.
+        k: number of neighbours; n if that is smaller.
+        device: device on which similarities are computed.
 
     Returns:
-        Cosines (M, k) float32 and places in `bank` (M, k) int64, on the CPU.
+        Cosine similarities (M, k) float32 and indices into `bank` (M, k) int64, on the CPU.
     """
     k = min(k, len(bank))
     similarity = torch.full((len(queries), k), -torch.inf)
-    place = torch.zeros(len(queries), k, dtype=torch.int64)
+    neighbours = torch.zeros(len(queries), k, dtype=torch.int64)
     done = 0
-    for block, _ in bank.blocks():  # the outer loop, as a block is gathered and normalised for all queries at once
+    for block, _ in bank.blocks():  # outer loop, so that each block is gathered and normalised once
         block = F.normalize(block, dim=1, out=block).to(device)
         for start in range(0, len(queries), QUERIES):
             here = slice(start, start + QUERIES)
             part, _ = queries[here]
             cosines = F.normalize(part, dim=1, out=part).to(device) @ block.T
             values, found = (values.cpu() for values in cosines.topk(min(k, len(block)), dim=1))
-            values, found = torch.cat([similarity[here], values], dim=1), torch.cat([place[here], found + done], dim=1)
+            values, found = torch.cat([similarity[here], values], dim=1), torch.cat([neighbours[here], found + done], dim=1)
             similarity[here], best = values.topk(k, dim=1)
-            place[here] = found.gather(1, best)
+            neighbours[here] = found.gather(1, best)
         done += len(block)
-    return similarity, place
+    return similarity, neighbours

@@ -1,4 +1,4 @@
-"""Ridge regression onto one-hot classes in closed form: nothing is drawn, and one decomposition serves every strength."""
+"""Ridge regression onto one-hot classes in closed form: deterministic, one eigendecomposition for all strengths."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval.features import Frozen, Rows
+from eval.features import FrozenFeatures, LabelledFeatures
 from eval.moments import moments
 from eval.probes.base import Probe, ProbeResult, register
 
@@ -17,23 +17,23 @@ PROTOCOL = (
     "ridge regression onto one-hot classes, {}, on standardised cached features of unaugmented images: closed form, strength "
     "from 1e-6 to 100 a training image, best on validation top-1"
 )
-FLAT = 1e-12  # a feature with a smaller deviation says nothing and is left out
+FLAT = 1e-12  # feature dimensions with a smaller standard deviation are ignored
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Linear classifiers of several strengths, in float64 on the CPU."""
+    """Linear classifiers for S regularisation strengths, in float64 on the CPU."""
 
     mean: Tensor  # (d,) of the training features
     weight: Tensor  # (d, S, C)
-    bias: Tensor  # (C,) share of each class among the training images
+    bias: Tensor  # (C,) fraction of each class among the training images
 
     def at(self, strength: int) -> "Fit":
-        """That of one strength, by its number."""
+        """Selects one strength by its index."""
         return Fit(self.mean, self.weight[:, strength : strength + 1].contiguous(), self.bias)
 
-    def predict(self, rows: Rows) -> NDArray[np.int64]:
-        """(S, n) classes, looking at a block of the rows at a time."""
+    def predict(self, rows: LabelledFeatures) -> NDArray[np.int64]:
+        """Predicts the classes, (S, n), block by block."""
         width, strengths, classes = self.weight.shape
         maps = self.weight.view(width, -1)
         found = []
@@ -45,7 +45,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Choice:
-    """The classifier that is best on validation."""
+    """The classifier with the best validation accuracy."""
 
     fit: Fit
     strength: float
@@ -53,11 +53,11 @@ class Choice:
     val_accuracy: float  # per cent
 
 
-def fit(train: Rows, classes: int, strengths: tuple[float, ...] = STRENGTHS) -> Fit:
-    """Minimises the mean over images of ||W x + b - y||^2, plus a strength times ||W||^2, for each strength.
+def fit(train: LabelledFeatures, classes: int, strengths: tuple[float, ...] = STRENGTHS) -> Fit:
+    """Minimises the mean over images of ||W x + b - y||^2, plus strength times ||W||^2, for each strength.
 
-    Features are standardised by their own mean and deviation first. A class that does not occur in `train` has a score of
-    exactly 0 everywhere; scores sum to 1, so it is never predicted.
+    Features are standardised by the mean and standard deviation of `train`. A class without training images has a score of
+    exactly 0 and, as scores sum to 1, is never predicted.
     """
     found = moments(train, classes)
     std = (found.covariance.diagonal() * (len(train) / max(len(train) - 1, 1))).clamp(min=0).sqrt()
@@ -69,8 +69,8 @@ def fit(train: Rows, classes: int, strengths: tuple[float, ...] = STRENGTHS) -> 
     return Fit(found.mean, weight.view(len(scale), len(strengths), classes), found.class_counts / len(train))
 
 
-def choose(train: Rows, validation: Rows, classes: int) -> Choice:
-    """Fits every strength of `STRENGTHS` and takes the one with the best top-1 on validation, of equals the weakest."""
+def choose(train: LabelledFeatures, validation: LabelledFeatures, classes: int) -> Choice:
+    """Fits every strength of `STRENGTHS` and selects the best validation top-1; ties go to the weakest."""
     fitted = fit(train, classes)
     predicted = fitted.predict(validation)
     accuracy = 100 * (predicted == validation.labels.numpy()).mean(axis=1)
@@ -79,13 +79,13 @@ def choose(train: Rows, validation: Rows, classes: int) -> Choice:
 
 
 class OnList(Probe):
-    """What the probes of this file share: the best strength on validation, for one labelled list."""
+    """Base of the ridge probes: one labelled index list, strength selected on validation."""
 
-    trains_on: ClassVar[str]  # the labelled list
+    trains_on: ClassVar[str]  # name of the labelled index list
     default: ClassVar[bool] = True
 
-    def run(self, frozen: Frozen, seed: int) -> ProbeResult:
-        train, validation = frozen.rows(getattr(frozen.lists, self.trains_on)), frozen.rows(frozen.lists.val)
+    def run(self, frozen: FrozenFeatures, seed: int) -> ProbeResult:
+        train, validation = frozen.unaugmented(getattr(frozen.lists, self.trains_on)), frozen.unaugmented(frozen.lists.val)
         choice = choose(train, validation, frozen.classes)
         predicted = choice.fit.predict(frozen.test)
         chosen = f"strength {choice.strength:g}"
@@ -94,7 +94,7 @@ class OnList(Probe):
 
 @register("ridge")
 class Ridge(OnList):
-    """On all labelled training images."""
+    """Ridge probe on all labelled training images."""
 
     protocol = PROTOCOL.format("full-shot")
     needs = ("train", "val")
@@ -103,7 +103,7 @@ class Ridge(OnList):
 
 @register("ridge-1pct")
 class FewShotRidge(OnList):
-    """On the split's few-shot list."""
+    """Ridge probe on the few-shot list of the split."""
 
     protocol = PROTOCOL.format("few-shot (1 % list of the split)")
     needs = ("fewshot", "val")

@@ -1,8 +1,8 @@
-"""The linear probe of SDCLR, COLT and MAK: SGD at a rate of 30, the best epoch on validation.
+"""Linear probe of SDCLR, COLT and MAK: SGD with learning rate 30, best epoch on validation.
 
-VITA-Group/SDCLR, `train_cifar.py` and `train_imagenet.py`. `sdclr` follows them to the letter: every epoch passes newly
-augmented images through the frozen network, in float32. `sdclr-cached` trains the same head on the features of a fixed number
-of such passes, the epochs taking turns, at the run's own precision. How close the two are stands in docs/cpu_preset.md.
+Reference: VITA-Group/SDCLR, `train_cifar.py` and `train_imagenet.py`. `sdclr` follows it exactly: every epoch passes newly
+augmented images through the frozen network, in float32. `sdclr-cached` trains the same head on cached features of a fixed
+number of augmented passes, used in rotation by the epochs, at the precision of the run. docs/cpu_preset.md compares the two.
 """
 
 from abc import abstractmethod
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from core.seeds import seed_of
 from data.lists.longtail import IndexLists
-from eval.features import Frozen, Rows
+from eval.features import FrozenFeatures, LabelledFeatures
 from eval.probes.base import Probe, ProbeResult, register
 
 LR, MOMENTUM = 30.0, 0.9
@@ -24,37 +24,37 @@ LR, MOMENTUM = 30.0, 0.9
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long the head is trained, and how its epoch is chosen."""
+    """Training schedule and epoch selection of the head."""
 
     epochs: int
-    milestones: tuple[int, int]  # epochs at which the rate is divided by ten
-    check_every: int  # epochs between looks at the validation accuracy
-    passes: int  # augmented passes that `sdclr-cached` keeps: as few as come close to a new one an epoch
+    milestones: tuple[int, int]  # epochs at which the learning rate is divided by 10
+    check_every: int  # epochs between evaluations on validation
+    passes: int  # augmented passes that `sdclr-cached` caches: the fewest that match a new pass in each epoch
     batch: int = 128
-    early: bool = True  # whether the rate falls before a milestone's epoch, counted from 1, or after it
-    top: int = 1  # accuracy of the choice: whether the class is among this many
+    early: bool = True  # whether the learning rate is divided before the epoch of a milestone, counted from 1, or after it
+    top: int = 1  # k of the top-k accuracy that selects the epoch
 
     def lr(self, epoch: int) -> float:
-        """The rate of an epoch, from 1."""
+        """Learning rate of an epoch, counted from 1."""
         return LR * 0.1 ** sum(epoch >= milestone + (not self.early) for milestone in self.milestones)
 
     def cached(self, weak: str) -> str:
-        """What the cached form trains on, in a clause."""
+        """Description of the cached features, for `protocol`."""
         return f"cached features of {self.passes} augmented pass{'es in turns' if self.passes > 1 else ''} ({weak})"
 
     def text(self) -> str:
-        """The schedule in a clause."""
+        """Description of the schedule, for `protocol`."""
         first, second = (f"{'from' if self.early else 'after'} epoch {milestone}" for milestone in self.milestones)
-        looks = {1: "", 2: " of every second"}.get(self.check_every, f" of every {self.check_every}")
+        interval = {1: "", 2: " of every second"}.get(self.check_every, f" of every {self.check_every}")
         return (
             f"SGD lr {LR:g} (x0.1 {first}, again {second}), momentum {MOMENTUM:g}, batch {self.batch}, {self.epochs} epochs, "
-            f"best{looks} on validation top-{self.top}"
+            f"best{interval} on validation top-{self.top}"
         )
 
 
 WEAK = "shifted by up to 4 of 32 px, mirrored"
 WEAK_IN_FILES = "RandomResizedCrop, mirrored"
-LITERAL = "augmented images ({}) through the frozen network in every epoch, in float32"
+EXACT = "augmented images ({}) through the frozen network in every epoch, in float32"
 FULL, FEW = "SDCLR linear probe, full-shot", "SDCLR linear probe, few-shot (1 % list of the split)"
 CIFAR_FULL = Schedule(epochs=30, milestones=(10, 20), check_every=1, passes=1)
 CIFAR_FEW = Schedule(epochs=100, milestones=(40, 60), check_every=5, passes=20)
@@ -63,57 +63,57 @@ FILES_FEW = Schedule(epochs=100, milestones=(40, 60), check_every=10, passes=20,
 
 
 class SDCLR(Probe):
-    """What the probes of this file share: the head, its schedule and its choice."""
+    """Base of the SDCLR probes: head, schedule and epoch selection."""
 
-    trains_on: ClassVar[str]  # the labelled list
-    cifar: ClassVar[Schedule]  # of images in memory
-    files: ClassVar[Schedule]  # of pictures in files: the reference's for ImageNet
+    trains_on: ClassVar[str]  # name of the labelled index list
+    cifar: ClassVar[Schedule]  # for images in memory
+    files: ClassVar[Schedule]  # for image files: the reference's schedule for ImageNet
 
     @classmethod
     def feature_lists(cls, lists: IndexLists) -> tuple[str, ...]:
-        return ("val",)  # it trains on augmented images
+        return ("val",)  # training images are augmented
 
     @abstractmethod
-    def epochs(self, frozen: Frozen, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
-        """What gives the batches of an epoch, from 1: features (b, d) and labels (b,)."""
+    def epochs(self, frozen: FrozenFeatures, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
+        """Returns a function from an epoch, counted from 1, to its batches of features (b, d) and labels (b,)."""
 
-    def run(self, frozen: Frozen, seed: int) -> ProbeResult:
+    def run(self, frozen: FrozenFeatures, seed: int) -> ProbeResult:
         schedule = self.files if frozen.in_files else self.cifar
-        frozen = self.features(frozen)
+        frozen = self.prepare(frozen)
         batches = self.epochs(frozen, seed, schedule)
         return train_head(frozen, batches, len(getattr(frozen.lists, self.trains_on)), seed, schedule)
 
-    def features(self, frozen: Frozen) -> Frozen:
-        """What the head is trained and tested on."""
+    def prepare(self, frozen: FrozenFeatures) -> FrozenFeatures:
+        """Returns the features that the head is trained and tested on."""
         return frozen
 
 
-class Literal(SDCLR):
-    """Augmented images through the frozen network in every epoch, in float32, as the reference."""
+class Exact(SDCLR):
+    """Passes augmented images through the frozen network in every epoch, in float32, as the reference does."""
 
-    def features(self, frozen: Frozen) -> Frozen:
+    def prepare(self, frozen: FrozenFeatures) -> FrozenFeatures:
         return frozen.in_fp32(("val",))
 
-    def epochs(self, frozen: Frozen, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
+    def epochs(self, frozen: FrozenFeatures, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
         train = getattr(frozen.lists, self.trains_on)
-        frozen.tally.announce(schedule.epochs * len(train))
+        frozen.counter.expect(schedule.epochs * len(train))
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
             order = torch.randperm(len(train), generator=_stream(seed, "order", epoch)).numpy()
-            return frozen.stream(train[order], seed_of(seed, "probe views", epoch), schedule.batch)
+            return frozen.augmented_batches(train[order], seed_of(seed, "probe views", epoch), schedule.batch)
 
         return batches
 
 
 class Cached(SDCLR):
-    """The same on the features of some augmented passes, in which the epochs take turns."""
+    """Trains on cached features of `Schedule.passes` augmented passes, used in rotation by the epochs."""
 
-    def epochs(self, frozen: Frozen, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
+    def epochs(self, frozen: FrozenFeatures, seed: int, schedule: Schedule) -> Callable[[int], Iterator[tuple[Tensor, Tensor]]]:
         train = getattr(frozen.lists, self.trains_on)
         passes = [frozen.augmented(train, seed, "probe views", draw) for draw in range(1, schedule.passes + 1)]
 
         def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-            rows: Rows = passes[(epoch - 1) % schedule.passes]
+            rows: LabelledFeatures = passes[(epoch - 1) % schedule.passes]
             for which in torch.randperm(len(rows), generator=_stream(seed, "order", epoch)).split(schedule.batch):
                 yield rows[which]
 
@@ -121,22 +121,22 @@ class Cached(SDCLR):
 
 
 @register("sdclr")
-class FullShot(Literal):
-    """On the balanced training images, to the letter."""
+class FullShot(Exact):
+    """Probe of the reference on the balanced training images."""
 
-    protocol = f"{FULL}, {LITERAL.format(WEAK)}: {CIFAR_FULL.text()}"
-    protocol_in_files = f"{FULL}, {LITERAL.format(WEAK_IN_FILES)}: {FILES_FULL.text()}"
+    protocol = f"{FULL}, {EXACT.format(WEAK)}: {CIFAR_FULL.text()}"
+    protocol_in_files = f"{FULL}, {EXACT.format(WEAK_IN_FILES)}: {FILES_FULL.text()}"
     needs = ("train", "val")
     passes = 0.75 * CIFAR_FULL.epochs
     trains_on, cifar, files = "train", CIFAR_FULL, FILES_FULL
 
 
 @register("sdclr-1pct")
-class FewShot(Literal):
-    """On the split's few-shot list, to the letter."""
+class FewShot(Exact):
+    """Probe of the reference on the few-shot list of the split."""
 
-    protocol = f"{FEW}, {LITERAL.format(WEAK)}: {CIFAR_FEW.text()}"
-    protocol_in_files = f"{FEW}, {LITERAL.format(WEAK_IN_FILES)}: {FILES_FEW.text()}"
+    protocol = f"{FEW}, {EXACT.format(WEAK)}: {CIFAR_FEW.text()}"
+    protocol_in_files = f"{FEW}, {EXACT.format(WEAK_IN_FILES)}: {FILES_FEW.text()}"
     needs = ("fewshot", "val")
     passes = 0.01 * CIFAR_FEW.epochs
     trains_on, cifar, files = "fewshot", CIFAR_FEW, FILES_FEW
@@ -144,7 +144,7 @@ class FewShot(Literal):
 
 @register("sdclr-cached")
 class CachedFullShot(Cached):
-    """On the balanced training images, by cached features."""
+    """Probe with cached features of the balanced training images."""
 
     protocol = f"{FULL}, {CIFAR_FULL.cached(WEAK)}: {CIFAR_FULL.text()}"
     protocol_in_files = f"{FULL}, {FILES_FULL.cached(WEAK_IN_FILES)}: {FILES_FULL.text()}"
@@ -155,7 +155,7 @@ class CachedFullShot(Cached):
 
 @register("sdclr-cached-1pct")
 class CachedFewShot(Cached):
-    """On the split's few-shot list, by cached features."""
+    """Probe with cached features of the few-shot list of the split."""
 
     protocol = f"{FEW}, {CIFAR_FEW.cached(WEAK)}: {CIFAR_FEW.text()}"
     protocol_in_files = f"{FEW}, {FILES_FEW.cached(WEAK_IN_FILES)}: {FILES_FEW.text()}"
@@ -165,27 +165,31 @@ class CachedFewShot(Cached):
 
 
 def train_head(
-    frozen: Frozen, batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]], n_train: int, seed: int, schedule: Schedule
+    frozen: FrozenFeatures,
+    batches: Callable[[int], Iterator[tuple[Tensor, Tensor]]],
+    n_train: int,
+    seed: int,
+    schedule: Schedule,
 ) -> ProbeResult:
-    """Trains a linear classifier and tests the epoch that is best on validation.
+    """Trains a linear classifier and tests the epoch with the best validation accuracy.
 
-    Weights begin as N(0, 0.01^2), biases as 0. Features are not normalised. The test images are looked at once, with the
-    chosen head.
+    Weights are initialised from N(0, 0.01^2), biases to 0. Features are not normalised. The test images are evaluated once,
+    with the selected head.
 
     Args:
-        frozen: the backbone's features.
-        batches: of an epoch, from 1.
-        n_train: labelled images.
+        frozen: features of the backbone.
+        batches: returns the batches of an epoch, counted from 1.
+        n_train: number of labelled images, for the result.
         seed: of the initial weights.
-        schedule: of the training and of the choice.
+        schedule: training schedule and epoch selection.
     """
-    validation = frozen.rows(frozen.lists.val)
+    validation = frozen.unaugmented(frozen.lists.val)
     head = nn.Linear(frozen.test.bank.shape[1], frozen.classes)
     nn.init.normal_(head.weight, std=0.01, generator=_stream(seed, "probe", 0))
     nn.init.zeros_(head.bias)
     head.to(frozen.device)
     optimizer = torch.optim.SGD(head.parameters(), momentum=MOMENTUM, fused=True)
-    top = min(schedule.top, frozen.classes - 1)  # of all classes it would be no choice
+    top = min(schedule.top, frozen.classes - 1)  # top-C is always 100 %
     best_accuracy, best_epoch, best = -1.0, 0, {}
     for epoch in range(1, schedule.epochs + 1):
         for group in optimizer.param_groups:
@@ -205,11 +209,11 @@ def train_head(
 
 
 @torch.no_grad()
-def _scores(head: nn.Linear, rows: Rows) -> Tensor:
+def _scores(head: nn.Linear, rows: LabelledFeatures) -> Tensor:
     return torch.cat([head(x.to(head.weight.device)).cpu() for x, _ in rows.blocks()])
 
 
-def _accuracy(head: nn.Linear, rows: Rows, top: int) -> float:
+def _accuracy(head: nn.Linear, rows: LabelledFeatures, top: int) -> float:
     best = _scores(head, rows).topk(top, dim=1).indices
     return 100 * (best == rows.labels[:, None]).any(dim=1).double().mean().item()
 

@@ -1,4 +1,4 @@
-"""Draws of a few labelled images of each class, where the field has no list of them."""
+"""Few-shot draws of labelled images, for protocols without a published index list."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ DRAWS = 5
 
 
 def draw_shots(train: Indices, labels: Indices, shots: int, seed: int, draw: int) -> Indices:
-    """Images drawn without replacement, class after class; a class that has fewer than `shots` gives all it has.
+    """Draws `shots` images per class without replacement, or all images of a smaller class; ordered by class.
 
-    The draws of other numbers of images, and of the same seed's other numbers, are unrelated.
+    Draws with different `shots` or `draw` are independent.
 
     Args:
-        train: labelled images; their order changes nothing.
+        train: indices of the labelled images, in any order.
         labels: (N,) of all training images.
-        shots: images of each class.
+        shots: images per class.
         seed: of the probe.
         draw: number of the draw, from 1.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 import bench
-from commands.views import views_of
+from commands.views import method_views
 from methods import METHODS
 from tests.conftest import ROOT
 from tests.runs import SMALL
@@ -142,7 +142,7 @@ def test_views_can_be_looked_at(tmp_path, capsys):
             pixels = np.asarray(picture.convert("RGB"))
         assert min(pixels.shape[:2]) > 300
         assert pixels.std() > 20
-    assert all(view.randaugment for view in views_of("bcl", "digitslt"))  # those of the method at its settings
+    assert all(view.randaugment for view in method_views("bcl", "digitslt"))  # those of the method at its settings
 
 
 def test_list_and_doctor_tell_everything(capsys, tmp_path):
@@ -151,7 +151,7 @@ def test_list_and_doctor_tell_everything(capsys, tmp_path):
     assert "simclr.temperature (float|cosine:LOW:HIGH:PERIOD, default 0.2): softmax temperature tau" in listed
     assert "bcl-d: BCL-D. Zhou et al., ICML 2022, arXiv:2205.12693 (not in `all`)" in listed
     assert "in imagenet100lt: temperature = 0.3, prune = 0.3 (of sdclr)" in listed
-    for part in ("arXiv:2006.07733", "cifar10lt", "emoji", "slim-resnet8", "sdclr-cached", "paper: the field's protocol"):
+    for part in ("arXiv:2006.07733", "cifar10lt", "emoji", "slim-resnet8", "sdclr-cached", "paper: protocol of the papers"):
         assert part in listed
     assert bench.main(["doctor", "--data-root", str(tmp_path)]) == 0
     told = capsys.readouterr().out

@@ -77,5 +77,5 @@ def test_two_processes_do_not_train_the_same_run(tmp_path, capsys):
     (folder / "done").unlink()
     with FileLock(folder / ".lock"):
         assert bench.main(asked) == 1
-    assert "another process works on" in capsys.readouterr().err
+    assert "another process has locked" in capsys.readouterr().err
     assert not (folder / "error.txt").exists()  # the other process's run has not failed

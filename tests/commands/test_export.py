@@ -32,7 +32,7 @@ def _features(network, x):
 
 
 def _method(run):
-    """The run's method with every tensor in its place."""
+    """The trained method of a run."""
     method = build_method(run.config, run.records()[0].n_pretrain)
     run.load_weights(method)
     return method.eval()
@@ -42,7 +42,7 @@ def _backbone(run):
     return _method(run).backbone
 
 
-def _loaded_as_the_card_says(folder, monkeypatch):
+def _load_with_card_code(folder, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     names = {}
     with monkeypatch.context() as patched:
@@ -62,12 +62,12 @@ def _loaded_as_the_card_says(folder, monkeypatch):
         ("sdclr+colt", "tiny-resnet8"),
     ],
 )
-def test_loaded_as_the_card_says_it_gives_the_same_features_to_the_bit(method, network, x, tmp_path, monkeypatch):
+def test_code_of_the_model_card_gives_bit_identical_features(method, network, x, tmp_path, monkeypatch):
     run = _finished(tmp_path, method, backbone=network)
     folder = export(run.path)
     assert folder == tmp_path / "exports" / run.path.name
     assert {file.name for file in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
-    model, own = _loaded_as_the_card_says(folder, monkeypatch), _backbone(run)
+    model, own = _load_with_card_code(folder, monkeypatch), _backbone(run)
     assert model.state_dict().keys() == own.state_dict().keys()
     assert torch.equal(_features(model, x), _features(own, x))
     config = json.loads((folder / "config.json").read_text())
@@ -80,10 +80,10 @@ def test_loaded_as_the_card_says_it_gives_the_same_features_to_the_bit(method, n
             timm.create_model("resnet18", num_classes=0, checkpoint_path=folder / "model.safetensors")
 
 
-def test_of_sdclr_it_is_the_dense_network_with_its_own_norms(x, tmp_path, monkeypatch):
+def test_sdclr_exports_the_dense_network_with_its_own_norms(x, tmp_path, monkeypatch):
     run = _finished(tmp_path, "sdclr")
     method = _method(run)
-    model = _loaded_as_the_card_says(export(run.path), monkeypatch)
+    model = _load_with_card_code(export(run.path), monkeypatch)
     norms = {name: part for name, part in model.named_modules() if isinstance(part, torch.nn.BatchNorm2d)}
     for (name, norm), other in zip(norms.items(), method.competitor.norms, strict=True):
         assert torch.equal(norm.running_mean, method.backbone.get_submodule(name).running_mean)
@@ -94,13 +94,13 @@ def test_of_sdclr_it_is_the_dense_network_with_its_own_norms(x, tmp_path, monkey
 
 
 @pytest.mark.parametrize("network", ["resnet18", "mobilenetv3_small_050"])
-def test_timm_alone_loads_networks_for_large_images(network, x, tmp_path, monkeypatch):
+def test_timm_loads_networks_for_large_images(network, x, tmp_path, monkeypatch):
     monkeypatch.setattr(DigitsLT, "image_size", 96)
     run = _finished(tmp_path, backbone=network)
     folder = export(run.path, tmp_path / "timm")
     own = _features(_backbone(run), x)
     assert "backbones" not in (folder / "README.md").read_text().partition("## Results")[0]
-    assert torch.equal(_features(_loaded_as_the_card_says(folder, monkeypatch), x), own)
+    assert torch.equal(_features(_load_with_card_code(folder, monkeypatch), x), own)
     # the hub's way of reading config.json, from a folder
     model = timm.create_model(f"local-dir:{folder}", pretrained=True)
     assert torch.equal(_features(model, x), own)
@@ -109,15 +109,15 @@ def test_timm_alone_loads_networks_for_large_images(network, x, tmp_path, monkey
     assert tuple(shown["mean"]) == DigitsLT.evaluation.mean
 
 
-def test_what_timm_does_with_the_weights_of_a_small_stem(x, tmp_path):
-    """What the card warns of: a stem that is 3x3 in timm too, of stride 2."""
+def test_timm_computes_other_features_with_the_weights_of_a_small_stem(x, tmp_path):
+    """A case that the model card warns of: timm's stem is 3x3 too, with stride 2."""
     run = _finished(tmp_path, backbone="mobilenetv3_small_050")
     file = export(run.path) / "model.safetensors"
     other = timm.create_model("mobilenetv3_small_050", num_classes=0, checkpoint_path=file)
     assert not torch.allclose(_features(other, x), _features(_backbone(run), x))
 
 
-def test_the_card_tells_all_that_places_the_numbers(tmp_path):
+def test_the_model_card_has_setting_and_results(tmp_path):
     run = _finished(tmp_path)
     probe_path(run.path, probes=["ridge"], device="cpu")
     text = (export(run.path) / "README.md").read_text()
@@ -137,7 +137,7 @@ def test_the_card_tells_all_that_places_the_numbers(tmp_path):
     assert json.dumps(run.config.to_json(), indent=2) in body
 
 
-def test_what_is_not_trained_or_not_finished_is_refused(tmp_path):
+def test_untrained_and_unfinished_runs_are_errors(tmp_path):
     def said(path, *to):
         with pytest.raises(UserError) as told:
             export(path, *to)
@@ -157,12 +157,12 @@ def test_what_is_not_trained_or_not_finished_is_refused(tmp_path):
     full = tmp_path / "full"
     full.mkdir()
     (full / "mine.txt").write_text("x")
-    assert "there is something in" in said(done.path, full)
+    assert "is not empty" in said(done.path, full)
     done.results.unlink()
     assert "has no record" in said(done.path)
 
 
-def test_an_export_is_whole_or_absent(tmp_path, monkeypatch):
+def test_an_export_is_atomic(tmp_path, monkeypatch):
     run = _finished(tmp_path)
 
     def fails(path, write):

@@ -1,10 +1,10 @@
-"""The report of finished, unfinished and failed runs."""
+"""Tables, figures and page of a folder of runs in any state."""
 
 import json
 import re
 from dataclasses import replace
 
-from commands.report import report, report_so_far, run_state
+from commands.report import partial_report, report, run_state
 from run_store.folder import RunFolder
 from tests.reports.made import made_grid
 
@@ -44,17 +44,17 @@ def test_runs_are_done_unfinished_or_failed(tmp_path):
     assert run_state(make_run(tmp_path, "d-4", done=False, config={"weights": "of a file"})) is None
 
 
-def test_writing_the_report_twice_gives_equal_files(tmp_path):
+def test_a_repeated_report_is_identical(tmp_path):
     for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",)):
         record = replace(record, run_id=f"{record.method}10")
         make_run(tmp_path, f"cifar10lt-{record.method}-split1-seed0-{record.run_id}", record)
     make_run(tmp_path, "cifar10lt-simclr-split2-seed0-abc", done=False, error="Diverged: lost\n")
     written = report(tmp_path)
     assert "SimCLR" in written.text
-    assert [place.name for place in written.paths] == ["tables", "figures", "report.html"]
+    assert [path.name for path in written.paths] == ["tables", "figures", "report.html"]
     page = (tmp_path / "report.html").read_text()
     assert "Diverged: lost" in page
-    assert 'id="table-missing-runs"' not in page  # the page lists those runs by itself
+    assert 'id="table-missing-runs"' not in page  # the page has its own list of those runs
     assert "Diverged: lost" in (tmp_path / "tables" / "missing-runs.md").read_text()
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     report(tmp_path)
@@ -67,7 +67,7 @@ def test_a_folder_that_was_renamed_is_still_reported(tmp_path):
     epochs = [{"epoch": epoch, "loss": 1.0, "lr": 0.1, "images_per_second": 9.0} for epoch in (1, 2)]
     (folder / "log.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     assert "SimCLR" in report(tmp_path).text
-    assert list((tmp_path / "figures").glob("*training*.svg"))  # its log is found, too
+    assert list((tmp_path / "figures").glob("*training*.svg"))  # from its log
 
 
 def test_a_folder_without_runs_has_no_report(tmp_path):
@@ -76,7 +76,7 @@ def test_a_folder_without_runs_has_no_report(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"other"}
 
 
-def test_records_of_an_unfinished_run_are_on_the_page(tmp_path):
+def test_the_page_has_records_of_unfinished_runs(tmp_path):
     (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
     make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", replace(record, run_id="abc"), done=False)
     report(tmp_path, figures=False)
@@ -85,7 +85,7 @@ def test_records_of_an_unfinished_run_are_on_the_page(tmp_path):
     assert (run["status"], run["results"]["ridge"]["All"]) == ("unfinished", f"{record.mean:.1f}")
 
 
-def test_a_name_that_is_not_utf8_is_reported(tmp_path):
+def test_a_protocol_with_invalid_utf8_is_reported(tmp_path):
     (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
     make_run(tmp_path, "a-1", replace(record, protocol="of x\udcff.pth"))
     report(tmp_path, figures=False)
@@ -111,7 +111,7 @@ def make_grid(out, *datasets):
 def test_an_unfinished_grid_prints_the_main_table_of_each_data_set(tmp_path):
     runs = make_grid(tmp_path, "cifar10lt", "cifar100lt")
     runs.append(RunFolder(tmp_path / "not-begun", None))
-    text = report_so_far(tmp_path, runs)
+    text = partial_report(tmp_path, runs)
     assert text.count("probe linear (ridge):") == 2
     assert "knn" not in text
     assert "cifar10lt (profile" in text
@@ -125,7 +125,7 @@ def test_an_unfinished_grid_does_not_overwrite_a_page_with_figures(tmp_path):
     report(tmp_path)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     (tmp_path / "cifar10lt-byol-split1-seed0-cifar10ltbyol" / "results.jsonl").unlink()
-    assert "SimCLR" in report_so_far(tmp_path, runs)
+    assert "SimCLR" in partial_report(tmp_path, runs)
     after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     assert {file for file in before if before[file] != after.get(file)} == {
         tmp_path / "cifar10lt-byol-split1-seed0-cifar10ltbyol" / "results.jsonl"

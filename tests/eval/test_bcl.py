@@ -1,4 +1,4 @@
-"""BCL's linear probe against a slow Adam, and its draws."""
+"""BCL's linear probe against a NumPy Adam, and its draws."""
 
 import dataclasses
 
@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from core.seeds import seed_of
-from eval.features import Rows
+from eval.features import LabelledFeatures
 from eval.probes import PROBES, bcl
 from eval.probes.bcl import train_head
 from eval.probes.shots import draw_shots
-from tests.eval.frozen import clouds
+from tests.eval.synthetic_features import gaussian_classes
 
 CPU = torch.device("cpu")
 
 
 def slow_adam(x, y, weight, bias, orders, lr_first, lr_last, decay, batch):
-    """Adam with its L2 penalty in the gradient, as Kingma & Ba write it, at a rate that falls by a factor after each epoch."""
+    """Adam with the L2 penalty in the gradient (Kingma & Ba); the learning rate decays exponentially by epoch."""
     parts, t = [weight.copy(), bias.copy()], 0
     first, second = ([np.zeros_like(p) for p in parts] for _ in range(2))
     factor, lr = (lr_last / lr_first) ** (1 / len(orders)), lr_first
@@ -42,11 +42,11 @@ def slow_adam(x, y, weight, bias, orders, lr_first, lr_last, decay, batch):
 def test_training_equals_a_slow_loop(monkeypatch):
     monkeypatch.setattr(bcl, "EPOCHS", 6)
     monkeypatch.setattr(bcl, "BATCH", 64)
-    monkeypatch.setattr(bcl, "WEIGHT_DECAY", 0.3)  # as large as it takes to tell its form
-    made = clouds()
-    rows = Rows(made.train, torch.arange(299, 89, -1), torch.from_numpy(made.labels)[90:].flip(0))
+    monkeypatch.setattr(bcl, "WEIGHT_DECAY", 0.3)  # large enough to distinguish L2 penalty and decoupled decay
+    made = gaussian_classes()
+    rows = LabelledFeatures(made.train, torch.arange(299, 89, -1), torch.from_numpy(made.labels)[90:].flip(0))
     head = train_head(rows, 3, CPU, seed=5)
-    fresh = bcl._fresh(8, 3, 5)
+    fresh = bcl._initial_head(8, 3, 5)
     orders = [torch.randperm(210, generator=bcl._stream(5, "order", epoch)).numpy() for epoch in range(6)]
     x, y = (part.numpy().astype(np.float64) if part.is_floating_point() else part.numpy() for part in rows[:])
     start = [p.detach().numpy().astype(np.float64) for p in (fresh.weight, fresh.bias)]
@@ -56,23 +56,23 @@ def test_training_equals_a_slow_loop(monkeypatch):
     assert np.allclose(head.bias.detach(), bias, atol=2e-5)
 
 
-def test_the_settings_are_the_references():
+def test_settings_equal_the_reference():
     settings = (bcl.EPOCHS, bcl.BATCH, bcl.WEIGHT_DECAY, bcl.LR_FIRST, bcl.LR_LAST, bcl.DRAWS)
     assert settings == (500, 1000, 5e-6, 1e-2, 1e-6, 5)
 
 
-def test_a_layer_begins_as_torch_begins_one_and_by_its_seed():
-    head, plain = bcl._fresh(4096, 50, 0), torch.nn.Linear(4096, 50)
+def test_initialisation_follows_torch_and_the_seed():
+    head, plain = bcl._initial_head(4096, 50, 0), torch.nn.Linear(4096, 50)
     for mine, torchs in ((head.weight, plain.weight), (head.bias, plain.bias)):
         assert mine.abs().max() <= 1 / 64
         assert mine.std().item() == pytest.approx(torchs.std().item(), rel=0.3)
-    assert torch.equal(bcl._fresh(4096, 50, 0).weight, head.weight)
-    assert not torch.equal(bcl._fresh(4096, 50, 1).weight, head.weight)
+    assert torch.equal(bcl._initial_head(4096, 50, 0).weight, head.weight)
+    assert not torch.equal(bcl._initial_head(4096, 50, 1).weight, head.weight)
 
 
-def test_the_seed_decides_the_head():
-    made = clouds()
-    rows = Rows(made.train, torch.arange(300), torch.from_numpy(made.labels))
+def test_the_seed_determines_the_head():
+    made = gaussian_classes()
+    rows = LabelledFeatures(made.train, torch.arange(300), torch.from_numpy(made.labels))
     heads = [train_head(rows, 3, CPU, seed).weight for seed in (0, 0, 1)]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
@@ -82,13 +82,13 @@ def few(monkeypatch, made, name, shots):
     monkeypatch.setattr(PROBES[name], "shots", shots)
     seen = []
     original = bcl.train_head
-    monkeypatch.setattr(bcl, "train_head", lambda rows, *rest: seen.append((rows.at, rest)) or original(rows, *rest))
+    monkeypatch.setattr(bcl, "train_head", lambda rows, *rest: seen.append((rows.index, rest)) or original(rows, *rest))
     return PROBES[name]().run(made.frozen(feature_lists=("train", "shot100")), seed=3), seen
 
 
 @pytest.mark.parametrize("name", ["bcl-100shot", "bcl-50shot"])
-def test_five_heads_learn_from_five_draws(monkeypatch, name):
-    made = clouds()
+def test_five_heads_are_trained_on_five_draws(monkeypatch, name):
+    made = gaussian_classes()
     result, seen = few(monkeypatch, made, name, 10)
     assert (result.predicted.shape, result.n_train, result.chosen) == ((5, 150), 30, "five draws of this suite")
     for draw, (at, (_, _, seed)) in enumerate(seen, start=1):
@@ -97,15 +97,15 @@ def test_five_heads_learn_from_five_draws(monkeypatch, name):
     assert (PROBES[name].feature_lists(made.lists), PROBES[name].needs) == (("train",), ("train",))
 
 
-def test_classes_that_have_fewer_give_all_and_it_is_said(monkeypatch):
-    result, seen = few(monkeypatch, clouds(), "bcl-50shot", 71)
+def test_smaller_classes_are_used_completely_and_reported(monkeypatch):
+    result, seen = few(monkeypatch, gaussian_classes(), "bcl-50shot", 71)
     assert result.chosen == "five draws of this suite; classes with fewer than 71 images, which give all: 3 of 3"
     assert result.n_train == 210
     assert all(np.array_equal(np.sort(at), np.arange(210)) for at, _ in seen)
 
 
-def test_a_published_list_of_a_hundred_is_the_only_draw(monkeypatch):
-    made = clouds()
+def test_a_published_100_shot_list_is_the_only_draw(monkeypatch):
+    made = gaussian_classes()
     listed = dataclasses.replace(made, lists=dataclasses.replace(made.lists, shot100=np.arange(60, 90)))
     result, seen = few(monkeypatch, listed, "bcl-100shot", 10)
     assert (result.predicted.shape, result.n_train, result.chosen) == ((1, 150), 30, "list of Geometric-Harmonization")
@@ -115,6 +115,6 @@ def test_a_published_list_of_a_hundred_is_the_only_draw(monkeypatch):
     assert len(seen) == 5
 
 
-def test_full_shot_is_one_head_on_the_whole_list():
-    result = PROBES["bcl"]().run(clouds().frozen(), seed=0)
+def test_full_shot_trains_one_head_on_the_full_list():
+    result = PROBES["bcl"]().run(gaussian_classes().frozen(), seed=0)
     assert (result.predicted.shape, result.n_train, result.chosen) == ((1, 150), 210, "nothing")

@@ -1,4 +1,4 @@
-"""What probes see of a frozen backbone: which images, shown how, in which order and precision."""
+"""Features of a frozen backbone: images, augmentation, order and precision."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,10 @@ from data.lists.longtail import IndexLists
 from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews
 from data.views.weak_augmentation import shifted
-from eval.features import BLOCK, Frozen, Rows, Tally
-from tests.eval.frozen import made_split
+from eval.features import BLOCK, FrozenFeatures, LabelledFeatures, ProgressCounter
+from tests.eval.synthetic_features import synthetic_split
 
-SHOWN = Evaluation(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))  # grey levels as they are
+EVALUATION = Evaluation(mean=(0.0, 0.0, 0.0), std=(1 / 255, 1 / 255, 1 / 255))  # pixel values 0 to 255
 ORDER = np.arange(100)
 LISTS = IndexLists(ORDER, ORDER, ORDER[:5], ORDER[:60], ORDER[60:90])
 
@@ -25,14 +25,16 @@ def make(photographs):
         pixels = photographs.numpy()
         labels = np.arange(len(pixels)) % 3
         images = Images(pixels[:200], labels[:200], pixels[200:], labels[200:])
-        corpus = Corpus(photographs[:200], TorchViews(()), SHOWN, bf16=bf16)
-        return Frozen(network or nn.Flatten(), made_split(images, LISTS, 3), corpus, needs, Tally(report))
+        corpus = Corpus(photographs[:200], TorchViews(()), EVALUATION, bf16=bf16)
+        return FrozenFeatures(
+            network or nn.Flatten(), synthetic_split(images, LISTS, 3), corpus, needs, ProgressCounter(report)
+        )
 
     return make
 
 
-def test_rows_are_the_unaugmented_images_in_the_order_asked_for(make, photographs):
-    rows = make().rows(np.array([70, 3, 3]))
+def test_unaugmented_features_are_in_the_order_of_the_indices(make, photographs):
+    rows = make().unaugmented(np.array([70, 3, 3]))
     assert torch.allclose(rows[:][0], photographs[[70, 3, 3]].flatten(1).float(), atol=1e-3)
     assert rows[:][1].tolist() == [70 % 3, 0, 0]
     assert torch.allclose(make().test[:][0], photographs[200:].flatten(1).float(), atol=1e-3)
@@ -40,31 +42,31 @@ def test_rows_are_the_unaugmented_images_in_the_order_asked_for(make, photograph
 
 def test_the_network_is_in_eval_mode_and_gets_normalised_images(make, photographs):
     network = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).train()
-    found, _ = make(network).rows(ORDER[:90])[:]
-    mean = photographs[:90].float().mean(dim=(2, 3))  # the norm's running statistics are 0 and 1
+    found, _ = make(network).unaugmented(ORDER[:90])[:]
+    mean = photographs[:90].float().mean(dim=(2, 3))  # initial running statistics are 0 and 1
     assert torch.allclose(found, mean, rtol=1e-4)
     assert network[0].num_batches_tracked == 0
 
 
-def test_images_of_lists_that_were_not_named_are_neither_extracted_nor_given(make):
+def test_images_outside_the_needed_lists_are_not_extracted(make):
     seen = []
     frozen = make(nn.Sequential(Counting(seen), nn.Flatten()), needs=("val",))
     assert sum(seen) == 30 + len(frozen.test)
-    with pytest.raises(ValueError, match="not named"):
-        frozen.rows(LISTS.train)
+    with pytest.raises(ValueError, match="no features for images outside the index lists"):
+        frozen.unaugmented(LISTS.train)
 
 
-def test_a_stream_is_the_augmented_images_in_whole_batches(make, photographs):
+def test_augmented_batches_are_full_except_the_last(make, photographs):
     order = np.array([5, 1, 59, 8, 2, 30, 31])
-    batches = list(make().stream(order, seed=9, batch=3))
+    batches = list(make().augmented_batches(order, seed=9, batch=3))
     assert [len(y) for _, y in batches] == [3, 3, 1]
     assert torch.cat([y for _, y in batches]).tolist() == (order % 3).tolist()
     x = torch.cat([x for x, _ in batches])
     assert not torch.allclose(x, photographs[order].flatten(1).float())
-    again, other = (torch.cat([x for x, _ in make().stream(order, seed, batch=2)]) for seed in (9, 10))
+    again, other = (torch.cat([x for x, _ in make().augmented_batches(order, seed, batch=2)]) for seed in (9, 10))
     assert torch.equal(x, again)
     assert not torch.equal(x, other)
-    x[0].add_(torch.zeros(1, requires_grad=True))  # gradients are on again where batches are used
+    x[0].add_(torch.zeros(1, requires_grad=True))  # gradients are enabled in the caller
 
 
 def test_augmented_passes_differ_by_purpose_and_number(make):
@@ -77,7 +79,7 @@ def test_augmented_passes_differ_by_purpose_and_number(make):
     assert not torch.equal(first, other)
 
 
-def test_a_pass_that_probes_share_is_extracted_once(make):
+def test_the_last_augmented_pass_is_cached(make):
     seen = []
     frozen = make(nn.Sequential(Counting(seen), nn.Flatten()))
     before = sum(seen)
@@ -96,28 +98,28 @@ def test_features_in_float32_do_not_depend_on_the_precision_of_the_run(make):
     assert plain.in_fp32(("val",)) is plain
 
 
-def test_progress_counts_what_is_known_to_come(make):
+def test_progress_total_includes_expected_images(make):
     seen = []
     frozen = make(report=lambda *progress: seen.append(progress))
     size = 90 + len(frozen.test)
     assert seen[-1] == (size, size)
-    frozen.tally.announce(20)
-    list(frozen.stream(ORDER[:10], 0, 5))
+    frozen.counter.expect(20)
+    list(frozen.augmented_batches(ORDER[:10], 0, 5))
     assert seen[-1] == (size + 10, size + 20)
-    list(frozen.stream(ORDER[:10], 0, 5))
-    list(frozen.stream(ORDER[:7], 0, 5))
+    list(frozen.augmented_batches(ORDER[:10], 0, 5))
+    list(frozen.augmented_batches(ORDER[:7], 0, 5))
     assert seen[-1] == (size + 27, size + 27)
 
 
-def test_blocks_bound_what_is_looked_at_together():
+def test_blocks_have_bounded_size():
     bank = torch.arange(2 * BLOCK + 5.0)[:, None]
-    rows = Rows(bank, torch.arange(len(bank)).flip(0), torch.zeros(len(bank), dtype=torch.int64))
+    rows = LabelledFeatures(bank, torch.arange(len(bank)).flip(0), torch.zeros(len(bank), dtype=torch.int64))
     blocks = [x for x, _ in rows.blocks()]
     assert max(map(len, blocks)) == BLOCK
     assert torch.equal(torch.cat(blocks), bank.flip(0))
 
 
-def test_weak_views_are_a_padded_crop_and_a_mirror_image(photographs):
+def test_weak_augmentation_is_a_padded_crop_and_a_flip(photographs):
     made = shifted(photographs[:64], seed=3)
     stream = np.random.default_rng(3)
     tops, lefts, mirrored = stream.integers(0, 9, 64), stream.integers(0, 9, 64), stream.random(64) < 0.5
@@ -131,7 +133,7 @@ def test_weak_views_are_a_padded_crop_and_a_mirror_image(photographs):
 
 
 class Counting(nn.Module):
-    """Keeps the sizes of the batches that pass."""
+    """Identity that records batch sizes."""
 
     def __init__(self, seen: list[int]):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The curve over labelled images against its parts."""
+"""Few-shot curves against their components."""
 
 import dataclasses
 
@@ -7,30 +7,30 @@ import pytest
 
 from eval.groups import class_accuracies
 from eval.probes import PROBES
-from eval.probes.fewshot_curve import numbers_of_shots
+from eval.probes.fewshot_curve import shot_numbers
 from eval.probes.ridge import choose
 from eval.probes.shots import draw_shots
-from tests.eval.frozen import clouds
+from tests.eval.synthetic_features import gaussian_classes
 
 
-def test_numbers_of_shots_go_up_to_the_smallest_class():
-    assert numbers_of_shots(1) == [1]
-    assert numbers_of_shots(9) == [1, 2, 5]
-    assert numbers_of_shots(10) == [1, 2, 5, 10]
-    assert numbers_of_shots(4500) == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
+def test_shot_numbers_end_at_the_smallest_class():
+    assert shot_numbers(1) == [1]
+    assert shot_numbers(9) == [1, 2, 5]
+    assert shot_numbers(10) == [1, 2, 5, 10]
+    assert shot_numbers(4500) == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
 
 
 def test_points_are_means_over_five_draws_and_classes():
-    made = clouds(noise=1.5)
+    made = gaussian_classes(noise=1.5)
     frozen = made.frozen()
     result = PROBES["fewshot-curve"]().run(frozen, seed=4)
     assert [point["shots"] for point in result.curve] == [1, 2, 5, 10, 20, 50]
-    validation = frozen.rows(made.lists.val)
+    validation = frozen.unaugmented(made.lists.val)
     for point in result.curve:
         by_draw, predicted, strengths = [], [], []
         for draw in range(1, 6):
             drawn = draw_shots(made.lists.train, made.labels, point["shots"], 4, draw)
-            choice = choose(frozen.rows(drawn), validation, 3)
+            choice = choose(frozen.unaugmented(drawn), validation, 3)
             strengths.append(f"{choice.strength:g}")
             predicted.append(choice.fit.predict(frozen.test)[0])
             by_draw.append(class_accuracies(predicted[-1], made.test_labels, 3))
@@ -44,18 +44,18 @@ def test_points_are_means_over_five_draws_and_classes():
     assert result.curve[-1]["mean"] > result.curve[0]["mean"] + 5
 
 
-def test_validation_is_that_of_the_first_draw():
-    made = clouds(noise=1.5)
+def test_validation_predictions_are_of_the_first_draw():
+    made = gaussian_classes(noise=1.5)
     frozen = made.frozen()
     result = PROBES["fewshot-curve"]().run(frozen, seed=0)
     drawn = draw_shots(made.lists.train, made.labels, 50, 0, 1)
-    first = choose(frozen.rows(drawn), frozen.rows(made.lists.val), 3)
+    first = choose(frozen.unaugmented(drawn), frozen.unaugmented(made.lists.val), 3)
     assert np.array_equal(result.val_predicted, first.val_predicted)
     assert result.val_accuracy == first.val_accuracy
 
 
-def test_a_rare_class_ends_the_curve_and_a_missing_one_does_not():
-    made = clouds()
+def test_the_smallest_class_limits_the_curve_and_an_empty_one_does_not():
+    made = gaussian_classes()
     train = made.lists.train
     rare = train[(made.labels[train] == 2) | (np.arange(210) < 18)]
     rare = rare[made.labels[rare] != 1]  # six of class 0, none of class 1, seventy of class 2

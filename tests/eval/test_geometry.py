@@ -1,4 +1,4 @@
-"""Geometry against slow loops and known shapes."""
+"""Geometry against slow loops and closed-form cases."""
 
 import dataclasses
 import math
@@ -8,17 +8,17 @@ import pytest
 import torch
 
 import eval.features
-from eval.features import Frozen, Rows
+from eval.features import FrozenFeatures, LabelledFeatures
 from eval.probes import PROBES, geometry
 from eval.probes.geometry import effective_rank, uniformity
-from tests.eval.frozen import Largest, clouds
+from tests.eval.synthetic_features import LargestTensor, gaussian_classes
 
 CPU = torch.device("cpu")
 
 
 def rows(x):
     x = torch.as_tensor(x).float()
-    return Rows(x, torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64))
+    return LabelledFeatures(x, torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64))
 
 
 def unit(x):
@@ -41,7 +41,7 @@ def slow_rank(x):
 def test_all_and_groups_equal_slow_loops(monkeypatch, block):
     for module in (eval.features, geometry):
         monkeypatch.setattr(module, "BLOCK", block)
-    made = clouds(classes=4, jolt=0.5)
+    made = gaussian_classes(classes=4, flip_offset=0.5)
     frozen = made.frozen()
     shape = PROBES["geometry"]().run(frozen, seed=0)
     one, two = (frozen.augmented_test(0, "geometry", draw)[:][0].double().numpy() for draw in (1, 2))
@@ -60,40 +60,42 @@ def test_all_and_groups_equal_slow_loops(monkeypatch, block):
         assert shape.effective_rank[name] == pytest.approx(slow_rank(x[which]), rel=1e-6)
 
 
-def test_views_that_are_equal_are_perfectly_aligned_and_other_seeds_are_other_views():
-    assert set(PROBES["geometry"]().run(clouds().frozen(), seed=0).alignment.values()) == {0.0}
-    frozen = clouds(jolt=0.5).frozen()
+def test_equal_views_have_alignment_zero_and_the_seed_determines_the_views():
+    assert set(PROBES["geometry"]().run(gaussian_classes().frozen(), seed=0).alignment.values()) == {0.0}
+    frozen = gaussian_classes(flip_offset=0.5).frozen()
     a, b = (PROBES["geometry"]().run(frozen, seed=seed) for seed in (0, 1))
     assert a.alignment["all"] != b.alignment["all"]
     assert (a.uniformity, a.effective_rank) == (b.uniformity, b.effective_rank)
 
 
 def test_a_group_without_classes_is_none(monkeypatch):
-    made = clouds()
+    made = gaussian_classes()
     frozen = made.frozen()
-    monkeypatch.setattr(Frozen, "groups", [np.array([0, 1, 2]), np.array([], dtype=np.int64), np.array([], dtype=np.int64)])
+    monkeypatch.setattr(
+        FrozenFeatures, "groups", [np.array([0, 1, 2]), np.array([], dtype=np.int64), np.array([], dtype=np.int64)]
+    )
     for found in dataclasses.asdict(PROBES["geometry"]().run(frozen, seed=0)).values():
         assert list(found) == ["all", "many", "medium", "few"]
         assert (found["all"], found["medium"], found["few"]) == (pytest.approx(found["many"]), None, None)
 
 
-def test_known_shapes():
+def test_closed_form_cases():
     assert effective_rank(rows(torch.cat([torch.eye(6), -torch.eye(6)]))) == pytest.approx(6)
     line = torch.arange(50.0)[:, None] * torch.arange(1.0, 65) - 7
-    assert effective_rank(rows(line)) == pytest.approx(1, abs=1e-9)  # rounding is no direction
+    assert effective_rank(rows(line)) == pytest.approx(1, abs=1e-9)  # no rank from rounding errors
     pair = rows([[1.0, 0], [0, 5]])
     assert uniformity(pair, [torch.arange(2), torch.arange(1)], CPU) == [pytest.approx(-4), None]
     assert uniformity(rows(torch.ones(30, 4)), [torch.arange(30)], CPU) == [pytest.approx(0, abs=1e-6)]
 
 
-def test_features_that_are_equal_have_no_rank():
+def test_equal_features_have_no_effective_rank():
     assert effective_rank(rows(torch.full((100, 5), 0.1))) is None
     assert effective_rank(rows(torch.zeros(3, 5))) is None
     assert effective_rank(rows(torch.ones(1, 5))) is None
     assert effective_rank(rows(torch.ones(0, 5))) is None
 
 
-def test_a_feature_that_is_zero_everywhere_is_at_the_centre():
+def test_a_zero_feature_stays_at_the_origin():
     assert uniformity(rows([[0.0, 0], [0, 5]]), [torch.arange(2)], CPU) == [pytest.approx(-2)]
 
 
@@ -101,7 +103,7 @@ def test_memory_is_bounded_by_the_blocks(monkeypatch):
     for module in (eval.features, geometry):
         monkeypatch.setattr(module, "BLOCK", 16)
     x = rows(torch.randn(400, 10, generator=torch.Generator().manual_seed(0)))
-    with Largest() as largest:
+    with LargestTensor() as largest:
         uniformity(x, [torch.arange(400)], CPU)
         effective_rank(x)
-    assert largest.elements <= 400  # the members of a part; all pairs are 160,000, all features 4,000
+    assert largest.elements <= 400  # the mask of a part; all pairs are 160,000, all features 4,000

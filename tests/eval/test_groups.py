@@ -16,7 +16,7 @@ def test_breakdown_equals_the_reference(golden, case):
     assert groups.group_sizes == {"c10": [4, 3, 3], "c100": [34, 33, 33]}[case]
 
 
-def test_groups_go_by_training_images_not_by_class_number():
+def test_groups_depend_on_training_images_not_class_indices():
     many, medium, few = by_thirds([5, 400, 30, 7, 900, 60])
     assert (set(many), set(medium), set(few)) == ({1, 4}, {2, 5}, {0, 3})
 
@@ -46,11 +46,11 @@ def test_worst_class_and_harmonic_mean():
     assert break_down([0, 80, 40], [3, 2, 1]).harmonic_mean == 0
 
 
-def test_draws_are_summarised_one_by_one_and_then_averaged():
+def test_statistics_are_averaged_over_draws():
     draws = np.array([[90.0, 60, 30], [30, 60, 90]])
     breakdown, groups = break_down(draws, [3, 2, 1]), break_down(draws, [3, 2, 1]).groups["thirds"]
     assert (breakdown.mean, groups.many, groups.few, groups.head_tail_gap) == (60, 60, 60, 0)
-    assert groups.group_std == pytest.approx(np.std([90, 60, 30]))  # the mean accuracies have none
+    assert groups.group_std == pytest.approx(np.std([90, 60, 30]))  # that of the averaged accuracies is 0
     assert breakdown.worst == 30
 
 

@@ -1,20 +1,20 @@
-"""The kNN probe against a slow loop, and its search in pieces."""
+"""The kNN probe against a slow loop, and its search in blocks."""
 
 import numpy as np
 import pytest
 import torch
 
 import eval.features
-from eval.features import Rows
+from eval.features import LabelledFeatures
 from eval.probes import PROBES, knn, neighbours
 from eval.probes.neighbours import nearest
-from tests.eval.frozen import Largest, MadeUp, clouds
+from tests.eval.synthetic_features import LargestTensor, SyntheticFeatures, gaussian_classes
 
 CPU = torch.device("cpu")
 
 
-def test_it_equals_a_slow_loop():
-    made = clouds()
+def test_predictions_equal_a_slow_loop():
+    made = gaussian_classes()
     train, labels = made.train[:210], made.labels[:210]
     predicted = PROBES["knn"]().run(made.frozen(), seed=0).predicted[0]
     for query, got in zip(made.test, predicted, strict=True):
@@ -27,14 +27,16 @@ def test_it_equals_a_slow_loop():
 @pytest.fixture
 def sides():
     stream = torch.Generator().manual_seed(0)
-    bank = Rows(torch.randn(300, 16, generator=stream), torch.arange(299, 9, -1), torch.zeros(290, dtype=torch.int64))
-    queries = Rows(torch.randn(75, 16, generator=stream), torch.arange(70), torch.zeros(70, dtype=torch.int64))
+    bank = LabelledFeatures(
+        torch.randn(300, 16, generator=stream), torch.arange(299, 9, -1), torch.zeros(290, dtype=torch.int64)
+    )
+    queries = LabelledFeatures(torch.randn(75, 16, generator=stream), torch.arange(70), torch.zeros(70, dtype=torch.int64))
     return queries, bank
 
 
-def test_tiny_pieces_find_what_one_piece_finds(sides, monkeypatch):
+def test_the_block_size_does_not_change_the_result(sides, monkeypatch):
     similarity, place = nearest(*sides, 9, CPU)
-    monkeypatch.setattr(eval.features, "BLOCK", 7)  # fewer than the neighbours that are asked for
+    monkeypatch.setattr(eval.features, "BLOCK", 7)  # fewer than k
     monkeypatch.setattr(neighbours, "QUERIES", 11)
     in_pieces = nearest(*sides, 9, CPU)
     assert torch.allclose(in_pieces[0], similarity, atol=1e-6)
@@ -42,33 +44,33 @@ def test_tiny_pieces_find_what_one_piece_finds(sides, monkeypatch):
     assert torch.equal(similarity, similarity.sort(dim=1, descending=True).values)
 
 
-def test_memory_is_bounded_by_the_pieces(sides, monkeypatch):
+def test_memory_is_bounded_by_the_block_size(sides, monkeypatch):
     monkeypatch.setattr(eval.features, "BLOCK", 32)
     monkeypatch.setattr(neighbours, "QUERIES", 16)
-    with Largest() as largest:
+    with LargestTensor() as largest:
         nearest(*sides, 3, CPU)
-    assert largest.elements <= 32 * 16  # a piece of the bank, and of the similarities; the bank has 4,640 elements
+    assert largest.elements <= 32 * 16  # similarities of one block; the bank has 4,640 elements
 
 
-def test_all_of_a_small_bank_are_neighbours(sides):
+def test_k_is_limited_by_the_size_of_the_bank(sides):
     queries, bank = sides
-    few = Rows(bank.bank, bank.at[:4], bank.labels[:4])
+    few = LabelledFeatures(bank.bank, bank.index[:4], bank.labels[:4])
     assert nearest(queries, few, 20, CPU)[1].sort(dim=1).values.tolist() == [[0, 1, 2, 3]] * 70
 
 
-def test_votes_that_are_equal_go_to_the_lower_class(monkeypatch):
-    made = clouds()
+def test_ties_go_to_the_lower_class(monkeypatch):
+    made = gaussian_classes()
     monkeypatch.setattr(knn, "K", 2)
     bank = made.train.clone()
     bank[:210] = -made.test[0]
     bank[[3, 7]] = made.test[0]  # its neighbours: the same direction and labels 0 and 1
     labels = made.labels.copy()
     labels[[3, 7]] = [2, 1]
-    tied = MadeUp(bank, labels, made.test, made.test_labels, made.lists, 3)
+    tied = SyntheticFeatures(bank, labels, made.test, made.test_labels, made.lists, 3)
     assert PROBES["knn"]().run(tied.frozen(), seed=0).predicted[0, 0] == 1
 
 
-def test_a_feature_that_is_zero_everywhere_is_no_nan(sides):
+def test_a_zero_feature_gives_no_nan(sides):
     queries, bank = sides
     queries.bank[0] = 0
     similarity, _ = nearest(queries, bank, 5, CPU)

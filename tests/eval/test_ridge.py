@@ -1,4 +1,4 @@
-"""The ridge probe against the plain formula, and the moments it is made of."""
+"""The ridge probe and its moments against the closed-form solution."""
 
 import dataclasses
 
@@ -7,29 +7,29 @@ import pytest
 import torch
 
 import eval.features
-from eval.features import Rows
+from eval.features import LabelledFeatures
 from eval.moments import moments
 from eval.probes import PROBES
 from eval.probes.ridge import STRENGTHS, choose, fit
-from tests.eval.frozen import Largest, clouds
+from tests.eval.synthetic_features import LargestTensor, gaussian_classes
 
 
 def rows(x, y):
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3))
     bank = torch.empty(x.shape, dtype=torch.float32)
     bank[order] = torch.as_tensor(x).float()
-    return Rows(bank, order, torch.as_tensor(y))
+    return LabelledFeatures(bank, order, torch.as_tensor(y))
 
 
 @pytest.fixture
 def data():
-    made = clouds(classes=4, width=6)
+    made = gaussian_classes(classes=4, width=6)
     cut = 200
     return rows(made.train[:cut], made.labels[:cut]), rows(made.train[cut:], made.labels[cut:]), made.test
 
 
 def plain_scores(train, test, strength, classes):
-    """The formula, of all images at once."""
+    """Closed-form solution on all images at once."""
     x, y = (part.numpy() for part in train[:])
     x, test = x.astype(np.float64), test.numpy().astype(np.float64)
     mean, std = x.mean(axis=0), x.std(axis=0, ddof=1)
@@ -44,7 +44,7 @@ def scores(fitted, test):
 
 
 @pytest.mark.parametrize("block", [7, 4096])
-def test_it_equals_the_plain_formula_at_every_strength(data, monkeypatch, block):
+def test_scores_equal_the_closed_form_at_every_strength(data, monkeypatch, block):
     monkeypatch.setattr(eval.features, "BLOCK", block)
     train, _, test = data
     fitted = fit(train, 4)
@@ -54,7 +54,7 @@ def test_it_equals_the_plain_formula_at_every_strength(data, monkeypatch, block)
         assert np.array_equal(predicted, expected.argmax(axis=1))
 
 
-def test_it_takes_the_weakest_strength_that_is_best_on_validation(data):
+def test_ties_on_validation_go_to_the_weakest_strength(data):
     train, validation, test = data
     choice = choose(train, validation, 4)
     x, y = validation[:]
@@ -67,16 +67,16 @@ def test_it_takes_the_weakest_strength_that_is_best_on_validation(data):
     assert np.array_equal(alone[0], plain_scores(train, test, choice.strength, 4).argmax(axis=1))
 
 
-def test_no_more_than_a_block_of_rows_is_looked_at(monkeypatch):
-    made = clouds(classes=3, width=20)
+def test_memory_is_bounded_by_the_block_size(monkeypatch):
+    made = gaussian_classes(classes=3, width=20)
     train, validation = rows(made.train[:210], made.labels[:210]), rows(made.train[210:], made.labels[210:])
     monkeypatch.setattr(eval.features, "BLOCK", 30)
-    with Largest() as largest:
+    with LargestTensor() as largest:
         choose(train, validation, 3).fit.predict(train)
     assert largest.elements <= 30 * len(STRENGTHS) * 3  # the scores of a block; all the features are 4,200
 
 
-def test_features_far_from_zero_cost_no_digits():
+def test_moments_are_accurate_for_features_far_from_zero():
     x = np.random.RandomState(0).randn(500, 3).astype(np.float32) + np.float32([0, 1000, -3000])
     y = np.arange(500) % 2
     found = moments(rows(x, y), 3)
@@ -87,7 +87,7 @@ def test_features_far_from_zero_cost_no_digits():
     assert found.class_counts.tolist() == [250, 250, 0]
 
 
-def test_features_that_never_change_are_left_out(data):
+def test_constant_dimensions_are_ignored(data):
     train, validation, test = data
     widened = [dataclasses.replace(r, bank=torch.cat([r.bank, torch.full((len(r.bank), 1), 0.1)], dim=1)) for r in data[:2]]
     with_it, without = choose(*widened, 4), choose(train, validation, 4)
@@ -98,7 +98,7 @@ def test_features_that_never_change_are_left_out(data):
 
 
 def test_one_image_is_enough_and_predicts_its_class():
-    one = Rows(torch.randn(1, 5), torch.tensor([0]), torch.tensor([2]))
+    one = LabelledFeatures(torch.randn(1, 5), torch.tensor([0]), torch.tensor([2]))
     assert fit(one, 4).predict(one).tolist() == [[2]] * len(STRENGTHS)
 
 
@@ -109,10 +109,10 @@ def test_a_class_without_images_has_a_score_of_exactly_zero(data):
     assert found.max(dim=2).values.min() > 0
 
 
-def test_the_probe_is_the_choice_on_its_lists():
-    made = clouds()
+def test_the_probe_uses_its_index_lists():
+    made = gaussian_classes()
     frozen = made.frozen()
     result = PROBES["ridge"]().run(frozen, seed=0)
-    choice = choose(frozen.rows(made.lists.train), frozen.rows(made.lists.val), 3)
+    choice = choose(frozen.unaugmented(made.lists.train), frozen.unaugmented(made.lists.val), 3)
     assert np.array_equal(result.predicted, choice.fit.predict(frozen.test))
     assert (result.chosen, result.n_train, len(result.val_predicted)) == (f"strength {choice.strength:g}", 210, 90)

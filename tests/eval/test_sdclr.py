@@ -1,4 +1,4 @@
-"""SDCLR's linear probe: its rates, its choice on validation, and what its two forms share."""
+"""SDCLR's linear probe: schedule, epoch selection, and the exact and cached form."""
 
 import dataclasses
 
@@ -13,9 +13,9 @@ from data.lists.longtail import IndexLists
 from data.pictures import Pictures
 from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews
-from eval.features import Frozen
+from eval.features import FrozenFeatures
 from eval.probes import PROBES, sdclr
-from tests.eval.frozen import made_split
+from tests.eval.synthetic_features import synthetic_split
 
 NAMES = ["sdclr", "sdclr-1pct", "sdclr-cached", "sdclr-cached-1pct"]
 CLASSES = 6
@@ -23,7 +23,7 @@ CLASSES = 6
 
 @pytest.fixture
 def frozen():
-    """Six classes of noisy 8 px images, each of its own colours: 300 to train with, 60 to choose by, 120 to test."""
+    """Six classes of noisy 8-px images, each with its own colours: 300 training, 60 validation and 120 test images."""
     stream = np.random.RandomState(0)
     colours = stream.randint(60, 200, size=(CLASSES, 3, 1, 1))
 
@@ -36,22 +36,22 @@ def frozen():
     images = Images(pictures(labels), labels, pictures(test_labels), test_labels)
     network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
     corpus = Corpus(torch.from_numpy(images.train), TorchViews(()), Evaluation())
-    return Frozen(network, made_split(images, lists, CLASSES), corpus, ("val",))
+    return FrozenFeatures(network, synthetic_split(images, lists, CLASSES), corpus, ("val",))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_probe_learns_and_repeats_to_the_last_bit(frozen, name):
+def test_the_probe_is_accurate_and_bit_identical(frozen, name):
     first, again = (PROBES[name]().run(frozen, seed=0) for _ in range(2))
     assert np.array_equal(first.predicted, again.predicted)
     assert first.predicted.shape == (1, 120)
     assert (first.predicted == frozen.test.labels.numpy()).mean() > 0.8
     assert first.n_train == (60 if "1pct" in name else 300)
     assert first.val_accuracy == pytest.approx(
-        100 * (first.val_predicted == frozen.rows(frozen.lists.val).labels.numpy()).mean()
+        100 * (first.val_predicted == frozen.unaugmented(frozen.lists.val).labels.numpy()).mean()
     )
 
 
-def test_the_rate_of_each_epoch_is_the_references():
+def test_learning_rates_equal_the_reference():
     cifar = [sdclr.CIFAR_FULL.lr(epoch) for epoch in range(1, 31)]
     assert cifar == pytest.approx([30.0] * 9 + [3.0] * 10 + [0.3] * 11)
     files = [sdclr.FILES_FULL.lr(epoch) for epoch in range(1, 31)]
@@ -61,12 +61,12 @@ def test_the_rate_of_each_epoch_is_the_references():
 
 
 @pytest.mark.parametrize("name", ["sdclr", "sdclr-cached"])
-def test_the_first_epoch_that_is_best_on_validation_is_the_one_tested(frozen, name, monkeypatch):
-    """Validation accuracies are dictated; the predictions have to be those of the head of the epoch that they favour."""
+def test_the_first_best_epoch_on_validation_is_tested(frozen, name, monkeypatch):
+    """With given validation accuracies, the predictions are those of the head of the best epoch."""
     heads = []
 
     def accuracy(head, rows, top):
-        assert torch.equal(rows.labels, frozen.rows(frozen.lists.val).labels)
+        assert torch.equal(rows.labels, frozen.unaugmented(frozen.lists.val).labels)
         heads.append({key: values.clone() for key, values in head.state_dict().items()})
         return {7: 80.0, 12: 80.0, 20: 79.0}.get(len(heads), 50.0)
 
@@ -79,12 +79,12 @@ def test_the_first_epoch_that_is_best_on_validation_is_the_one_tested(frozen, na
     assert np.array_equal(result.predicted[0], expected.numpy())
 
 
-def test_the_literal_form_sees_every_image_anew_in_every_epoch(frozen, monkeypatch):
+def test_the_exact_form_augments_every_image_in_every_epoch(frozen, monkeypatch):
     asked = []
-    original = Frozen.stream
+    original = FrozenFeatures.augmented_batches
     monkeypatch.setattr(
-        Frozen,
-        "stream",
+        FrozenFeatures,
+        "augmented_batches",
         lambda self, indices, seed, batch: asked.append((indices, seed, batch)) or original(self, indices, seed, batch),
     )
     PROBES["sdclr"]().run(frozen, seed=0)
@@ -96,11 +96,11 @@ def test_the_literal_form_sees_every_image_anew_in_every_epoch(frozen, monkeypat
         assert batch == 128
 
 
-def test_the_cached_form_passes_few_augmented_images_and_epochs_take_turns(frozen, monkeypatch):
+def test_the_cached_form_rotates_its_augmented_passes(frozen, monkeypatch):
     passes = []
-    original = Frozen.augmented
+    original = FrozenFeatures.augmented
     monkeypatch.setattr(
-        Frozen, "augmented", lambda self, indices, *place: passes.append(place) or original(self, indices, *place)
+        FrozenFeatures, "augmented", lambda self, indices, *place: passes.append(place) or original(self, indices, *place)
     )
     PROBES["sdclr-cached-1pct"]().run(frozen, seed=0)
     assert len(set(passes)) == len(passes) == sdclr.CIFAR_FEW.passes
@@ -111,22 +111,22 @@ def test_the_cached_form_passes_few_augmented_images_and_epochs_take_turns(froze
     assert sum(first) != pytest.approx(sum(second), rel=1e-7)
 
 
-def test_with_a_single_pass_both_forms_train_on_the_same_first_epoch(frozen):
-    """Apart from which augmentation an epoch sees, the two are one algorithm: order, batches, rates, initial weights."""
+def test_both_forms_have_the_same_first_epoch(frozen):
+    """The two differ only in the augmentation of an epoch, not in order, batches, learning rates and initial weights."""
     order = torch.randperm(300, generator=sdclr._stream(0, "order", 1))
-    literal = [y for _, y in sdclr.FullShot().epochs(frozen, 0, sdclr.CIFAR_FULL)(1)]
+    exact = [y for _, y in sdclr.FullShot().epochs(frozen, 0, sdclr.CIFAR_FULL)(1)]
     cached = [y for _, y in sdclr.CachedFullShot().epochs(frozen, 0, sdclr.CIFAR_FULL)(1)]
-    assert [len(y) for y in literal] == [128, 128, 44]
-    assert torch.equal(torch.cat(literal), torch.cat(cached))
-    assert np.array_equal(torch.cat(literal).numpy(), frozen.images.train_labels[frozen.lists.train[order.numpy()]])
+    assert [len(y) for y in exact] == [128, 128, 44]
+    assert torch.equal(torch.cat(exact), torch.cat(cached))
+    assert np.array_equal(torch.cat(exact).numpy(), frozen.images.train_labels[frozen.lists.train[order.numpy()]])
 
 
-def test_pictures_in_files_get_the_imagenet_schedule(frozen, monkeypatch):
+def test_image_files_use_the_imagenet_schedule(frozen, monkeypatch):
     used = []
     monkeypatch.setattr(sdclr, "train_head", lambda frozen, batches, n, seed, schedule: used.append(schedule))
     PROBES["sdclr-cached"]().run(frozen, 0)
     frozen.images = dataclasses.replace(frozen.images, train=Pictures(list(frozen.images.train)))
-    monkeypatch.setattr(Frozen, "augmented", lambda *_: None)
+    monkeypatch.setattr(FrozenFeatures, "augmented", lambda *_: None)
     PROBES["sdclr-cached"]().run(frozen, 0)
     assert used == [sdclr.CIFAR_FULL, sdclr.FILES_FULL]
     assert (sdclr.FILES_FULL.batch, sdclr.FILES_FULL.top, sdclr.FILES_FULL.check_every) == (512, 5, 2)
@@ -134,14 +134,14 @@ def test_pictures_in_files_get_the_imagenet_schedule(frozen, monkeypatch):
 
 
 def test_top_five_counts_the_class_among_five(frozen):
-    validation = frozen.rows(frozen.lists.val)
+    validation = frozen.unaugmented(frozen.lists.val)
     head = nn.Linear(12, CLASSES)
     scores = validation[:][0] @ head.weight.T + head.bias
     expected = [label in row.topk(5).indices for row, label in zip(scores, validation.labels, strict=True)]
     assert sdclr._accuracy(head, validation, 5) == pytest.approx(100 * np.mean(expected))
 
 
-def test_what_is_described_is_what_is_done():
+def test_the_protocol_describes_the_schedule():
     text = PROBES["sdclr-cached"].describe(in_files=False)
     assert "1 augmented pass (" in text
     assert "30 epochs, best on validation top-1" in text

@@ -7,21 +7,21 @@ LABELS = np.repeat([0, 1, 2], [60, 30, 10])
 COUNTS = np.bincount(LABELS)
 
 
-def test_a_score_that_knows_the_tail_is_found_out():
+def test_a_perfect_score_has_auroc_and_spearman_one():
     assert tail_detection(LABELS.astype(float), LABELS, COUNTS) == {"auroc": 1.0, "spearman": pytest.approx(1.0)}
     assert tail_detection(-LABELS.astype(float), LABELS, COUNTS)["auroc"] == 0
     chance = tail_detection(np.random.RandomState(0).randn(100), LABELS, COUNTS)
     assert abs(chance["auroc"] - 0.5) < 0.25
 
 
-def test_auroc_is_the_share_of_pairs_in_the_right_order():
+def test_auroc_is_the_fraction_of_correctly_ordered_pairs():
     scores = np.random.RandomState(1).randint(5, size=100).astype(float)
     few, others = scores[LABELS == 2], scores[LABELS != 2]
     pairs = (few[:, None] > others).mean() + 0.5 * (few[:, None] == others).mean()
     assert tail_detection(scores, LABELS, COUNTS)["auroc"] == pytest.approx(pairs)
 
 
-def test_a_constant_score_says_nothing():
+def test_a_constant_score_has_no_value():
     assert tail_detection(np.zeros(100), LABELS, COUNTS) == {"auroc": None, "spearman": None}
 
 
@@ -42,7 +42,7 @@ def test_equal_clusters_have_no_rank_correlation():
     assert found["variation"] == 0
 
 
-def test_an_empty_group_has_no_number():
+def test_an_empty_group_has_no_value():
     counts = np.array([200, 150, 120])  # by number all are many
     labels = np.arange(30) % 3
     found = tail_detection(np.arange(30.0), labels, counts, "number")
@@ -55,12 +55,12 @@ def test_an_empty_group_has_no_number():
     }
 
 
-def test_a_balanced_set_has_no_rarity():
+def test_a_balanced_set_has_no_rank_correlation():
     found = tail_detection(np.arange(30.0), np.arange(30) % 3, np.array([10, 10, 10]))
     assert found["spearman"] is None
 
 
-def test_a_balanced_twin_is_judged_by_the_classes_of_the_long_tail_and_has_no_rarity():
+def test_a_balanced_set_uses_the_groups_of_the_long_tailed_set():
     labels, counts, long_tailed = np.arange(30) % 3, np.array([10, 10, 10]), np.array([3, 30, 300])
     found = tail_detection((labels == 0).astype(float), labels, counts, "thirds", long_tailed)
     assert found == {"auroc": 1.0, "spearman": None}

@@ -9,17 +9,17 @@ from sklearn.svm import LinearSVC
 from torch.nn import functional as F
 
 from data.lists.longtail import fingerprint
-from eval.features import Frozen
+from eval.features import FrozenFeatures
 from eval.probes import PROBES, ts
-from eval.probes.ts import majority, smallest
-from tests.eval.frozen import clouds
+from eval.probes.ts import balanced_subset, majority
+from tests.eval.synthetic_features import gaussian_classes
 
 NAMES = ["ts-knn1", "ts-knn10", "ts-longtailed", "ts-fewshot"]
 
 
 @pytest.mark.parametrize(("name", "k"), [("ts-knn1", 1), ("ts-knn10", 10)])
 def test_neighbours_equal_a_slow_loop(name, k):
-    made = clouds(jolt=0.5)
+    made = gaussian_classes(flip_offset=0.5)
     frozen = made.frozen()
     bank = F.normalize(frozen.augmented(made.lists.pretrain, 0, "ts")[:][0], dim=1)
     labels = made.labels[made.lists.pretrain]
@@ -30,7 +30,7 @@ def test_neighbours_equal_a_slow_loop(name, k):
         assert got == int(np.argmax([sum(labels[i] == c for i in first) for c in range(3)]))
 
 
-def test_equally_common_classes_lose_to_the_lowest():
+def test_ties_go_to_the_lowest_class():
     votes = np.array([[3, 1, 3, 1], [2, 0, 1, 1], [5, 4, 3, 2], [7, 7, 0, 0], [0, 9, 9, 9]])
     assert majority(votes).tolist() == [1, 1, 2, 0, 9]
     stream = np.random.RandomState(0)
@@ -38,7 +38,7 @@ def test_equally_common_classes_lose_to_the_lowest():
     assert majority(many).tolist() == [int(np.argmax(np.bincount(row, minlength=5))) for row in many]
 
 
-def test_the_small_set_is_as_the_notebook_draws_it():
+def test_the_balanced_subset_equals_that_of_the_notebook():
     labels = np.array([4, 0, 0, 2, 0, 2, 4, 2, 2, 0, 4, 0])  # classes 1 and 3 do not occur; 4 is the rarest
     np.random.seed(42)
     expected = []
@@ -46,35 +46,35 @@ def test_the_small_set_is_as_the_notebook_draws_it():
         places = np.where(labels == c)[0]
         np.random.shuffle(places)
         expected += places[:3].tolist()
-    assert smallest(labels).tolist() == expected
+    assert balanced_subset(labels).tolist() == expected
 
 
 @pytest.mark.parametrize("in_files", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_images_in_memory_are_augmented_once_and_pictures_in_files_are_not(monkeypatch, name, in_files):
-    made = clouds()
+def test_only_images_in_memory_are_augmented(monkeypatch, name, in_files):
+    made = gaussian_classes()
     asked = []
-    for source in ("rows", "augmented"):
-        original = getattr(Frozen, source)
+    for source in ("unaugmented", "augmented"):
+        original = getattr(FrozenFeatures, source)
 
         def ask(self, indices, *rest, original=original, source=source):
             asked.append((source, rest, fingerprint(indices)))
             return original(self, indices, *rest)
 
-        monkeypatch.setattr(Frozen, source, ask)
+        monkeypatch.setattr(FrozenFeatures, source, ask)
     result = PROBES[name]().run(made.frozen(in_files=in_files), seed=7)
     ((source, rest, indices),) = asked
-    assert (source, rest) == (("rows", ()) if in_files else ("augmented", (7, "ts")))
+    assert (source, rest) == (("unaugmented", ()) if in_files else ("augmented", (7, "ts")))
     pretrain = made.lists.pretrain
-    few = made.lists.fewshot if in_files else pretrain[smallest(made.labels[pretrain])]
+    few = made.lists.fewshot if in_files else pretrain[balanced_subset(made.labels[pretrain])]
     wanted = few if name == "ts-fewshot" else pretrain
     assert (indices, result.n_train) == (fingerprint(wanted), len(wanted))
     assert (result.predicted.shape, result.val_predicted) == ((1, 150), None)
     assert ("unaugmented" in PROBES[name].describe(in_files)) == in_files
 
 
-def test_the_machine_is_scikit_learns_on_unit_features():
-    made = clouds()
+def test_the_svm_is_scikit_learns_on_normalised_features():
+    made = gaussian_classes()
     x = F.normalize(made.train[made.lists.pretrain], dim=1).numpy()
     svm = LinearSVC(C=1.0, random_state=42).fit(x, made.labels[made.lists.pretrain])
     result = PROBES["ts-longtailed"]().run(made.frozen(), seed=0)
@@ -82,15 +82,15 @@ def test_the_machine_is_scikit_learns_on_unit_features():
     assert result.chosen == "nothing"
 
 
-def test_a_machine_that_does_not_converge_says_so(monkeypatch):
+def test_an_svm_that_does_not_converge_is_reported(monkeypatch):
     monkeypatch.setattr(ts, "LinearSVC", partial(LinearSVC, max_iter=1))
-    assert PROBES["ts-longtailed"]().run(clouds().frozen(), seed=0).chosen == "not converged after 1 iterations"
+    assert PROBES["ts-longtailed"]().run(gaussian_classes().frozen(), seed=0).chosen == "not converged after 1 iterations"
 
 
-def test_lengths_of_features_change_nothing():
-    made = clouds()
+def test_predictions_do_not_depend_on_feature_norms():
+    made = gaussian_classes()
     lengths = torch.linspace(0.5, 20, len(made.train))[:, None]
     longer = type(made)(made.train * lengths, made.labels, made.test * 3, made.test_labels, made.lists, 3)
     for name in NAMES:
         a, b = (PROBES[name]().run(data.frozen(), seed=0).predicted for data in (made, longer))
-        assert (a == b).mean() > 0.99, name  # but for ties in rounding
+        assert (a == b).mean() > 0.99, name  # except ties from rounding

@@ -41,7 +41,7 @@ def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys, caplog):
     assert "other data" not in caplog.text
 
 
-def test_other_lists_are_told_and_probes_can_be_repeated(root, tmp_path, caplog, monkeypatch):
+def test_changed_index_lists_are_reported_and_probes_can_be_repeated(root, tmp_path, caplog, monkeypatch):
     out = tmp_path / "runs"
     asked = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out), "--probes", "knn"]
     assert bench.main(asked) == 0
@@ -52,7 +52,7 @@ def test_other_lists_are_told_and_probes_can_be_repeated(root, tmp_path, caplog,
     assert "was probed with other index lists (train, val; passport " in caplog.text
     caplog.clear()
 
-    monkeypatch.setattr("grid.execute.train", None)  # lists of the probes need no other training
+    monkeypatch.setattr("grid.execute.train", None)  # changed lists of probes need no training
     (folder / "results.jsonl").unlink()
     assert bench.main([*asked, "sdclr-cached-1pct"]) == 0
     assert bench.main(asked) == 0
@@ -65,10 +65,10 @@ def test_other_lists_are_told_and_probes_can_be_repeated(root, tmp_path, caplog,
     assert bench.main(asked) == 0
     assert "was trained on other data" in caplog.text
     (folder / "results.jsonl").unlink()
-    assert bench.main(asked) == 1  # and is refused what it was not trained on
+    assert bench.main(asked) == 1  # probing on other data than that of training is refused
 
 
-def test_a_balanced_twin_is_trained_on_and_judged_by_the_classes_of_the_long_tail(root, tmp_path, caplog):
+def test_a_balanced_profile_is_trained_on_and_uses_the_groups_of_the_long_tailed_set(root, tmp_path, caplog):
     twin = "".join(f"pretrain/class{c}/{i}.jpg {c}\n" for c in range(3) for i in range(4))
     (root / "folderlt" / "balanced_twin.txt").write_text(twin)
     out = tmp_path / "runs"
@@ -84,7 +84,7 @@ def test_a_balanced_twin_is_trained_on_and_judged_by_the_classes_of_the_long_tai
     assert found == {"own": ([12, 7, 4], [12, 7, 4], True), "balanced": ([4, 4, 4], [12, 7, 4], True)}
 
 
-def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog):
+def test_available_index_lists_determine_the_probes(root, tmp_path, mistake, caplog):
     asked = ["plan", *SMALL, "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
     said = mistake(*asked, "--probes", "knn", "sdclr-cached-1pct")
     assert (
@@ -93,20 +93,20 @@ def test_probes_follow_the_lists_that_are_there(root, tmp_path, mistake, caplog)
     assert "lacks the index lists of all chosen probes" in mistake(*asked, "--probes", "*1pct")
     caplog.set_level("INFO")
     assert bench.main([str(argument) for argument in asked]) == 0
-    assert "folderlt: left out the probe ridge-1pct, which needs a fewshot list" in caplog.text
+    assert "folderlt: skipped the probe ridge-1pct, which needs a fewshot list" in caplog.text
     assert "100shot" not in caplog.text
     caplog.clear()
     (root / "folderlt" / "fewshot_train.txt").write_text((root / "folderlt" / FILES["train"]).read_text())
     assert bench.main([*map(str, asked), "--probes", "sdclr-cached-1pct"]) == 0
 
 
-def test_a_batch_larger_than_the_folder_is_told(root, tmp_path, mistake):
+def test_a_batch_larger_than_the_pretraining_set_is_an_error(root, tmp_path, mistake):
     asked = [*SMALL, "recipe.batch_size=24", "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
     assert "batch size 24 is larger than folderlt's 23 images; lower --batch-size" in mistake(*asked)
 
 
-@pytest.mark.parametrize("kind", ["folder of pictures", "array"])
-def test_pools_beside_pictures_in_files(root, tmp_path, photographs, kind):
+@pytest.mark.parametrize("kind", ["folder", "array"])
+def test_pools_with_image_files(root, tmp_path, photographs, kind):
     pool = root / "folderlt" / "train"
     if kind == "array":
         pool = tmp_path / "pool.npy"
@@ -122,7 +122,7 @@ def test_pools_beside_pictures_in_files(root, tmp_path, photographs, kind):
 # the command `data`
 
 
-def test_data_tells_what_is_there_and_what_is_wrong(root, capsys):
+def test_data_prints_sizes_and_errors(root, capsys):
     for check in ([], ["--check"]):
         assert bench.main(["data", "folderlt", "digitslt", *check, "--data-root", str(root)]) == 0
         folder, digits = capsys.readouterr().out.splitlines()
@@ -131,18 +131,18 @@ def test_data_tells_what_is_there_and_what_is_wrong(root, capsys):
     (root / "folderlt" / "test" / "class0" / "1.jpg").unlink()
     assert bench.main(["data", "folderlt", "digitslt", "--data-root", str(root)]) == 1
     folder, digits = capsys.readouterr().out.splitlines()
-    assert folder.startswith("WRONG folderlt: 1 of 47 images that the lists of folderlt name are not in ")
+    assert folder.startswith("ERROR folderlt: 1 of 47 images that the lists of folderlt name are not in ")
     assert digits.startswith("ok ")
 
 
-def test_data_check_reaches_for_no_network(tmp_path, capsys, monkeypatch):
+def test_data_check_does_not_download(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("data.sources.fetch._retrieve", lambda *arguments: pytest.fail("fetched"))
     names = [name for name, benchmark in BENCHMARKS if benchmark.suite]
     assert bench.main(["data", "all", "--check", "--data-root", str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == [f"WRONG {name}" for name in names]
+    assert [line.split(":")[0] for line in lines] == [f"ERROR {name}" for name in names]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_of_an_unknown_name_is_a_mistake(mistake):
+def test_data_of_an_unknown_benchmark_is_an_error(mistake):
     assert "no dataset matches 'cifar9lt'; did you mean" in mistake("data", "cifar9lt")

@@ -1,4 +1,4 @@
-"""The pool that COLT draws on, from the command line to the tables."""
+"""OOD pools of COLT, from the command line to the tables."""
 
 import json
 from contextlib import nullcontext
@@ -15,7 +15,7 @@ SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "
 
 @pytest.fixture
 def pool(photographs, tmp_path):
-    """The setting that makes COLT draw on real photographs without a download."""
+    """Setting of COLT for an OOD pool of real photographs, without a download."""
     path = tmp_path / "pool.npy"
     np.save(path, photographs.permute(0, 2, 3, 1).numpy())
     return f"colt.pool=folder:{path}"
@@ -36,7 +36,7 @@ def test_a_pool_is_named_in_configuration_records_and_tables(pool, tmp_path, cap
     assert lines[-1]["clusters"]["number"] == 10
 
 
-def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch, caplog):
+def test_auto_selects_the_best_available_pool(tmp_path, monkeypatch, caplog):
     pools = []
     for best in ("emoji", "300k"):
         monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best, **asked: best)
@@ -44,9 +44,9 @@ def test_the_best_pool_that_is_there_is_taken(tmp_path, monkeypatch, caplog):
         colt, simclr = make_plan(options).runs
         pools.append((colt.config.hparams["pool"], colt.config.hparams["budget"]))
         assert "pool" not in simclr.config.hparams
-    # the paper's budget is more than the small pool has: half of it is drawn, and the user told
+    # the small pool is smaller than the paper's budget: the budget is half of it, with a warning
     assert pools == [("emoji", 1893), ("300k", 10_000)]
-    assert "colt samples 1893 images at a time, not 10000: the best pool there is, emoji, has 3786" in caplog.text
+    assert "colt.budget is 1893, not 10000: emoji, the best available pool, has 3786 images" in caplog.text
 
 
 def test_cifar100_is_no_pool_for_a_benchmark_made_of_it(tmp_path, mistake):
@@ -58,10 +58,10 @@ def test_cifar100_is_no_pool_for_a_benchmark_made_of_it(tmp_path, mistake):
         pools.append(colt.config.hparams["pool"])
     assert pools == ["cifar100", "emoji"]
     asked = ["plan", "--methods", "colt", "--datasets", "cifar100lt", "--set", "colt.pool=cifar100", "--data-root", tmp_path]
-    assert "colt.pool=cifar100: cifar100lt is made of the same images; take another pool" in mistake(*asked)
+    assert "colt.pool=cifar100: cifar100lt consists of the same images; choose another pool" in mistake(*asked)
 
 
-def test_a_half_trained_run_does_not_go_on_with_other_images(pool, tmp_path, capsys, monkeypatch):
+def test_a_run_does_not_resume_with_another_pool(pool, tmp_path, capsys, monkeypatch):
     asked = [*SMALL, "--methods", "colt", "--set", pool, "--out", str(tmp_path / "runs"), "--probes", "knn"]
     monkeypatch.setattr("grid.execute.stop_requests", lambda: nullcontext(lambda: True))
     assert bench.main(asked) == 130
@@ -69,10 +69,10 @@ def test_a_half_trained_run_does_not_go_on_with_other_images(pool, tmp_path, cap
     file = tmp_path / "pool.npy"
     np.save(file, 255 - np.load(file))
     assert bench.main(asked) == 1
-    assert "was begun with the OOD pool" in capsys.readouterr().err
+    assert "was trained with the OOD pool" in capsys.readouterr().err
 
 
 def test_a_pool_smaller_than_the_budget_is_refused_before_the_first_run(pool, tmp_path, mistake):
     asked = [*SMALL, "--methods", "simclr", "colt", "--out", tmp_path / "runs", "--set", pool, "colt.budget=300"]
-    assert "colt samples 300 images and its pool has 256; lower colt.budget or take another pool" in mistake(*asked)
+    assert "colt samples 300 images, but its OOD pool has 256; lower colt.budget or choose another pool" in mistake(*asked)
     assert list((tmp_path / "runs").iterdir()) == []

@@ -1,4 +1,4 @@
-"""How long a plan will take."""
+"""Time estimates of plans."""
 
 import re
 
@@ -9,7 +9,7 @@ from core.errors import UserError
 from data.pictures import Pictures
 from grid import time_estimate
 from grid.options import GridOptions
-from grid.plan import make_plan, share_cores
+from grid.plan import choose_parallelism, make_plan
 from grid.time_estimate import clock
 from tests.folders import FILES, make_folder
 from tests.runs import small_config
@@ -19,7 +19,7 @@ from training.prepare import prepare
 @pytest.mark.parametrize(
     ("seconds", "text"), [(45, "45 s"), (300, "5 min"), (7800, "2 h 10 min"), (273_600, "3 d 4 h"), (0, "0 s")]
 )
-def test_durations_for_people(seconds, text):
+def test_durations_are_formatted(seconds, text):
     assert clock(seconds) == text
 
 
@@ -46,8 +46,7 @@ def test_a_plan_whose_image_files_are_missing_has_no_estimate(tmp_path, photogra
     )
 
 
-def test_a_set_whose_size_only_its_lists_tell_has_no_estimate_without_them(tmp_path):
-    """Neither does it hide what can be timed."""
+def test_missing_index_lists_are_reported_and_other_benchmarks_are_timed(tmp_path):
     plan = _plan(tmp_path, ["folderlt", "digitslt"])
     assert re.fullmatch(r"\d+ s, without folderlt \(profile own\): files are missing", time_estimate.estimate(plan).text)
     no_passport, digits = plan.passports
@@ -55,7 +54,7 @@ def test_a_set_whose_size_only_its_lists_tell_has_no_estimate_without_them(tmp_p
     assert "; scikit-learn's digits, sha256 " in digits
 
 
-def test_a_mistake_in_a_list_is_not_taken_for_a_missing_estimate(tmp_path, photographs):
+def test_a_damaged_index_list_is_an_error(tmp_path, photographs):
     make_folder(tmp_path / "folderlt", photographs)
     plan = _plan(tmp_path, ["folderlt"])
     (tmp_path / "folderlt" / FILES["train"]).write_text("no label\n")
@@ -70,10 +69,10 @@ def _plan(root, datasets):
     )
 
 
-def test_an_estimate_grows_with_what_the_probes_have_to_pass_through_the_network(tmp_path, monkeypatch):
+def test_an_estimate_grows_with_the_passes_of_the_probes(tmp_path, monkeypatch):
     monkeypatch.setattr(time_estimate, "_time_run", lambda *_: ([0.0], 0.01))  # seconds a feature
     monkeypatch.setattr(time_estimate, "clock", lambda seconds: f"{seconds}")
-    quick, literal = (
+    cached, exact = (
         float(
             time_estimate.estimate(
                 make_plan(GridOptions(datasets=["digitslt"], methods=["simclr"], out=tmp_path, device="cpu", probes=probes))
@@ -81,43 +80,43 @@ def test_an_estimate_grows_with_what_the_probes_have_to_pass_through_the_network
         )
         for probes in (["ridge"], ["sdclr"])
     )
-    assert literal > 20 * quick
+    assert exact > 20 * cached
 
 
-def test_processes_take_the_longest_runs_first_and_the_estimate_is_until_the_last_ends():
+def test_the_longest_runs_start_first_and_the_estimate_is_the_wall_time():
     seconds = {0: 10.0, 1: 40.0, 2: 20.0, 3: 30.0}
-    shared = time_estimate.Estimate(seconds, jobs=2, untimed=0, unknown=[])
+    shared = time_estimate.Estimate(seconds, jobs=2, untimed=0, missing=[])
     assert shared.order([0, 1, 2, 3]) == [1, 3, 2, 0]
-    assert shared.wall() == 50  # 40 + 10 beside 30 + 20
+    assert shared.wall_seconds() == 50  # max(40 + 10, 30 + 20)
     assert shared.text == "50 s"
-    alone = time_estimate.Estimate(seconds, jobs=1, untimed=0, unknown=[])
+    alone = time_estimate.Estimate(seconds, jobs=1, untimed=0, missing=[])
     assert alone.order([2, 0]) == [2, 0]
-    assert alone.wall() == 100
+    assert alone.wall_seconds() == 100
 
 
 @pytest.mark.parametrize(
     ("jobs", "threads", "cores", "device", "preset", "runs", "memory", "expected"),
     [
         (None, None, 2, "cpu", "cpu", 7, 24e9, (2, 1)),
-        (None, None, 8, "cpu", "cpu", 3, 24e9, (3, 2)),  # the cores are shared out
+        (None, None, 8, "cpu", "cpu", 3, 24e9, (3, 2)),  # cores are divided
         (None, None, 8, "cpu", "cpu", 1, 24e9, (1, 8)),
         (None, 2, 8, "cpu", "cpu", 7, 24e9, (4, 2)),
         (None, 16, 8, "cpu", "cpu", 7, 24e9, (1, 16)),
         (None, None, 8, "cpu", "smoke", 7, 24e9, (1, 8)),
         (None, None, 8, "cuda", "paper", 7, 24e9, (1, 8)),
-        (3, None, 2, "cuda", "paper", 7, 24e9, (3, 1)),  # as asked
-        (4, 1, 2, "cpu", "cpu", 2, 24e9, (2, 1)),  # no more than there are runs
-        (None, None, 64, "cpu", "cpu", 70, 24e9, (8, 8)),  # no more than memory has room for
+        (3, None, 2, "cuda", "paper", 7, 24e9, (3, 1)),  # requested
+        (4, 1, 2, "cpu", "cpu", 2, 24e9, (2, 1)),  # at most the number of runs
+        (None, None, 64, "cpu", "cpu", 70, 24e9, (8, 8)),  # limited by memory
         (None, None, 2, "cpu", "cpu", 7, None, (2, 1)),
     ],
 )
-def test_cores_are_shared_out_to_processes(jobs, threads, cores, device, preset, runs, memory, expected):
+def test_parallelism_follows_cores_runs_and_memory(jobs, threads, cores, device, preset, runs, memory, expected):
     memory = memory and int(memory)
-    assert share_cores(jobs, threads, cores, torch.device(device), preset, runs, memory) == expected
+    assert choose_parallelism(jobs, threads, cores, torch.device(device), preset, runs, memory) == expected
 
 
-def test_what_a_method_does_before_an_epoch_is_in_the_estimate(monkeypatch):
-    """Where it looks at all images its time is that of the real set; where it does not, it is taken as it is."""
+def test_the_estimate_includes_epoch_hooks(monkeypatch):
+    """The time of a hook that embeds all images is scaled to the size of the pretraining set; that of others is not."""
     images = torch.zeros(64, 3, 16, 16, dtype=torch.uint8)
     training = prepare(small_config("simclr", epochs=3, batch_size=32), images, torch.device("cpu"))
     clock_now = [0.0]

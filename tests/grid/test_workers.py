@@ -1,4 +1,4 @@
-"""Work that is shared out to processes."""
+"""Parallel map over worker processes."""
 
 import os
 import signal
@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from grid.workers import Died, share_out
+from grid.workers import WorkerCrash, parallel_map
 from tests.conftest import ROOT
-from tests.grid import shared_work
+from tests.grid import worker_functions
 
-STARTS = "from tests.grid import shared_work\nfrom grid.workers import share_out\n"
+STARTS = "from tests.grid import worker_functions\nfrom grid.workers import parallel_map\n"
 
 
-def test_every_item_is_done_once_and_by_several_processes(caplog):
-    found = dict(share_out(range(6), shared_work.double, 2, shared_work.name_process))
+def test_every_item_is_processed_once_by_worker_processes(caplog):
+    found = dict(parallel_map(range(6), worker_functions.double, 2, worker_functions.mark_process))
     assert {item: result[0] for item, result in found.items()} == {n: 2 * n for n in range(6)}
     pids = {result[1] for result in found.values()}
     assert 1 <= len(pids) <= 2
@@ -25,25 +25,25 @@ def test_every_item_is_done_once_and_by_several_processes(caplog):
     assert sorted(record.message for record in caplog.records) == [f"doubling {n}" for n in range(6)]
 
 
-def test_a_process_that_dies_fails_its_item_alone():
-    found = dict(share_out(range(5), shared_work.die_at_two, 2, shared_work.nothing))
-    died = found.pop(2)
-    assert isinstance(died, Died)
-    assert died.reason.startswith("its process was ended by SIGKILL; the system sends it when memory runs out")
+def test_a_killed_process_fails_only_its_item():
+    found = dict(parallel_map(range(5), worker_functions.kill_at_two, 2, worker_functions.do_nothing))
+    crash = found.pop(2)
+    assert isinstance(crash, WorkerCrash)
+    assert crash.reason.startswith("its worker process was killed by SIGKILL, possibly out of memory")
     assert found == {n: n for n in (0, 1, 3, 4)}
 
 
-def _share_in_a_process(folder, count, work="train_until_stopped"):
-    """A process that shares `count` endless items, once all of them have started."""
-    code = f"{STARTS}if __name__ == '__main__':\n    list(share_out([{str(folder)!r}] * {count}, shared_work.{work}"
+def _start_map(folder, count, work="train_until_stopped"):
+    """Starts a process that maps `count` endless items; returns it once all of them have started."""
+    code = f"{STARTS}if __name__ == '__main__':\n    list(parallel_map([{str(folder)!r}] * {count}, worker_functions.{work}"
     running = subprocess.Popen(
-        [sys.executable, "-c", f"{code}, {count}, shared_work.nothing))"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", f"{code}, {count}, worker_functions.do_nothing))"], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    _wait_for(lambda: len(list(folder.glob("started-*"))) == count)
+    _wait_until(lambda: len(list(folder.glob("started-*"))) == count)
     return running
 
 
-def _wait_for(happened):
+def _wait_until(happened):
     deadline = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < deadline
@@ -51,8 +51,8 @@ def _wait_for(happened):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_signal_lets_every_process_save(number, tmp_path):
-    running = _share_in_a_process(tmp_path, 2)
+def test_every_worker_saves_on_a_stop_signal(number, tmp_path):
+    running = _start_map(tmp_path, 2)
     running.send_signal(number)
     _, said = running.communicate(timeout=60)
     assert len(list(tmp_path.glob("saved-*"))) == 2
@@ -60,9 +60,9 @@ def test_a_stop_signal_lets_every_process_save(number, tmp_path):
     assert said.count("Traceback") == 1  # the parent's, which the command line turns into a message
 
 
-def test_processes_that_are_signalled_too_save_all_the_same(tmp_path):
-    """Schedulers send SIGTERM to every process of a job; the parent's own comes on top."""
-    running = _share_in_a_process(tmp_path, 2)
+def test_workers_that_get_two_signals_save_too(tmp_path):
+    """Schedulers send SIGTERM to every process of a job, and so does the parent."""
+    running = _start_map(tmp_path, 2)
     for started in tmp_path.glob("started-*"):
         os.kill(int(started.name.removeprefix("started-")), signal.SIGTERM)
     running.send_signal(signal.SIGTERM)
@@ -71,17 +71,17 @@ def test_processes_that_are_signalled_too_save_all_the_same(tmp_path):
 
 
 def test_a_second_signal_does_not_wait(tmp_path):
-    running = _share_in_a_process(tmp_path, 1, work="sleep_on")
+    running = _start_map(tmp_path, 1, work="sleep_on")
     running.send_signal(signal.SIGINT)
     time.sleep(1.5)
-    assert running.poll() is None  # it waits for what ignores the first
+    assert running.poll() is None  # waits for the worker that ignores the first signal
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=20)
     assert running.returncode not in (None, 0)
 
 
-def test_processes_save_and_end_when_their_parent_is_killed(tmp_path):
-    running = _share_in_a_process(tmp_path, 2)
+def test_workers_save_and_end_when_their_parent_is_killed(tmp_path):
+    running = _start_map(tmp_path, 2)
     running.kill()
     running.communicate(timeout=60)
-    _wait_for(lambda: len(list(tmp_path.glob("saved-*"))) == 2)
+    _wait_until(lambda: len(list(tmp_path.glob("saved-*"))) == 2)

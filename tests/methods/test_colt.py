@@ -232,7 +232,7 @@ def test_a_pool_that_is_too_small_is_told():
     check_pool_size(config, 71)
     with pytest.raises(UserError, match=r"colt\.warmup=4 is as long as the run of 4 epochs, or longer"):
         check_pool_size(small_config("colt", epochs=4, hparams={"warmup": "4"}), 71)
-    with pytest.raises(UserError, match=r"colt samples 71 images and its pool has 70; lower colt\.budget"):
+    with pytest.raises(UserError, match=r"colt samples 71 images, but its OOD pool has 70; lower colt\.budget"):
         check_pool_size(config, 70)
 
 

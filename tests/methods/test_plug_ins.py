@@ -93,7 +93,7 @@ def test_every_hook_reaches_the_host():
 def test_a_plug_in_takes_the_overrides_of_its_host(name, dataset, preset):
     plug_in = METHODS[name]
     found = default_hparams(name, dataset, preset)
-    places = (dataset, PRESETS[preset].after, preset)
+    places = (dataset, PRESETS[preset].inherits, preset)
     own = {key for place in places for key in plug_in.overrides.get(place or "", {})}
     for key, value in dataclasses.asdict(default_hparams(plug_in.Host.name, dataset, preset)).items():
         if key in own:  # the preset's value decides, where both have one

@@ -23,7 +23,7 @@ DIGITS = {"datasets": ["digitslt"], "probes": ["knn"], "device": "cpu"}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A trained run that is probed on its own data by the command that is tested."""
+    """A trained run, probed on its own data."""
     folder = trained_run(tmp_path_factory.mktemp("runs"))
     assert probe_path(folder.path, probes=["knn"], device="cpu") == [(folder.path, folder.config.run_id)]
     return folder
@@ -33,9 +33,9 @@ def run(tmp_path_factory):
 def file(run, tmp_path):
     save_file(
         _under("module.", load_trained_backbone(run).state_dict()) | {"fc.bias": torch.zeros(3)},
-        tmp_path / "elsewhere.safetensors",
+        tmp_path / "external.safetensors",
     )
-    return tmp_path / "elsewhere.safetensors"
+    return tmp_path / "external.safetensors"
 
 
 def _under(prefix, weights):
@@ -49,7 +49,7 @@ def _said(path, **options):
     return str(told.value)
 
 
-def test_a_run_gets_the_probes_that_it_lacks(run, tmp_path, monkeypatch):
+def test_missing_probes_of_a_run_are_added(run, tmp_path, monkeypatch):
     again = trained_run(tmp_path)
     probe_path(again.path, probes=["knn"], device="cpu")
     assert again.state(["knn"]) == "DONE"
@@ -64,16 +64,16 @@ def test_a_run_gets_the_probes_that_it_lacks(run, tmp_path, monkeypatch):
     assert again.results.read_text() == after
 
 
-def test_weights_of_a_file_are_probed_as_the_run_that_they_came_from(run, file, tmp_path, caplog):
+def test_weights_of_a_file_have_the_accuracies_of_their_run(run, file, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     ((folder, run_id),) = probe_path(file, backbone="tiny-resnet8", out=tmp_path / "runs", **DIGITS)
-    assert "elsewhere.safetensors fits tiny-resnet8; left out: fc.bias" in caplog.text
+    assert "loaded external.safetensors into tiny-resnet8; ignored tensors: fc.bias" in caplog.text
     assert folder.name == f"digitslt-external-split1-seed0-{run_id}"
     assert {"config.json", "passport.json", "results.jsonl"} <= {entry.name for entry in folder.iterdir()}
     (record,), (own,) = _all(tmp_path / "runs"), run.records()
     assert (record.class_accuracy, record.correct) == (own.class_accuracy, own.correct)
     assert (record.run_id, record.method, record.preset) == (run_id, "external", "external")
-    assert record.hparams["file"] == "elsewhere.safetensors"
+    assert record.hparams["file"] == "external.safetensors"
     assert record.hparams["prefix"] == "module."
     assert len(record.hparams["sha256"]) == 12
     assert all(getattr(record, name) is None for name in UNKNOWN)
@@ -83,7 +83,7 @@ def test_weights_of_a_file_are_probed_as_the_run_that_they_came_from(run, file, 
         assert getattr(record, name) == getattr(own, name)
 
 
-def test_the_same_weights_are_probed_once_and_others_beside_them(run, file, tmp_path, monkeypatch):
+def test_the_same_weights_are_probed_once(run, file, tmp_path, monkeypatch):
     options = DIGITS | {"backbone": "tiny-resnet8", "out": tmp_path / "runs", "splits": [1, 2]}
     first = probe_path(file, **options)
     assert len(first) == 2
@@ -97,7 +97,7 @@ def test_the_same_weights_are_probed_once_and_others_beside_them(run, file, tmp_
     assert len(_all(tmp_path / "runs")) == 4
 
 
-def test_a_run_is_probed_on_another_split_and_its_record_says_so(run, tmp_path):
+def test_records_of_another_split_name_the_training_split(run, tmp_path):
     ((folder, run_id),) = probe_path(run.path, splits=[2], probes=["knn"], device="cpu", out=tmp_path)
     (record,), (own,) = _all(tmp_path), run.records()
     assert folder.name == f"digitslt-simclr-split2-seed0-{run_id}"
@@ -110,10 +110,10 @@ def test_a_run_is_probed_on_another_split_and_its_record_says_so(run, tmp_path):
     told = json.loads((folder / "config.json").read_text())
     assert told["weights"]["run"] == run.config.run_id
     assert told["weights"]["pretrained_on"] == run.config.to_json()
-    assert "holds records of simclr on digitslt split 1 seed 0, not a run" in _said(folder)
+    assert "has records of simclr on digitslt split 1 seed 0 and is not a run folder" in _said(folder)
 
 
-def test_the_run_that_is_opened_is_the_one_that_was_trained(tmp_path):
+def test_an_opened_run_equals_the_trained_one(tmp_path):
     for method, hparams in (("simclr", {"temperature": "cosine:0.1:1.0:20%"}), ("sdclr", {}), ("byol", {"hidden_dim": 8})):
         run = trained_run(tmp_path, method, hparams=hparams)
         opened = open_run(run.path)
@@ -133,13 +133,13 @@ def test_records_of_other_data_are_not_mixed(file, tmp_path):
     assert "has records of other data" in _said(file, **options | {"probes": ["ridge"]})
 
 
-def test_mistakes_are_told_in_a_line(run, file, tmp_path):
-    assert "name it with --backbone" in _said(file, **DIGITS)
-    assert "leave out --backbone" in _said(run.path, backbone="resnet18")
+def test_errors_have_one_line(run, file, tmp_path):
+    assert "give it with --backbone" in _said(file, **DIGITS)
+    assert "omit --backbone" in _said(run.path, backbone="resnet18")
     assert f"give the run folder {run.path}" in _said(run.weights, backbone="tiny-resnet8")
     assert "there is no file" in _said(tmp_path / "no.pth", backbone="tiny-resnet8")
     assert "is not a run folder" in _said(tmp_path)
-    assert "leave the option out" in _said(run.path, views="torchvision", probes=["ridge"])
+    assert "omit the option" in _said(run.path, views="torchvision", probes=["ridge"])
     said = _said(file, backbone="slim-resnet8", **DIGITS)
     assert said.startswith(f"{file} as slim-resnet8 for digitslt: 9 of its")
     assert not (tmp_path / "probed").exists()
@@ -148,12 +148,12 @@ def test_mistakes_are_told_in_a_line(run, file, tmp_path):
     assert "no trained network" in _said(tmp_path / "initial.safetensors", backbone="tiny-resnet8", **DIGITS)
 
 
-def test_a_run_has_to_be_trained_and_unchanged(tmp_path):
+def test_an_incomplete_or_changed_run_is_an_error(tmp_path):
     run = trained_run(tmp_path)
     assert "on its own data is not complete" in _said(run.path, splits=[2])
     text = (run.path / "config.json").read_text()
     (run.path / "config.json").write_text(text.replace('"seed": 0', '"seed": 1'))
-    assert "is not that of run" in _said(run.path)
+    assert "does not match run id" in _said(run.path)
     (run.path / "config.json").write_text(text)
     run.facts.unlink()
     assert "is not complete" in _said(run.path)

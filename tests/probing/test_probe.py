@@ -1,4 +1,4 @@
-"""From a frozen backbone to records: what every record says, and what is refused."""
+"""Probing of a frozen backbone: contents of the records, and errors."""
 
 import json
 
@@ -16,7 +16,7 @@ QUICK = ["ridge", "ridge-1pct", "knn"]
 
 @pytest.fixture
 def probe(tmp_path):
-    """Trains a moment on Digits-LT, probes it and gives its folder and records."""
+    """Trains and probes a run on Digits-LT; returns its folder, failures and records."""
 
     def probe(*probes, epochs=1, **options):
         options = GridOptions(
@@ -37,7 +37,7 @@ def probe(tmp_path):
     return probe
 
 
-def test_a_record_says_what_was_right_image_by_image(probe):
+def test_a_record_has_the_correctness_of_every_image(probe):
     _, failed, found = probe(*QUICK)
     assert not failed
     for record in accuracies(found):
@@ -50,7 +50,7 @@ def test_a_record_says_what_was_right_image_by_image(probe):
         assert (record.n_val > 0) == (record.val_accuracy is not None)
 
 
-def test_both_definitions_of_the_groups_are_kept(probe):
+def test_records_have_both_groupings(probe):
     _, _, found = probe("ridge")
     (record,) = accuracies(found)
     assert record.grouping.startswith("thirds")
@@ -62,7 +62,7 @@ def test_both_definitions_of_the_groups_are_kept(probe):
 
 
 @pytest.mark.slow
-def test_every_probe_of_the_registry_makes_a_record_that_is_read_back(probe):
+def test_records_of_every_probe_can_be_read(probe):
     run, failed, found = probe("all", epochs=2)
     assert not failed
     assert {record.probe for record in found} == {name for name in PROBES.names() if name != "sdclr-cached-100shot"}
@@ -81,14 +81,14 @@ def test_every_probe_of_the_registry_makes_a_record_that_is_read_back(probe):
     assert again.states == ["DONE"]
 
 
-def test_a_backbone_that_equals_its_initialisation_is_refused(probe):
+def test_an_untrained_backbone_is_an_error(probe):
     _, failed, found = probe("ridge", set=["recipe.lr=0"])
     assert not found
     (reason,) = failed.values()
     assert "equals its initialisation" in reason
 
 
-def test_an_untrained_network_is_probed_where_it_is_asked_for(probe):
+def test_zero_epochs_probe_the_untrained_network(probe):
     _, failed, found = probe("ridge", epochs=0)
     assert not failed
     assert found[0].epochs == 0

@@ -36,12 +36,12 @@ def _run(tmp_path, record):
 def test_a_sample_is_balanced_and_is_of_unit_length():
     labels = np.array([0] * 500 + [1] * 5 + [2] * 100)
     features = np.random.default_rng(0).normal(0, 1000, (len(labels), 4))
-    sample = draw_sample(features, labels, np.minimum(labels, 2), 3, most=65)
+    sample = draw_sample(features, labels, np.minimum(labels, 2), 3, size=65)
     assert np.bincount(sample.labels).tolist() == [30, 5, 30]
     assert np.abs(np.linalg.norm(sample.features.astype(np.float64), axis=1) - 1).max() < 1e-3
     assert sample.features.dtype == np.float16
     assert np.array_equal(sample.groups, sample.labels)
-    again, other = (draw_sample(features, labels, labels, seed, most=65) for seed in (3, 4))
+    again, other = (draw_sample(features, labels, labels, seed, size=65) for seed in (3, 4))
     assert np.array_equal(sample.features, again.features)
     assert not np.array_equal(sample.features, other.features)
     assert len(draw_sample(features, labels, labels, 0).labels) == len(labels)

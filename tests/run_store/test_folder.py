@@ -35,26 +35,26 @@ def test_a_run_goes_from_new_to_resumable_to_done(folder):
     assert folder.state([]) == "RESUMABLE"  # trained, but not marked as done
     folder.finish()
     assert folder.state([]) == "DONE"
-    assert folder.state(["knn"]) == "RESUMABLE"  # another probe is asked for
+    assert folder.state(["knn"]) == "RESUMABLE"  # another probe is requested
 
 
-def test_what_a_kill_left_half_written_is_cleared(folder):
+def test_incomplete_files_are_removed(folder):
     leftover = folder.path / ".checkpoint.pt.abc.part"
     leftover.write_bytes(b"half")
     folder.begin(passport())
     assert not leftover.exists()
 
 
-def test_a_run_goes_on_with_its_own_data_alone(folder):
+def test_a_run_does_not_resume_on_other_data(folder):
     other = replace(passport(), source=Source("other digits", "sha256 1111"))
     folder.begin(other)  # nothing is trained yet
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     folder.begin(other)
-    with pytest.raises(UserError, match=r"was trained on other data .* than the present: digitslt .*delete the folder"):
+    with pytest.raises(UserError, match=r"was trained on other data .* than the current: digitslt .*delete the folder"):
         folder.begin(passport())
 
 
-def test_lists_that_only_probes_use_refuse_no_run(folder):
+def test_index_lists_of_probes_may_change(folder):
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     probed = replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)})
     folder.begin(probed)
@@ -64,20 +64,20 @@ def test_lists_that_only_probes_use_refuse_no_run(folder):
         folder.begin(replace(passport(), lists={**passport().lists, "pretrain": (1, "0" * 64)}))
 
 
-def test_a_folder_of_an_earlier_version_is_refused_until_its_data_is_known_to_be_the_present(folder):
+def test_a_passport_of_an_earlier_version_is_upgraded_for_the_same_data(folder):
     """Earlier versions wrote the text of the passport in place of `passport.json`."""
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     (folder.path / PASSPORT).unlink()
     (folder.path / OLD_PASSPORT).write_text(passport().text() + "\n")
     with pytest.raises(UserError, match=r"was written by an earlier version of this suite, .* repeat its `run` command"):
         folder.passport()
-    with pytest.raises(UserError, match=f"earlier version on other data .passport {passport().short}. than the present"):
+    with pytest.raises(UserError, match=f"earlier version on other data .passport {passport().short}. than the current"):
         folder.begin(replace(passport(), lists={**passport().lists, "val": (1, "0" * 64)}))
     folder.begin(passport())
     assert folder.passport() == passport()
 
 
-def test_weights_are_kept_to_the_bit(folder):
+def test_saved_weights_are_bit_identical(folder):
     method = build_method(folder.config, 8)
     folder.save_trained(method, TrainingFacts(1.0, 8, None, "cpu"))
     other = build_method(small_config("simclr", seed=1), 8)
@@ -87,8 +87,8 @@ def test_weights_are_kept_to_the_bit(folder):
         folder.load_weights(build_method(small_config("simclr", hparams={"out_dim": 7}), 8))
 
 
-def test_the_lock_is_held_and_given_back(folder):
-    with folder.lock(), pytest.raises(UserError, match="another process works on"):
+def test_the_lock_is_exclusive_and_released(folder):
+    with folder.lock(), pytest.raises(UserError, match="another process has locked"):
         folder.lock()
     with folder.lock():
         pass
@@ -103,7 +103,7 @@ def test_the_lock_is_held_and_given_back(folder):
         ("passport.json", b"[]", lambda run: run.passport()),
     ],
 )
-def test_a_damaged_file_of_a_run_is_named(folder, file, content, read):
+def test_errors_name_the_damaged_file(folder, file, content, read):
     (folder.path / file).write_bytes(content)
     with pytest.raises(UserError, match=rf"{file} is damaged"):
         read(folder)

@@ -18,7 +18,7 @@ def _folder(tmp_path, *lines, name="cifar10lt-simclr-split1-seed0-abc123"):
     return folder
 
 
-def test_columns_are_those_of_the_log(tmp_path):
+def test_columns_equal_the_log(tmp_path):
     history = read_history(_folder(tmp_path, LINE, LINE | {"epoch": 2, "loss": 2.0, "tail": {"auroc": None, "spearman": None}}))
     assert (history.run_id, history.damaged) == ("abc123", 0)
     assert history.epoch.tolist() == [1, 2]
@@ -61,13 +61,13 @@ def test_damaged_lines_are_skipped_and_counted(tmp_path, damaged, caplog):
     assert "1 damaged" in said
 
 
-def test_of_an_epoch_that_was_trained_twice_the_last_line_counts(tmp_path):
+def test_the_last_line_of_a_repeated_epoch_is_used(tmp_path):
     history = read_history(_folder(tmp_path, LINE | {"epoch": 2}, LINE, LINE | {"epoch": 2, "loss": 9.0}))
     assert history.epoch.tolist() == [1, 2]
     assert history.loss.tolist() == [2.5, 9.0]
 
 
-def test_groups_are_rows_and_absent_where_a_line_has_none(tmp_path):
+def test_group_means_are_nan_where_a_line_has_none(tmp_path):
     of = {"many": 0.3, "medium": 0.2, "few": None}
     history = read_history(_folder(tmp_path, LINE, LINE | {"epoch": 2, "temperature": of, "clusters": {"number": 10}}))
     assert set(history.groups) == {"temperature"}
@@ -86,7 +86,7 @@ def test_a_run_without_a_log_has_no_epochs(tmp_path):
     assert read_histories([tmp_path / "nothing-here"]) == []
 
 
-def test_a_log_that_cannot_be_read_is_said_in_a_line(tmp_path):
+def test_an_unreadable_log_is_an_error(tmp_path):
     (tmp_path / LOG).mkdir()
     with pytest.raises(UserError, match=LOG):
         read_history(tmp_path)

@@ -6,9 +6,9 @@ from training.config import resolve
 
 
 def _resolve(**changes):
-    asked = {"method": "simclr", "dataset": "cifar10lt", "profile": None, "split": 1, "seed": 0, "preset": "paper"}
-    asked |= {"precision": "fp32", "recipe_changes": {}, "hparam_changes": {}}
-    return resolve(**asked | changes)
+    settings = {"method": "simclr", "dataset": "cifar10lt", "profile": None, "split": 1, "seed": 0, "preset": "paper"}
+    settings |= {"precision": "fp32", "recipe_changes": {}, "hparam_changes": {}}
+    return resolve(**settings | changes)
 
 
 def test_the_paper_preset_is_the_protocol():
@@ -21,7 +21,7 @@ def test_the_paper_preset_is_the_protocol():
     assert config.profile == "sdclr"
 
 
-def test_presets_see_photographs_at_half_their_side():
+def test_cpu_presets_halve_the_size_of_large_images():
     sizes = {
         preset: _resolve(dataset="imagenet100lt", preset=preset).recipe.sizes
         for preset in ("paper", "cpu", "cpu-long", "smoke")
@@ -32,23 +32,23 @@ def test_presets_see_photographs_at_half_their_side():
     assert _resolve(preset="smoke").recipe.sizes == (16,)
 
 
-def test_settings_flow_from_method_to_preset_to_user():
+def test_precedence_is_user_then_preset_then_method():
     assert _resolve(method="byol").hparams["hidden_dim"] == 4096
     assert _resolve(method="byol", preset="smoke").hparams["hidden_dim"] == 256
     assert _resolve(method="byol", preset="smoke", hparam_changes={"hidden_dim": "64"}).hparams["hidden_dim"] == 64
 
 
-def test_the_rate_follows_the_batch_unless_it_is_given():
+def test_the_learning_rate_scales_with_the_batch_size_unless_set():
     assert _resolve(recipe_changes={"batch_size": 256}).recipe.lr == 0.25
     assert _resolve(recipe_changes={"batch_size": 256, "lr": "0.4"}).recipe.lr == 0.4
 
 
-def test_the_warm_up_follows_the_length_unless_it_is_given():
+def test_the_warm_up_scales_with_the_epochs_unless_set():
     assert _resolve(recipe_changes={"epochs": 200}).recipe.warmup_epochs == 1
     assert _resolve(recipe_changes={"epochs": 200, "warmup_epochs": "7"}).recipe.warmup_epochs == 7
 
 
-def test_every_setting_names_another_run():
+def test_every_setting_changes_the_run_id():
     base = small_config("simclr")
     others = [
         small_config("byol"),
@@ -59,7 +59,7 @@ def test_every_setting_names_another_run():
     ]
     assert len({config.run_id for config in [base, *others]}) == 6
     assert small_config("simclr").run_id == base.run_id
-    # part of the format: another id would orphan every run on users' disks
+    # part of the format: with another id, existing runs would not be found
     assert _resolve().run_id == "cd57cdff5e70"
 
 
@@ -77,6 +77,6 @@ def test_every_setting_names_another_run():
         ({"method": "simsiam"}, "no method is named 'simsiam'"),
     ],
 )
-def test_what_cannot_be_run_is_told(changes, message):
+def test_invalid_configurations_are_errors(changes, message):
     with pytest.raises(UserError, match=message):
         _resolve(**changes)

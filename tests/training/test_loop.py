@@ -1,4 +1,4 @@
-"""Training goes on after any stop as if it had never stopped, and stops by itself when numbers are no longer numbers."""
+"""Training resumes bit-identically after any stop, and stops at non-finite values."""
 
 import json
 
@@ -14,7 +14,7 @@ from training.prepare import prepare
 
 
 class Stop(Exception):
-    """A kill, at a step of the test's choice."""
+    """Simulates a kill after a given step."""
 
 
 def _run(config, images, folder, stop_after=None, checkpoint_seconds=0.0):
@@ -38,7 +38,7 @@ def _same(a, b):
 
 @pytest.mark.parametrize("stop_after", [1, 5, 8, 9, 15])  # 8 steps an epoch: in the middle, at and past its end
 @pytest.mark.parametrize("name", METHODS.names())
-def test_a_stopped_run_ends_with_the_same_bits(name, stop_after, photographs, tmp_path):
+def test_a_resumed_run_is_bit_identical(name, stop_after, photographs, tmp_path):
     config = small_config(name)
     whole, _ = _run(config, photographs, tmp_path / "whole", checkpoint_seconds=1e9)
     with pytest.raises(Stop):
@@ -52,7 +52,7 @@ def test_a_stopped_run_ends_with_the_same_bits(name, stop_after, photographs, tm
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
-def test_every_optimizer_goes_on_where_it_was(optimizer, photographs, tmp_path):
+def test_every_optimizer_resumes(optimizer, photographs, tmp_path):
     config = small_config("simclr", optimizer=optimizer, schedule="linear", weight_decay=0.05)
     whole, _ = _run(config, photographs, tmp_path / "whole", checkpoint_seconds=1e9)
     with pytest.raises(Stop):
@@ -61,7 +61,7 @@ def test_every_optimizer_goes_on_where_it_was(optimizer, photographs, tmp_path):
     assert _same(whole.state, resumed.state)
 
 
-def test_hooks_that_draw_at_random_are_resumed_too(photographs, tmp_path, monkeypatch):
+def test_random_numbers_of_hooks_are_resumed(photographs, tmp_path, monkeypatch):
     declared = METHODS["simclr"]
     drawn: list[float] = []
     monkeypatch.setattr(declared, "on_epoch_start", lambda self, epoch, corpus: drawn.append(torch.rand(()).item()))
@@ -72,10 +72,10 @@ def test_hooks_that_draw_at_random_are_resumed_too(photographs, tmp_path, monkey
     with pytest.raises(Stop):
         _run(config, photographs, tmp_path / "stopped", stop_after=8)
     _run(config, photographs, tmp_path / "stopped")
-    assert sorted(set(drawn)) == sorted(whole)  # what a stop repeats, it repeats exactly
+    assert sorted(set(drawn)) == sorted(whole)  # repeated steps draw the same numbers
 
 
-def test_a_request_to_stop_saves_first(photographs, tmp_path):
+def test_a_stop_saves_a_checkpoint(photographs, tmp_path):
     config = small_config("simclr")
     training = prepare(config, photographs, torch.device("cpu"))
     files = tmp_path / "checkpoint.pt", tmp_path / "log.jsonl"
@@ -84,14 +84,14 @@ def test_a_request_to_stop_saves_first(photographs, tmp_path):
     assert read_checkpoint(files[0], config.run_id)["progress"]["step"] == 1
 
 
-def test_checkpoints_are_as_rare_as_asked(photographs, tmp_path):
+def test_checkpoint_seconds_limits_the_checkpoints(photographs, tmp_path):
     config = small_config("simclr")
     with pytest.raises(Stop):
         _run(config, photographs, tmp_path / "rare", stop_after=15, checkpoint_seconds=1e9)
     assert not (tmp_path / "rare" / "checkpoint.pt").exists()
 
 
-def test_training_does_not_follow_the_global_generator(photographs, tmp_path):
+def test_training_does_not_depend_on_the_global_generator(photographs, tmp_path):
     config = small_config("simclr", epochs=1)
     torch.manual_seed(1)
     first, _ = _run(config, photographs, tmp_path / "a")
@@ -100,7 +100,7 @@ def test_training_does_not_follow_the_global_generator(photographs, tmp_path):
     assert _same(first.method, second.method)
 
 
-def test_a_damaged_checkpoint_is_refused(photographs, tmp_path):
+def test_a_damaged_checkpoint_is_an_error(photographs, tmp_path):
     config = small_config("simclr", epochs=1)
     training, _ = _run(config, photographs, tmp_path / "run")
     path = tmp_path / "run" / "checkpoint.pt"
@@ -113,7 +113,7 @@ def test_a_damaged_checkpoint_is_refused(photographs, tmp_path):
             load_checkpoint(path, config.run_id, training.method, training.optimizer)
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(photographs, tmp_path):
+def test_a_checkpoint_of_another_configuration_is_an_error(photographs, tmp_path):
     _run(small_config("simclr", epochs=1), photographs, tmp_path / "run")
     with pytest.raises(UserError, match="belongs to run"):
         read_checkpoint(tmp_path / "run" / "checkpoint.pt", small_config("simclr", epochs=3).run_id)
@@ -127,7 +127,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_numbers_that_are_not_finite_stop_the_run_before_they_are_saved(what, photographs, tmp_path, monkeypatch):
+def test_non_finite_values_stop_the_run_before_a_checkpoint(what, photographs, tmp_path, monkeypatch):
     config = small_config("simclr")
     declared = METHODS["simclr"]
     original = declared.loss
@@ -140,7 +140,7 @@ def test_numbers_that_are_not_finite_stop_the_run_before_they_are_saved(what, ph
         return output
 
     monkeypatch.setattr(declared, "loss", poisoned)
-    with pytest.raises(Diverged, match=f"the {what} is not finite any more by epoch 1, step 1; lower the learning rate"):
+    with pytest.raises(Diverged, match=f"the {what} is not finite at epoch 1, step 1; lower the learning rate"):
         _run(config, photographs, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 

@@ -1,4 +1,4 @@
-"""A look at the features during training: it is told, and it changes nothing."""
+"""The kNN monitor: its results are logged, and weights do not change."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.runs import failures
 
 @pytest.fixture
 def trained(tmp_path):
-    """Trains three epochs on Digits-LT and gives the plan's only run."""
+    """Trains three epochs on Digits-LT and returns the run."""
 
     def trained(method, out, **options):
         options = GridOptions(
@@ -34,7 +34,7 @@ def trained(tmp_path):
     return trained
 
 
-# momentum statistics, pruned branches and dropout-like draws are where a look could leave a trace
+# methods with EMA networks, pruned branches or random numbers, on which a monitor could have side effects
 @pytest.mark.parametrize("method", ["byol", "sdclr", "bcl", "tase"])
 def test_weights_are_the_same_with_and_without_a_monitor(trained, method):
     plain, watched = trained(method, "plain"), trained(method, "watched", monitor="knn", monitor_every=1)
@@ -45,7 +45,7 @@ def test_weights_are_the_same_with_and_without_a_monitor(trained, method):
     assert plain.config.run_id == watched.config.run_id
 
 
-def test_what_it_sees_is_in_the_log_and_on_the_progress_bar(trained, monkeypatch):
+def test_accuracy_is_in_the_log_and_the_progress_bar(trained, monkeypatch):
     from training import progress
 
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0)

@@ -10,7 +10,7 @@ from training.prepare import build_method
 from training.schedule import learning_rate, view_size
 
 
-def test_learning_rates_are_the_references_to_the_last_bit(golden):
+def test_learning_rates_are_bit_identical_to_the_reference(golden):
     iters, epochs, warmup = (int(golden[f"lr_{name}"]) for name in ("iters", "epochs", "warmup_epochs"))
     trace = [
         learning_rate(step + 1, epochs * iters, warmup * iters, float(golden["lr_base"]), 1e-6)
@@ -26,13 +26,13 @@ def test_a_linear_schedule_is_a_straight_line_after_the_warm_up():
     assert rates[-1] == pytest.approx(0.1)
 
 
-def test_view_sizes_share_the_epochs():
+def test_view_sizes_divide_the_epochs_equally():
     assert [view_size(e, 6, (16, 24, 32)) for e in range(6)] == [16, 16, 24, 24, 32, 32]
     assert [view_size(e, 2, (16, 24, 32)) for e in range(2)] == [16, 24]
     assert view_size(0, 1, (32,)) == 32
 
 
-def test_sgd_is_the_protocols():
+def test_sgd_follows_the_protocol():
     """Momentum 0.9, no Nesterov, one group: weight decay reaches norms and biases (VITA-Group/SDCLR)."""
     method = build_method(small_config("simclr"), 100)
     optimizer = build_optimizer(method, Recipe(), "fp32")
@@ -43,7 +43,7 @@ def test_sgd_is_the_protocols():
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
-def test_byol_keeps_norms_and_biases_from_decaying_and_leaves_the_target_out(optimizer):
+def test_byol_excludes_norms_biases_and_target_from_weight_decay(optimizer):
     method = build_method(small_config("byol"), 100)
     groups = build_optimizer(method, Recipe(optimizer=optimizer), "fp32").param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
@@ -54,7 +54,7 @@ def test_byol_keeps_norms_and_biases_from_decaying_and_leaves_the_target_out(opt
             assert decays[id(parameter)] == (0 if parameter.ndim <= 1 else 1e-4), name
 
 
-def test_muon_takes_matrices_and_adamw_norms_and_biases():
+def test_muon_updates_matrices_and_adamw_norms_and_biases():
     method = build_method(small_config("simclr"), 100)
     before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
     optimizer = build_optimizer(method, Recipe(optimizer="muon", lr=0.01, weight_decay=0.0), "fp32")
@@ -74,7 +74,7 @@ def test_muon_takes_matrices_and_adamw_norms_and_biases():
             assert torch.allclose(step.abs(), torch.full_like(step, 0.01 * 0.2), rtol=0.02), name
 
 
-def test_muon_decays_matrices_alone():
+def test_muon_decays_only_matrices():
     method = build_method(small_config("simclr"), 100)  # its reference decays all parameters, under SGD
     groups = build_optimizer(method, Recipe(optimizer="muon"), "fp32").param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
@@ -83,7 +83,7 @@ def test_muon_decays_matrices_alone():
 
 
 def test_muon_orthogonalizes_at_the_precision_of_the_run(monkeypatch):
-    """In float32 where the processor has no bfloat16 units; timm's own function is left as it was."""
+    """timm's own function is restored after the step."""
     seen = []
 
     def noting(gradient, *args, dtype=None, **options):

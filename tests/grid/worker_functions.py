@@ -1,4 +1,4 @@
-"""What the worker processes of `test_workers.py` are given to do; they import it by name."""
+"""Functions that the worker processes of `test_workers.py` import and call."""
 
 import logging
 import os
@@ -10,32 +10,32 @@ from training import progress
 from training.signals import stop_requests
 
 
-def nothing() -> None:
-    """Prepares nothing."""
+def do_nothing() -> None:
+    """Initializer without effect."""
 
 
-def name_process() -> None:
-    """Marks the process as prepared."""
-    os.environ["PREPARED"] = "yes"
+def mark_process() -> None:
+    """Initializer that marks the process."""
+    os.environ["INITIALIZED"] = "yes"
 
 
 def double(number: int) -> tuple[int, int, str]:
-    """Twice the number, with the process that computed it."""
+    """Returns twice the number, the process id, and whether the initializer has run."""
     logging.getLogger("work").warning("doubling %d", number)
-    return 2 * number, os.getpid(), os.environ.get("PREPARED", "no")
+    return 2 * number, os.getpid(), os.environ.get("INITIALIZED", "no")
 
 
-def die_at_two(number: int) -> int:
-    """The number, but 2 ends the process as a lack of memory would."""
+def kill_at_two(number: int) -> int:
+    """Returns the number; kills the process at 2, as the kernel does when memory runs out."""
     if number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
 def train_until_stopped(folder: str) -> str:
-    """Works and reports until it is asked to stop, then writes `saved` into the folder, as training writes a checkpoint.
+    """Sends progress until it is stopped, then writes `saved` into the folder, as training writes a checkpoint.
 
-    Reports come first, as in the training loop: they must not fail where the parent is gone.
+    Progress precedes the check, as in the training loop: it must not fail if the parent has ended.
     """
     with stop_requests() as stop:
         Path(folder, f"started-{os.getpid()}").touch()
@@ -50,7 +50,7 @@ def train_until_stopped(folder: str) -> str:
 
 
 def sleep_on(folder: str) -> None:
-    """Works on whatever it is asked."""
+    """Ignores SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(folder, f"started-{os.getpid()}").touch()
     time.sleep(60)

@@ -1,7 +1,7 @@
-"""A `Frozen` on made-up features: every image's pixels spell its number, which the backbone looks up.
+"""`FrozenFeatures` of synthetic features: pixels of an image encode its index, by which the backbone looks up the feature.
 
-Images are 1 px high and 2 px wide; channels 0 and 1 of both pixels hold the number, channel 2 tells left (0) from right (255).
-A weak augmentation can only mirror them, which adds `jolt` to all dimensions of the feature.
+Images are 1 px high and 2 px wide; channels 0 and 1 of both pixels hold the index, channel 2 is 0 on the left and 255 on the
+right. Weak augmentation can only flip them, which adds `flip_offset` to all dimensions of the feature.
 """
 
 from collections.abc import Iterable
@@ -22,27 +22,27 @@ from data.pictures import Pictures
 from data.split import Split
 from data.views.spec import Evaluation
 from data.views.torch_executor import TorchViews
-from eval.features import Frozen
+from eval.features import FrozenFeatures
 from eval.probes import PROBES
 
-SHOWN = Evaluation()
+EVALUATION = Evaluation()
 
 
-class LookUp(nn.Module):
-    """(B, 3, 1, 2) spelled images to the (B, d) float32 features of their numbers."""
+class FeatureLookup(nn.Module):
+    """Maps encoded images (B, 3, 1, 2) to their features (B, d) float32."""
 
-    def __init__(self, features: Tensor, jolt: float):
+    def __init__(self, features: Tensor, flip_offset: float):
         super().__init__()
-        self.features, self.jolt = features, jolt
+        self.features, self.flip_offset = features, flip_offset
 
     def forward(self, images: Tensor) -> Tensor:
-        mean, std = (torch.tensor(values)[:, None] for values in (SHOWN.mean, SHOWN.std))
+        mean, std = (torch.tensor(values)[:, None] for values in (EVALUATION.mean, EVALUATION.std))
         low, high, right = ((images[:, :, 0, 0].T * std + mean) * 255).round().long()
-        return self.features[low + 256 * high] + self.jolt * (right > 0)[:, None]
+        return self.features[low + 256 * high] + self.flip_offset * (right > 0)[:, None]
 
 
-def spelled(first: int, count: int) -> NDArray[np.uint8]:
-    """(count, 3, 1, 2) images that spell the numbers from `first` on."""
+def encoded_images(first: int, count: int) -> NDArray[np.uint8]:
+    """(count, 3, 1, 2) images that encode the indices from `first` on."""
     numbers = np.arange(first, first + count)
     images = np.zeros((count, 3, 1, 2), dtype=np.uint8)
     images[:, 0], images[:, 1] = (numbers % 256)[:, None, None], (numbers // 256)[:, None, None]
@@ -50,16 +50,16 @@ def spelled(first: int, count: int) -> NDArray[np.uint8]:
     return images
 
 
-def made_split(images: Images, lists: IndexLists, classes: int) -> Split:
-    """A split of a benchmark of so many classes, grouped by thirds."""
+def synthetic_split(images: Images, lists: IndexLists, classes: int) -> Split:
+    """A split of a benchmark with `classes` classes, grouped by thirds."""
     counts = tuple(np.bincount(images.train_labels[lists.pretrain], minlength=classes).tolist())
     benchmark = SimpleNamespace(class_names=tuple(map(str, range(classes))), groups="thirds")
     return Split(benchmark, images, lists, SimpleNamespace(counts=counts, deciding=counts))
 
 
 @dataclass(frozen=True)
-class MadeUp:
-    """Features and labels of training and test images, and lists into the former."""
+class SyntheticFeatures:
+    """Features and labels of training and test images, with index lists."""
 
     train: Tensor  # (N, d)
     labels: NDArray[np.int64]  # (N,)
@@ -67,27 +67,29 @@ class MadeUp:
     test_labels: NDArray[np.int64]  # (M,)
     lists: IndexLists
     classes: int
-    jolt: float = 0.0
+    flip_offset: float = 0.0
 
-    def frozen(self, *, in_files: bool = False, feature_lists: Iterable[str] | None = None) -> Frozen:
-        """What probes see; by default with the lists of all of them. Pictures in files are told, but lie in memory."""
+    def frozen(self, *, in_files: bool = False, feature_lists: Iterable[str] | None = None) -> FrozenFeatures:
+        """Input of the probes, by default with the index lists of all probes; `in_files` simulates image files."""
         needs = (
             [name for _, probe in PROBES for name in probe.feature_lists(self.lists)]
             if feature_lists is None
             else feature_lists
         )
-        pixels = spelled(0, len(self.train)), spelled(len(self.train), len(self.test))
+        pixels = encoded_images(0, len(self.train)), encoded_images(len(self.train), len(self.test))
         train, test = ((Pictures(list(part)) if in_files else part) for part in pixels)
-        shown = Evaluation(resize=1, crop=1) if in_files else SHOWN
-        backbone = LookUp(torch.cat([self.train, self.test]).float(), self.jolt)
-        split = made_split(Images(train, self.labels, test, self.test_labels), self.lists, self.classes)
-        return Frozen(backbone, split, Corpus(torch.empty(0), TorchViews(()), shown), needs)
+        shown = Evaluation(resize=1, crop=1) if in_files else EVALUATION
+        backbone = FeatureLookup(torch.cat([self.train, self.test]).float(), self.flip_offset)
+        split = synthetic_split(Images(train, self.labels, test, self.test_labels), self.lists, self.classes)
+        return FrozenFeatures(backbone, split, Corpus(torch.empty(0), TorchViews(()), shown), needs)
 
 
-def clouds(classes: int = 3, width: int = 8, noise: float = 0.6, jolt: float = 0.0, seed: int = 0) -> MadeUp:
-    """Overlapping clouds: 100 training images a class, of which 30 a class are for validation, and 50 test images a class.
+def gaussian_classes(
+    classes: int = 3, width: int = 8, noise: float = 0.6, flip_offset: float = 0.0, seed: int = 0
+) -> SyntheticFeatures:
+    """Overlapping Gaussian classes: 70 training, 30 validation and 50 test images per class.
 
-    The pretraining list is long-tailed: 60 images of class 0, 20 of the last, and between.
+    The pretraining list is long-tailed, from 60 images of class 0 to 20 of the last class.
     """
     stream = np.random.RandomState(seed)
     centres = stream.randn(classes, width)
@@ -100,11 +102,11 @@ def clouds(classes: int = 3, width: int = 8, noise: float = 0.6, jolt: float = 0
     train, val = order[: 70 * classes], order[70 * classes :]
     pretrain = np.concatenate([train[train % classes == c][:n] for c, n in enumerate(np.linspace(60, 20, classes).astype(int))])
     lists = ListedLists(pretrain, train[: 40 * classes], train[: 10 * classes], train, val)
-    return MadeUp(cloud(labels), labels, cloud(test_labels), test_labels, lists, classes, jolt)
+    return SyntheticFeatures(cloud(labels), labels, cloud(test_labels), test_labels, lists, classes, flip_offset)
 
 
-class Largest(TorchDispatchMode):
-    """Notes how many elements the largest tensor has that torch makes while it is entered."""
+class LargestTensor(TorchDispatchMode):
+    """Records the number of elements of the largest tensor that torch creates in the context."""
 
     elements = 0
 

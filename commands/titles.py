@@ -1,0 +1,37 @@
+"""Titles of methods in tables and lists: name and non-default hyper-parameters."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from methods import METHODS
+from probing.pretrained import EXTERNAL
+from run_store.records import Record
+from training.config import default_hparams
+
+
+def method_title(record: Record) -> str:
+    """Title of the method of a record; file name and digest for external pretrained weights."""
+    if record.method == EXTERNAL:
+        return f"{record.hparams['file']} ({record.hparams['sha256']})"
+    return run_title(record.method, record.hparams, record.dataset, record.preset)
+
+
+def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str) -> str:
+    """Title of a method, with the hyper-parameters that differ from its defaults for the benchmark and the preset."""
+    if method not in METHODS:
+        return method
+    defaults = _defaults(method, dataset, preset)
+    changes = [f"{key}={value_text(value)}" for key, value in hparams.items() if value != defaults.get(key)]
+    return METHODS[method].title + (f" ({', '.join(changes)})" if changes else "")
+
+
+def value_text(value: object) -> str:
+    """Formats a value as `--set` accepts it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@cache
+def _defaults(method: str, dataset: str, preset: str) -> dict[str, Any]:
+    return asdict(default_hparams(method, dataset, preset))
