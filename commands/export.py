@@ -128,7 +128,7 @@ def _architecture(run: RunFolder) -> str:
 
 
 def _shown(run: RunFolder) -> Evaluation:
-    return BENCHMARKS[run.config.dataset].shown_to(run.config.recipe)
+    return BENCHMARKS[run.config.dataset].evaluation_of(run.config.recipe)
 
 
 def _size(run: RunFolder) -> int:

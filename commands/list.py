@@ -61,7 +61,7 @@ def benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
     """The benchmarks of these names or globs, their profiles, and which copy of their images is there."""
     lines = []
     for name in _selected(datasets):
-        lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().present(data_folder(data_root))}"]
+        lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().describe_copy(data_folder(data_root))}"]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Pictures for people who would rather look: images and the views that a method gets of them, by every executor."""
+"""Pictures for people who would rather look: images and the views that a method gets of them, by every backend."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -14,8 +14,8 @@ from core.errors import UserError
 from core.files import writable_folder, write_atomic
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS, data_folder
-from data.pictures import Encoded, Pictures, Unreadable
-from data.views.executor import EXECUTORS, Loaded, image_set, sides
+from data.image_files import Encoded, ImageFiles, Unreadable
+from data.views.backend import BACKENDS, Loaded, image_set, image_sizes
 from data.views.params import draw_batch
 from data.views.spec import View
 from methods import METHODS
@@ -43,15 +43,15 @@ def draw_galleries(
         file = out / f"{dataset}-{method}.png"
         draw_gallery(method, dataset, data_folder(data_root), file, images, seed)
         yield str(file)
-    for name, executor in EXECUTORS:
-        if missing := executor.missing():
+    for name, backend in BACKENDS:
+        if missing := backend.missing_dependency():
             yield f"without {name}: {missing}"
 
 
 def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images: int, seed: int) -> None:
-    """Writes a figure, a row an image of the benchmark: the image, then its views by each executor.
+    """Writes a figure, a row an image of the benchmark: the image, then its views by each backend.
 
-    Every executor is given the same random numbers, so what differs between them is how they are carried out. Where the method
+    Every backend is given the same random numbers, so what differs between them is how they are carried out. Where the method
     declares strengths, they grow from 0 in the first row to 1 in the last.
 
     Args:
@@ -75,17 +75,17 @@ def draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images:
     strength = torch.linspace(0, 1, images) if any(view.randaugment for view in views) else None
 
     try:
-        loaded = held.read() if isinstance(held, Pictures) else held
+        loaded = held.read() if isinstance(held, ImageFiles) else held
         originals = _originals(loaded)
     except Unreadable as error:
         raise UserError(f"a picture cannot be read, restore it: {error}") from error
     size = max(benchmark.recipe.sizes)
-    drawn = draw_batch(views, *sides(loaded), seed_of(seed, "views"), strength)
+    drawn = draw_batch(views, *image_sizes(loaded), seed_of(seed, "views"), strength)
     columns = {"image": originals}
-    for name, executor in EXECUTORS:
-        if executor.missing():
+    for name, backend in BACKENDS:
+        if backend.missing_dependency():
             continue
-        made = executor(views).render(loaded, drawn, size)
+        made = backend(views).render(loaded, drawn, size)
         for number, (x, view) in enumerate(zip(made, views, strict=True), start=1):
             columns[f"{name} {number}"] = list(_levels(x, view))
     _draw(columns, strength, f"{method} on {dataset}, views of {size} px, seed {seed}", file)

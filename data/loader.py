@@ -10,13 +10,13 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.seeds import seed_of
-from data.pictures import Pictures, Unreadable
-from data.prefetch import ahead
-from data.views.executor import Executor, ImageSet
+from data.image_files import ImageFiles, Unreadable
+from data.prefetch import prefetch
+from data.views.backend import Backend, ImageSet
 
 log = logging.getLogger(__name__)
 
-FEWEST = 2  # images of a batch: batch norm and losses between images need another one
+MIN_BATCH = 2  # images of a batch: batch norm and losses between images need another one
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Loader:
     out of its batches, told of once and counted; which are left out does not depend on where an epoch is entered.
     """
 
-    def __init__(self, images: ImageSet, executor: Executor, batch_size: int, seed: int):
-        """`images` are N, a tensor where the executor wants it; `batch_size` at most N; `seed` the run's seed."""
+    def __init__(self, images: ImageSet, backend: Backend, batch_size: int, seed: int):
+        """`images` are N, a tensor where the backend wants it; `batch_size` at most N; `seed` the run's seed."""
         self.images = images
-        self.executor = executor
+        self.backend = backend
         self.batch_size = batch_size
         self.seed = seed
         self.unreadable: set[str] = set()  # names of the files found so far
@@ -74,11 +74,11 @@ class Loader:
         generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
         order = torch.randperm(count, generator=generator)
         indices = order if extra is None else order.masked_fill(order >= len(self.images), -1)
-        indices = indices.to(self.executor.device)
+        indices = indices.to(self.backend.device)
         strengths = strength(indices) if strength else None
         if strengths is not None:
             strengths = strengths.cpu()  # where views are drawn: one wait for the device an epoch, not one a step
-        shuffled = images[order] if isinstance(images, Pictures) else None
+        shuffled = images[order] if isinstance(images, ImageFiles) else None
         if isinstance(images, Tensor):
             order = order.to(images.device)
         steps = steps_per_epoch(count, self.batch_size)
@@ -86,19 +86,19 @@ class Loader:
         def batch(step: int) -> Batch:
             here = slice(step * self.batch_size, count if step == steps - 1 else (step + 1) * self.batch_size)
             seed = seed_of(self.seed, "views", epoch, 0, step)
-            if isinstance(shuffled, Pictures):
+            if isinstance(shuffled, ImageFiles):
                 views, ranks = self._readable(shuffled, range(here.start, here.stop), seed, size, strengths)
                 return Batch(views, indices[ranks.to(indices.device, non_blocking=True)], epoch)
-            views = self.executor(images[order[here]], seed, size, None if strengths is None else strengths[here])
+            views = self.backend(images[order[here]], seed, size, None if strengths is None else strengths[here])
             return Batch(views, indices[here], epoch)
 
         batches = (batch(step) for step in range(start, steps))
         # where the device trains, the processor makes the next views meanwhile
-        apart = self.executor.device.type == "cuda" and (isinstance(images, Pictures) or images.device.type == "cpu")
-        return ahead(batches, self.executor.device) if apart else batches
+        apart = self.backend.device.type == "cuda" and (isinstance(images, ImageFiles) or images.device.type == "cpu")
+        return prefetch(batches, self.backend.device) if apart else batches
 
     def _readable(
-        self, pictures: Pictures, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None
+        self, pictures: ImageFiles, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """The views of those of `ranks`, places in an epoch's `pictures`, that can be read, and these ranks.
 
@@ -106,21 +106,23 @@ class Loader:
         """
         while True:
             kept = self._known_readable(pictures, ranks)
-            if len(kept) < FEWEST:
+            if len(kept) < MIN_BATCH:
                 others = (rank for rank in range(len(pictures)) if rank not in kept)
-                kept += islice((rank for rank in others if self._known_readable(pictures, [rank])), FEWEST - len(kept))
-            if len(kept) < FEWEST:
+                kept += islice((rank for rank in others if self._known_readable(pictures, [rank])), MIN_BATCH - len(kept))
+            if len(kept) < MIN_BATCH:
                 first = next(iter(self.unreadable))
-                raise UserError(f"fewer than {FEWEST} of {len(pictures)} pictures can be read; restore {first} and the others")
+                raise UserError(
+                    f"fewer than {MIN_BATCH} of {len(pictures)} pictures can be read; restore {first} and the others"
+                )
             chosen = torch.tensor(kept)
             try:
-                return self.executor(pictures[chosen], seed, size, None if strengths is None else strengths[chosen]), chosen
+                return self.backend(pictures[chosen], seed, size, None if strengths is None else strengths[chosen]), chosen
             except Unreadable as error:
                 for reason in error.reasons.values():
                     log.warning("left out a picture that cannot be read: %s", reason)
                 self.unreadable.update(pictures[chosen].names()[i] for i in error.reasons)
 
-    def _known_readable(self, pictures: Pictures, ranks: Sequence[int]) -> list[int]:
+    def _known_readable(self, pictures: ImageFiles, ranks: Sequence[int]) -> list[int]:
         """Those of `ranks` that were not found to be unreadable."""
         if not self.unreadable:
             return list(ranks)
@@ -129,9 +131,9 @@ class Loader:
 
 
 def _joined(images: ImageSet, extra: ImageSet) -> ImageSet:
-    if isinstance(images, Pictures):
-        return images.joined(extra)
-    if isinstance(extra, Pictures):
+    if isinstance(images, ImageFiles):
+        return images.concatenate(extra)
+    if isinstance(extra, ImageFiles):
         raise ValueError("pictures in files cannot be mixed into images in memory: read them first")
     return torch.cat([images, extra.to(images.device)])
 

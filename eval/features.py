@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
+from data.image_files import ImageFiles, Unreadable
 from data.lists.longtail import Indices
-from data.pictures import Pictures, Unreadable
 from data.split import Split
 from eval.groups import grouped
 
@@ -114,12 +114,12 @@ class Frozen:
     @property
     def device(self) -> torch.device:
         """Where heads are best trained."""
-        return self.corpus.executor.device
+        return self.corpus.backend.device
 
     @property
     def in_files(self) -> bool:
         """Whether the benchmark's images are pictures in files."""
-        return isinstance(self.images.train, Pictures)
+        return isinstance(self.images.train, ImageFiles)
 
     def in_fp32(self, needs: Iterable[str]) -> "Frozen":
         """The same backbone and split with features in float32; this object if the run's precision is float32."""
@@ -188,7 +188,7 @@ class Frozen:
         if len(rest):
             yield rest, labels[done:]
 
-    def _extract(self, images: NDArray[np.uint8] | Pictures, indices: Indices, weak: int | None = None) -> Tensor:
+    def _extract(self, images: NDArray[np.uint8] | ImageFiles, indices: Indices, weak: int | None = None) -> Tensor:
         """(K, d) float32 on the CPU, written into place batch by batch."""
         bank, done = torch.empty(0, 0), 0
         for rows in self._embedded(images, indices, weak):
@@ -198,7 +198,7 @@ class Frozen:
             done += len(rows)
         return bank
 
-    def _embedded(self, images: NDArray[np.uint8] | Pictures, indices: Indices, weak: int | None) -> Iterator[Tensor]:
+    def _embedded(self, images: NDArray[np.uint8] | ImageFiles, indices: Indices, weak: int | None) -> Iterator[Tensor]:
         self.tally.begin(len(indices))
         try:
             for rows in self.corpus.embed(self._features, images[indices], black=False, augmented=weak):

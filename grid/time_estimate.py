@@ -19,13 +19,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from backbones.corpus import BATCH, Corpus
-from data.benchmark import BENCHMARKS, Benchmark, NotThere
+from backbones.corpus import Corpus
+from data.benchmark import BENCHMARKS, Benchmark, MissingData
 from data.cache import DataCache
-from data.pictures import Pictures
+from data.image_files import ImageFiles
 from data.pools.pool import POOLS
 from data.prefetch import DEPTH
-from data.views.executor import ImageSet
+from data.views.backend import ImageSet
+from data.views.evaluation import BATCH
 from eval.probes import PROBES
 from grid.plan import Plan
 from run_store.folder import RunFolder
@@ -85,7 +86,7 @@ def estimate(plan: Plan) -> Estimate:
         key = replace(config, split=1, seed=0).run_id
         try:
             counts = _counts(config, plan.data)
-        except NotThere:
+        except MissingData:
             unknown[f"{config.dataset} (profile {config.profile})"] = None
             continue
         if key not in timed:
@@ -157,7 +158,7 @@ def _counts(config: RunConfig, data: DataCache) -> tuple[int, int]:
     """Images of the pretraining set, and images that the probes look at.
 
     Raises:
-        NotThere: lists that alone tell are not there yet.
+        MissingData: lists that alone tell are not there yet.
         UserError: they are damaged or contradictory.
     """
     benchmark = data.benchmark(config.dataset)
@@ -180,7 +181,7 @@ def _made_up(benchmark: Benchmark, count: int, scratch: Path) -> ImageSet:
         smooth = np.asarray(coarse.resize(PICTURE, Image.Resampling.BICUBIC), dtype=np.float64)
         noisy = (smooth + stream.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
         Image.fromarray(noisy).save(file, quality=90)
-    return Pictures([files[i % FILES] for i in range(count)])
+    return ImageFiles([files[i % FILES] for i in range(count)])
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _hook_seconds(training: Training, samples: int) -> list[float]:
 def _seconds_per_feature(training: Training, images: ImageSet) -> float:
     """Time of passing an image through the frozen network; files are decoded for it."""
     network = training.method.backbone.eval()
-    count = min(BATCH, len(images)) if isinstance(images, Pictures) else BATCH
+    count = min(BATCH, len(images)) if isinstance(images, ImageFiles) else BATCH
     some = images[torch.arange(count) % len(images)]
     seconds = 0.0
     with torch.no_grad():

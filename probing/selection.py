@@ -17,7 +17,7 @@ def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> li
     Raises:
         UserError: a probe given by name lacks a list, or all probes do.
     """
-    absent = BENCHMARKS[dataset]().absent(data_root)
+    absent = BENCHMARKS[dataset]().missing_lists(data_root)
     chosen = []
     for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.quick]:
         lacking = " and ".join(need for need in PROBES[name].needs if need in absent)

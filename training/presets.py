@@ -60,7 +60,7 @@ def _smoke(recipe: Recipe) -> Recipe:
 def _growing(recipe: Recipe, first: int) -> tuple[int, ...]:
     """Views that grow over the run: the `first` of 16, 24, 32 px for 32-px images. Small ones cost a quarter of large ones.
 
-    For photographs of 224 px all of 56, 84, 112 px: probes see these at the last size too (`Benchmark.shown_to`).
+    For photographs of 224 px all of 56, 84, 112 px: probes see these at the last size too (`Benchmark.evaluation_of`).
     """
     full = max(recipe.sizes)
     if full > LARGE:

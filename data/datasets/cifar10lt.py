@@ -1,4 +1,4 @@
-"""CIFAR-10-LT: the five official SDCLR splits, other ratios by their construction, and Cao et al.'s set of the same name."""
+"""CIFAR-10-LT: the five official SDCLR splits, other imbalance ratios, and the set of Cao et al."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,7 +13,7 @@ from data.sources import cifar10
 
 @register("cifar10lt")
 class Cifar10LT(CifarLT):
-    """Ten classes, 32x32."""
+    """10 classes, 32x32 px."""
 
     title = "CIFAR-10-LT"
     paper = "Krizhevsky 2009; splits of Jiang et al., ICML 2021, arXiv:2106.02990"
@@ -45,13 +45,13 @@ class Cifar10LT(CifarLT):
     )
 
     def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
-        """CIFAR-10, verified against the MD5s of the binary release."""
+        """Loads CIFAR-10, verified against the MD5s of the binary release."""
         return cifar10.load(data_root, fetch=fetch)
 
-    def present(self, data_root: Path) -> str:
-        """Which copy of CIFAR-10 is there."""
-        return cifar10.present(data_root)
+    def describe_copy(self, data_root: Path) -> str:
+        """Describes the copy of CIFAR-10."""
+        return cifar10.describe_copy(data_root)
 
     def labels(self, data_root: Path) -> tuple[Indices, Source]:
-        """Labels of the copy that is there."""
+        """Returns the training labels of the existing copy."""
         return cifar10.labels(data_root)

@@ -1,1 +1,1 @@
-"""Views: what they are, what is drawn for each image, and the executors that carry it out."""
+"""Views: what they are, what is drawn for each image, and the backends that carry it out."""

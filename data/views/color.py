@@ -107,7 +107,7 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     hue = sector.add_(6 * turns[:, None])
     hue.add_((hue * (1 / 6)).floor_(), alpha=-6)  # into [0, 6)
     # the pure colour of a hue: red |hue - 3| - 1, green 2 - |hue - 2|, blue 2 - |hue - 4|, each within [0, 1]
-    centre, sign, offset = on(x.device, ((3.0, 2.0, 4.0), (1.0, -1.0, -1.0), (-1.0, 2.0, 2.0)))[..., None]
+    centre, sign, offset = constant(x.device, ((3.0, 2.0, 4.0), (1.0, -1.0, -1.0), (-1.0, 2.0, 2.0)))[..., None]
     pure = torch.addcmul(offset, sign, (hue[:, None] - centre).abs_()).clamp_(0, 1)
     return torch.addcmul(low[:, None], chroma[:, None], pure)
 
@@ -123,16 +123,16 @@ def gray_and_normalize(x: Tensor, gray: Tensor, mean: tuple[float, ...], std: tu
 
 def normalize(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Subtracts and divides (B, 3, H, W) images in [0, 1] by channel statistics, in channels-last memory."""
-    mean_, std_ = (on(x.device, values)[:, None, None] for values in (mean, std))
+    mean_, std_ = (constant(x.device, values)[:, None, None] for values in (mean, std))
     return ((x - mean_) / std_).contiguous(memory_format=torch.channels_last)
 
 
-def unit(levels: Tensor) -> Tensor:
+def to_float(levels: Tensor) -> Tensor:
     """Grey levels 0 to 255 as floats in [0, 1], one plane a channel."""
     return levels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 @cache
-def on(device: torch.device, numbers: tuple) -> Tensor:
+def constant(device: torch.device, numbers: tuple) -> Tensor:
     """A tensor of constants that stays on a device: made anew each time, it would be copied there each time."""
     return torch.tensor(numbers).to(device, non_blocking=True)

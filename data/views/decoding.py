@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from data.pictures import Encoded
+from data.image_files import Encoded
 from data.views.params import Params
 from data.views.resample import center_start, resized_sides
 from data.views.spec import Evaluation, View
@@ -16,7 +16,7 @@ from data.views.spec import Evaluation, View
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def crop_pictures(pictures: Encoded, views: Sequence[View], drawn: Sequence[Params], size: int) -> list[Tensor]:
+def decode_and_crop(pictures: Encoded, views: Sequence[View], drawn: Sequence[Params], size: int) -> list[Tensor]:
     """Crops, resizes and mirrors every picture for every view: one (B, 3, size, size) uint8 tensor a view.
 
     Raises:
@@ -44,7 +44,7 @@ def crop(picture: Image.Image, box: Sequence[int], flip: bool, size: int, interp
     return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else part
 
 
-def show_pictures(pictures: Encoded, shown: Evaluation) -> Tensor:
+def decode_for_evaluation(pictures: Encoded, shown: Evaluation) -> Tensor:
     """Every picture resized and its centre cut out, (B, 3, crop, crop) uint8.
 
     Raises:

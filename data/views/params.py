@@ -1,6 +1,6 @@
 """The random numbers of a batch of views, drawn apart from the pixels.
 
-Every executor that can be told its parameters uses these, so that two executors can be compared on the very same view, and
+Every backend that can be told its parameters uses these, so that two backends can be compared on the very same view, and
 so that a seed means the same view whatever executes it. Distributions are torchvision's (`transforms.RandomResizedCrop`,
 `ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`) and BCL's (`RandAugment`), drawn for the whole batch at once.
 """
@@ -40,7 +40,7 @@ class Params:
         return Params(*(getattr(self, field.name)[which] for field in fields(self)))
 
     @classmethod
-    def join(cls, parts: Sequence["Params"]) -> "Params":
+    def concatenate(cls, parts: Sequence["Params"]) -> "Params":
         """The parameters of several batches as those of one."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 

@@ -1,11 +1,11 @@
-"""From crops to finished views, by batched tensor operations: colour, then RandAugment. Shared by several executors."""
+"""From crops to finished views, by batched tensor operations: colour, then RandAugment. Shared by several backends."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from data.views.color import color, on
+from data.views.color import color, constant
 from data.views.params import Params
 from data.views.randaugment import augment
 from data.views.spec import View
@@ -16,7 +16,7 @@ JOINED_PIXELS = 128 * 24 * 24
 CACHED_PIXELS = 128 * 32 * 32  # of all images that a processor colours at a time
 
 
-def together(views: Sequence[View], device: torch.device, count: int, size: int) -> bool:
+def in_one_batch(views: Sequence[View], device: torch.device, count: int, size: int) -> bool:
     """Whether the views of `count` images, of `size` px on `device`, are better made in one go."""
     return len(set(views)) == 1 and (device.type == "cuda" or count * size * size <= JOINED_PIXELS)
 
@@ -33,7 +33,7 @@ def finish(crops: Sequence[Tensor], views: Sequence[View], drawn: Sequence[Param
         One (B, 3, S, S) tensor a view, normalised.
     """
     if len(crops) < len(views):
-        made = _color(crops[0], views[0], Params.join(drawn)).split(len(crops[0]) // len(views))
+        made = _color(crops[0], views[0], Params.concatenate(drawn)).split(len(crops[0]) // len(views))
     else:
         made = tuple(_color(x, view, params) for x, view, params in zip(crops, views, drawn, strict=True))
     randaugment(made, views, drawn)
@@ -51,7 +51,7 @@ def _color(x: Tensor, view: View, params: Params) -> Tensor:
 def randaugment(made: Sequence[Tensor], views: Sequence[View], drawn: Sequence[Params]) -> None:
     """Replaces the images that operations of RandAugment hit in `made`, finished views (B, 3, S, S).
 
-    Shared by all executors but the reference: no library has Pillow's fifteen operations with a strength for each image.
+    Shared by all backends but the reference: no library has Pillow's fifteen operations with a strength for each image.
     """
     for operations in {params.operation.shape[1] for params in drawn} - {0}:
         of = [k for k, params in enumerate(drawn) if params.operation.shape[1] == operations]
@@ -70,8 +70,8 @@ def _randaugment(made: Sequence[Tensor], views: Sequence[View], drawn: Sequence[
         return
     device = made[0].device
     here = [hit.to(device, non_blocking=True) for hit in hits]
-    mean = 255 * on(device, tuple(view.mean for view in views))[..., None, None]
-    std = 255 * on(device, tuple(view.std for view in views))[..., None, None]
+    mean = 255 * constant(device, tuple(view.mean for view in views))[..., None, None]
+    std = 255 * constant(device, tuple(view.std for view in views))[..., None, None]
     levels = made[0].new_empty(sum(counts), *made[0].shape[1:])
     parts = levels.split(counts)  # written in place: with many big temporaries a processor's time goes into memory pages
     for x, i, part, m, s in zip(made, here, parts, mean, std, strict=True):

@@ -1,7 +1,7 @@
 """What a view is, declared: the random transformations that turn one image into one training view.
 
 A method names its views by role (`CONTRASTIVE`), the benchmark supplies the field's augmentation for its images, and an
-executor (`data/views/executor.py`) carries the spec out. Nothing here touches a pixel.
+backend (`data/views/backend.py`) carries the spec out. Nothing here touches a pixel.
 """
 
 from dataclasses import dataclass, replace

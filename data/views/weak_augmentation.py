@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from data.pictures import Pictures
-from data.views.executor import Executor, ImageSet
+from data.image_files import ImageFiles
+from data.views.backend import Backend, ImageSet
 from data.views.spec import Evaluation, View
 
 
-def weak(executor: Executor, images: ImageSet, shown: Evaluation, seed: int) -> Tensor:
-    """Weakly augmented images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the executor's device.
+def weak(backend: Backend, images: ImageSet, shown: Evaluation, seed: int) -> Tensor:
+    """Weakly augmented images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the backend's device.
 
     Args:
-        executor: makes them.
+        backend: makes them.
         images: B images.
         shown: how the benchmark shows images; of pictures in files, the side of the crop.
         seed: of this batch.
@@ -28,13 +28,13 @@ def weak(executor: Executor, images: ImageSet, shown: Evaluation, seed: int) -> 
     Raises:
         Unreadable: pictures cannot be read.
     """
-    if not isinstance(images, Pictures):
-        return executor.evaluate(shifted(images, seed), shown)
+    if not isinstance(images, ImageFiles):
+        return backend.evaluate(shifted(images, seed), shown)
     view = View(
         crop_scale=(0.08, 1.0), interpolation=shown.interpolation, jitter_p=0.0, gray_p=0.0, mean=shown.mean, std=shown.std
     )
     assert shown.crop is not None  # pictures have it
-    (made,) = type(executor)([view], executor.device)(images, seed, shown.crop)
+    (made,) = type(backend)([view], backend.device)(images, seed, shown.crop)
     return made
 
 

@@ -90,7 +90,7 @@ def test_the_list_of_some_datasets_tells_profiles_and_what_is_there(tmp_path, ca
     assert "METHODS" not in printed
     assert "profile sdclr: 9754 images, splits 1 to 1000 (official: 1 to 5)" in printed
     assert "profile ir=NUMBER: any other imbalance ratio" in printed
-    assert "images: not there yet" in printed
+    assert "images: missing" in printed
 
 
 @pytest.mark.parametrize("name", BENCHMARKS.names())
@@ -151,11 +151,11 @@ def test_json_is_read_back(of, profile):
 def test_of_two_passports_only_changed_lists_are_named(of):
     passport = of(profile="balanced")
     more = dataclasses.replace(passport, lists={**passport.lists, "more": (3, "0" * 64)})
-    assert passport.trains_as(more)
+    assert passport.same_training_data(more)
     assert passport.changed_lists(more) == []
     assert more.changed_lists(passport) == ["more"]
     assert passport.changed_lists(dataclasses.replace(passport, lists={**passport.lists, "val": (3, "0" * 64)})) == ["val"]
-    assert not passport.trains_as(of(split=2))
+    assert not passport.same_training_data(of(split=2))
 
 
 def _changes(content):

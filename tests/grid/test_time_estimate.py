@@ -8,7 +8,7 @@ import torch
 
 from core.errors import UserError
 from data.cache import DataCache
-from data.pictures import Pictures
+from data.image_files import ImageFiles
 from grid import time_estimate
 from grid.options import Request
 from grid.plan import make_plan, share_cores
@@ -35,7 +35,7 @@ def test_decoding_is_timed_where_images_are_files(tmp_path, monkeypatch):
     assert epochs == pytest.approx([12_205 * 0.016, 12_205 * 0.016, 12_205 * 0.024], rel=1e-4)  # and the hook
     assert 1e-4 < feature < 1  # seconds: a photograph is decoded for it
     images = seen[0].corpus.images
-    assert isinstance(images, Pictures)
+    assert isinstance(images, ImageFiles)
     assert set(images[:1].read().width.tolist()) == {time_estimate.PICTURE[0]}
 
 

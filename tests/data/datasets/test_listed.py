@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from data.benchmark import BENCHMARKS, NotThere
+from data.benchmark import BENCHMARKS, MissingData
+from data.image_files import ImageFiles
 from data.lists.holdout import hold_out_tenth
 from data.passport import read_passports
-from data.pictures import Pictures
 from tests.data.datasets.opening import opened
 from tests.folders import FILES
 
@@ -23,7 +23,7 @@ def _edit(root, role, change):
 def test_lists_point_into_one_set_of_distinct_pictures(root):
     _edit(root, "train", lambda text: text + "pretrain/class1/0.jpg 1\n")
     images, lists, benchmark = opened(root)
-    assert isinstance(images.train, Pictures)
+    assert isinstance(images.train, ImageFiles)
     assert len(images.train) == len(images.train_labels) == 23 + 15
     assert len(images.test) == 9
     names = np.array(images.train.names())
@@ -69,7 +69,7 @@ def test_a_tenth_is_held_out_but_at_least_one_and_never_the_last():
 def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
     (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\n")
     opened(root)
-    assert "folderlt: 1 validation images are labelled training images too" in caplog.text
+    assert "folderlt: 1 validation images are also labelled training images" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
         (
             "pretrain",
             lambda text: text.replace("0/3.jpg", "0/gone.jpg"),
-            "1 of 47 images .* not in .*: pretrain/class0/gone.jpg;",
+            "1 of 47 images .* missing in .*: pretrain/class0/gone.jpg;",
         ),
         ("test", lambda text: text.replace("/class", "/klass"), "9 of 47 images .*klass0/0.jpg, .*klass0/1.jpg, .*, ...;"),
         ("pretrain", lambda text: text.replace(" 1\n", " 3\n"), r"lt_train.txt has no image of class 1, of classes 0 to 3"),
@@ -93,9 +93,9 @@ def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
             lambda text: text + "pretrain/class0/0.jpg 1\n",
             "line 16: pretrain/class0/0.jpg has label 1, but 0 in another",
         ),
-        ("train", lambda text: text + text, "balanced_train.txt, line 16 repeats train/class0/0.jpg of line 1"),
-        ("pretrain", lambda text: text + "../../secret.jpg 0\n", "line 24: .* is not a path below the folder"),
-        ("pretrain", lambda text: text + "a.jpg -1\n", "line 24: the label -1 is not a whole number"),
+        ("train", lambda text: text + text, "balanced_train.txt, line 16 duplicates train/class0/0.jpg of line 1"),
+        ("pretrain", lambda text: text + "../../secret.jpg 0\n", "line 24: .* is not a relative path below the image folder"),
+        ("pretrain", lambda text: text + "a.jpg -1\n", "line 24: the label -1 is not an integer >= 0"),
     ],
 )
 def test_a_mistake_in_a_list_is_told_before_anything_runs(root, mistake, role, change, said, tmp_path):
@@ -112,7 +112,7 @@ def test_windows_line_ends_are_no_mistake(root):
             file = root / "folderlt" / name
             file.write_bytes(file.read_text().replace("\n", ends).encode())
         _, lists, benchmark = opened(root)
-        sums.append(benchmark.sums(lists))
+        sums.append(benchmark.checksums(lists))
     assert sums[0] == sums[1]
 
 
@@ -126,7 +126,7 @@ def test_a_missing_list_or_folder_is_told(root):
 
 def test_lists_are_asked_of_the_object_that_read_them(root):
     images, _, _ = opened(root)
-    with pytest.raises(ValueError, match="come with its images"):
+    with pytest.raises(ValueError, match="are read with its images"):
         BENCHMARKS["folderlt"]().lists(images.train_labels, "own", 1)
 
 
@@ -196,5 +196,7 @@ def test_a_twin_that_is_missing_or_tested_is_told(root, twin):
         opened(root)
     (root / "folderlt" / "balanced_twin.txt").unlink()
     opened(root)
-    with pytest.raises(NotThere, match=r"balanced_twin\.txt is missing, the balanced list of folderlt; put it into folderlt"):
+    with pytest.raises(
+        MissingData, match=r"balanced_twin\.txt is missing, the balanced list of folderlt; put it into folderlt"
+    ):
         opened(root, profile="balanced")

@@ -94,7 +94,7 @@ def test_300k_out_of_reach_says_where_to_put_the_file(root):
     [
         (lambda content: content[:-1], "bytes, not"),
         (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "MD5"),
-        (lambda content: b"?" + content[1:], "not a whole .npy file"),
+        (lambda content: b"?" + content[1:], "not a complete .npy file"),
     ],
 )
 def test_a_damaged_300k_is_named_and_never_used(random_images, root, damage, said):
@@ -108,7 +108,7 @@ def test_another_array_is_not_taken_for_300k(random_images, root, monkeypatch, o
     file = root / random_300k.FILE
     np.save(file, other)
     monkeypatch.setattr(random_300k, "BYTES", file.stat().st_size)
-    with pytest.raises(UserError, match="a pool is uint8"):
+    with pytest.raises(UserError, match="a pool must be uint8"):
         load_pool("300k", 32, root)
 
 
@@ -230,7 +230,7 @@ def test_a_halved_picture_rounds_half_up():
 
 
 def test_another_package_is_refused_and_leaves_nothing(emoji_package, root):
-    with pytest.raises(UserError, match="delivered 3 pictures with the SHA-256"):
+    with pytest.raises(UserError, match="it has 3 images with SHA-256"):
         load_pool("emoji", 32, root)
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == []
 

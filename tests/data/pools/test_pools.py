@@ -34,7 +34,7 @@ def test_every_pool_has_a_name_in_order_and_says_what_it_is(tmp_path):
     lines = pools_text(tmp_path)
     assert [line.split(": ")[0] for line in lines] == ["300k", "cifar100", "emoji", "imagenet-r", "places69", "folder:PATH"]
     assert all("\n" not in line for line in lines)
-    assert [line.endswith("not there yet") for line in lines] == [True] * 5 + [False]
+    assert [line.endswith("missing") for line in lines] == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize("name", ["300k", "cifar100", "emoji"])
@@ -49,7 +49,7 @@ def test_a_named_pool_is_checked_without_looking_for_it(name):
         ("cifar10", "did you mean 'cifar100'"),
         ("folder", "did you mean 'folder:PATH'"),
         ("zzz", "choose from: 300k, cifar100, emoji, folder:PATH"),
-        ("folder:", "names no place"),
+        ("folder:", "has no path"),
         ("folder:nowhere", "nowhere does not exist"),
         (f"folder:{__file__}", "neither a folder nor a .npy file"),
     ],
@@ -142,12 +142,12 @@ def test_unreadable_pictures_are_named_counted_and_left_out(folder, caplog):
         pool = _pool(folder)
     assert pool.images[:, 0, 0, 0].tolist() == [0, 1, 2]
     (record,) = caplog.records
-    assert f"left out 7 unreadable of 10 pictures in the pool {folder}: half.jpg, x0.webp" in record.getMessage()
+    assert f"skipped 7 unreadable of 10 images in the pool {folder}: half.jpg, x0.webp" in record.getMessage()
     assert record.getMessage().endswith("and 2 more")
 
 
 def test_a_folder_without_a_readable_picture_is_a_mistake(folder):
-    with pytest.raises(UserError, match="holds no JPEG, PNG or WebP file"):
+    with pytest.raises(UserError, match="contains no JPEG, PNG or WebP file"):
         _pool(folder)
     (folder / "a.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"no picture in the pool .* can be read \(a\.png\)"):
@@ -197,14 +197,14 @@ def test_batches_are_resized_and_summed_as_the_whole(tmp_path, monkeypatch):
 )
 def test_an_array_of_another_form_is_a_mistake(tmp_path, array):
     np.save(tmp_path / "own.npy", array)
-    with pytest.raises(UserError, match=r"own\.npy holds .*; a pool is uint8 \(M, S, S, 3\)"):
+    with pytest.raises(UserError, match=r"own\.npy contains .*; a pool must be uint8 \(M, S, S, 3\)"):
         _pool(tmp_path / "own.npy")
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
 def test_a_damaged_array_is_a_mistake(tmp_path, content):
     (tmp_path / "own.npy").write_bytes(content)
-    with pytest.raises(UserError, match=r"own\.npy is not a whole \.npy file"):
+    with pytest.raises(UserError, match=r"own\.npy is not a complete \.npy file"):
         _pool(tmp_path / "own.npy")
 
 

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from core.errors import first_line
-from data.pictures import Encoded, Pictures
-from data.views.color import normalize, unit
-from data.views.decoding import crop_pictures, show_pictures
-from data.views.executor import CPU, Executor, ImageSet, Loaded, register, sides
+from data.image_files import Encoded, ImageFiles
+from data.views.backend import CPU, Backend, ImageSet, Loaded, image_sizes, register
+from data.views.color import normalize, to_float
+from data.views.decoding import decode_and_crop, decode_for_evaluation
 from data.views.params import Params
-from data.views.postprocess import finish, together
+from data.views.postprocess import finish, in_one_batch
 from data.views.resample import center_start, resized_sides
 from data.views.spec import Evaluation, View
 
@@ -71,20 +71,20 @@ class Cut:
 
 
 @register("dali")
-class DaliViews(Executor):
-    """Executor by DALI's operators, followed by batched torch operations on the device."""
+class DaliViews(Backend):
+    """Backend by DALI's operators, followed by batched torch operations on the device."""
 
     about = "NVIDIA DALI decodes, crops and resizes, on the GPU where there is one; colours by tensor operations"
 
     def __init__(self, views: Sequence[View], device: torch.device | str = "cpu"):
-        """As every executor."""
+        """As every backend."""
         super().__init__(views, device)
         self._on_gpu = self.device.type == "cuda"
         self._pipelines: dict[tuple[bool, tuple[str, ...], int], Pipeline] = {}
         self._told = False  # of pictures that Pillow decodes in DALI's place
 
     @classmethod
-    def missing(cls, device: torch.device = CPU) -> str | None:
+    def missing_dependency(cls, device: torch.device = CPU) -> str | None:
         """Nothing is imported for the answer: it takes a second. On a GPU DALI has to be for the CUDA that torch is for."""
         if sys.platform != "linux":
             return "DALI exists for Linux only"
@@ -96,28 +96,28 @@ class DaliViews(Executor):
         return None
 
     @property
-    def home(self) -> torch.device:
+    def input_device(self) -> torch.device:
         """Where images in memory should lie: DALI knows processors and NVIDIA's GPUs."""
         return self.device if self._on_gpu else CPU
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Cuts all views of a picture from one decoding, then colours them."""
         cuts = [Cut.of_view(view, params) for view, params in zip(self.views, drawn, strict=True)]
-        crops = self._cut(images, cuts, size, lambda files: crop_pictures(files, self.views, drawn, size))
-        units = [unit(x.to(self.device, non_blocking=True)) for x in crops]
-        joined = together(self.views, self.device, len(images), size)
+        crops = self._cut(images, cuts, size, lambda files: decode_and_crop(files, self.views, drawn, size))
+        units = [to_float(x.to(self.device, non_blocking=True)) for x in crops]
+        joined = in_one_batch(self.views, self.device, len(images), size)
         return finish([torch.cat(units)] if joined else units, self.views, drawn)
 
     def evaluate(self, images: ImageSet, shown: Evaluation) -> Tensor:
         """Resizes and crops where `shown` says so, and normalises."""
-        loaded = images.read() if isinstance(images, Pictures) else images
+        loaded = images.read() if isinstance(images, ImageFiles) else images
         crop = shown.crop if isinstance(loaded, Encoded) else shown.crop or shown.resize
         if shown.resize is not None and crop is not None:
-            cut = Cut.of_centre(*sides(loaded), shown.resize, crop, shown.interpolation)
-            (levels,) = self._cut(loaded, [cut], crop, lambda files: [show_pictures(files, shown)])
+            cut = Cut.of_centre(*image_sizes(loaded), shown.resize, crop, shown.interpolation)
+            (levels,) = self._cut(loaded, [cut], crop, lambda files: [decode_for_evaluation(files, shown)])
         else:
-            levels = show_pictures(loaded, shown) if isinstance(loaded, Encoded) else loaded
-        return normalize(unit(levels.to(self.device)), shown.mean, shown.std)
+            levels = decode_for_evaluation(loaded, shown) if isinstance(loaded, Encoded) else loaded
+        return normalize(to_float(levels.to(self.device)), shown.mean, shown.std)
 
     def _cut(
         self, images: Loaded, cuts: Sequence[Cut], size: int, by_pillow: Callable[[Encoded], list[Tensor]]
@@ -134,7 +134,7 @@ class DaliViews(Executor):
             inputs |= {f"{name}{k}": value.contiguous().numpy() for name, value in fields.items()}
         interpolations = tuple(cut.interpolation for cut in cuts)
         if isinstance(images, Tensor):
-            pixels = images.to(self.home).permute(0, 2, 3, 1).contiguous()
+            pixels = images.to(self.input_device).permute(0, 2, 3, 1).contiguous()
             inputs["images"] = pixels if self._on_gpu else pixels.numpy()  # DALI asks every tensor of torch for a CUDA stream
             return self._run(False, interpolations, count, inputs)
         if self._on_gpu and any(_cut_short(data) for data in images.data):

@@ -1,4 +1,4 @@
-"""What every executor of views is: the random numbers are drawn once for all, the pixels each makes in its own way."""
+"""What every backend of views is: the random numbers are drawn once for all, the pixels each makes in its own way."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ from torch import Tensor
 
 from core.errors import UserError, nearest
 from core.registry import Registry
-from data.pictures import Encoded, Pictures
-from data.views.color import normalize, unit
-from data.views.decoding import show_pictures
+from data.image_files import Encoded, ImageFiles
+from data.views.color import normalize, to_float
+from data.views.decoding import decode_for_evaluation
 from data.views.params import Params, draw_batch
 from data.views.resample import resize_center
 from data.views.spec import Evaluation, View
 
 CPU = torch.device("cpu")
-ImageSet = Tensor | Pictures  # (B, 3, H, W) uint8 on any device, or pictures in files
+ImageSet = Tensor | ImageFiles  # (B, 3, H, W) uint8 on any device, or pictures in files
 Loaded = Tensor | Encoded  # the same, with the files' bytes in memory
 
 
-class Executor(ABC):
+class Backend(ABC):
     """Makes declared views of a batch of images on a device.
 
     What a view does to an image is drawn from the seed alone, on the CPU, by `data/views/params.py`: the same seed means the
-    same view whichever executor carries it out, with any number of threads, and two executors can be compared image by image.
+    same view whichever backend carries it out, with any number of threads, and two backends can be compared image by image.
     """
 
     name: ClassVar[str]  # set by `register`
@@ -39,13 +39,13 @@ class Executor(ABC):
         self.device = torch.device(device)
 
     @property
-    def home(self) -> torch.device:
-        """Where images in memory should lie for this executor."""
+    def input_device(self) -> torch.device:
+        """Where images in memory should lie for this backend."""
         return self.device
 
     @classmethod
-    def missing(cls, device: torch.device = CPU) -> str | None:
-        """None where this executor can work for runs on `device`, else what it lacks and how to get it."""
+    def missing_dependency(cls, device: torch.device = CPU) -> str | None:
+        """None where this backend can work for runs on `device`, else what it lacks and how to get it."""
         return None
 
     def __call__(self, images: ImageSet, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -58,40 +58,40 @@ class Executor(ABC):
             strength: (B,) strengths in [0, 1] of the images for RandAugment, best on the CPU; None is 0 for all.
 
         Returns:
-            One (B, 3, size, size) float32 tensor a view, normalised, on the executor's device.
+            One (B, 3, size, size) float32 tensor a view, normalised, on the backend's device.
 
         Raises:
             ValueError: strengths for views without RandAugment, or not one in [0, 1] an image.
             Unreadable: files that cannot be read or decoded.
         """
-        loaded = images.read() if isinstance(images, Pictures) else images
-        return self.render(loaded, draw_batch(self.views, *sides(loaded), seed, strength), size)
+        loaded = images.read() if isinstance(images, ImageFiles) else images
+        return self.render(loaded, draw_batch(self.views, *image_sizes(loaded), seed, strength), size)
 
     @abstractmethod
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Makes the views whose parameters are drawn already; otherwise as a call."""
 
     def evaluate(self, images: ImageSet, shown: Evaluation) -> Tensor:
-        """The images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the executor's device.
+        """The images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the backend's device.
 
         Raises:
             Unreadable: files that cannot be read or decoded.
         """
-        if isinstance(images, Pictures):
-            levels = show_pictures(images.read(), shown)
-            return normalize(unit(levels.to(self.device, non_blocking=True)), shown.mean, shown.std)
-        x = unit(images.to(self.device))
+        if isinstance(images, ImageFiles):
+            levels = decode_for_evaluation(images.read(), shown)
+            return normalize(to_float(levels.to(self.device, non_blocking=True)), shown.mean, shown.std)
+        x = to_float(images.to(self.device))
         if shown.resize is not None:
             x = resize_center(x, shown.resize, shown.crop or shown.resize, shown.interpolation)
         return normalize(x, shown.mean, shown.std)
 
 
-EXECUTORS: Registry[type[Executor]] = Registry("executor of views", package="data.views")
-register = EXECUTORS.register  # decorator of an Executor; its argument is the name on the command line and in records
+BACKENDS: Registry[type[Backend]] = Registry("backend of views", package="data.views")
+register = BACKENDS.register  # decorator of an Backend; its argument is the name on the command line and in records
 
 
-def choose_executor(wanted: str, *, in_files: bool, device: torch.device) -> tuple[str, str]:
-    """The executor's name, and why it was taken, for a user's wish or `auto`.
+def choose_backend(wanted: str, *, in_files: bool, device: torch.device) -> tuple[str, str]:
+    """The backend's name, and why it was taken, for a user's wish or `auto`.
 
     Args:
         wanted: a registered name, or "auto".
@@ -99,12 +99,12 @@ def choose_executor(wanted: str, *, in_files: bool, device: torch.device) -> tup
         device: where the run trains.
 
     Raises:
-        UserError: there is no such executor, or it lacks something here.
+        UserError: there is no such backend, or it lacks something here.
     """
     if wanted != "auto":
-        if wanted not in EXECUTORS:
-            raise UserError(f"--views {wanted}: no executor has this name{nearest(wanted, [*EXECUTORS.names(), 'auto'])}")
-        missing = EXECUTORS[wanted].missing(device)
+        if wanted not in BACKENDS:
+            raise UserError(f"--views {wanted}: no backend has this name{nearest(wanted, [*BACKENDS.names(), 'auto'])}")
+        missing = BACKENDS[wanted].missing_dependency(device)
         if missing:
             raise UserError(f"--views {wanted}: {missing}")
         return wanted, "as asked"
@@ -112,18 +112,18 @@ def choose_executor(wanted: str, *, in_files: bool, device: torch.device) -> tup
         return "torch", "auto: images in memory"
     if device.type == "cpu":  # Pillow's whole numbers take less memory traffic; see benchmarks/views.py
         return "torchvision", "auto: pictures in files, and no GPU"
-    missing = EXECUTORS["dali"].missing(device)
+    missing = BACKENDS["dali"].missing_dependency(device)
     if missing is None:
         return "dali", "auto: pictures in files, and a GPU to decode them"
     return "torch", f"auto: pictures in files; {missing}"
 
 
-def image_set(images: NDArray[np.uint8] | Pictures) -> ImageSet:
-    """A benchmark's images as executors take them; the memory of an array is shared."""
-    return images if isinstance(images, Pictures) else torch.from_numpy(images)
+def image_set(images: NDArray[np.uint8] | ImageFiles) -> ImageSet:
+    """A benchmark's images as backends take them; the memory of an array is shared."""
+    return images if isinstance(images, ImageFiles) else torch.from_numpy(images)
 
 
-def sides(images: Loaded) -> tuple[Tensor, Tensor]:
+def image_sizes(images: Loaded) -> tuple[Tensor, Tensor]:
     """Heights and widths of the images in px, each (B,)."""
     if isinstance(images, Encoded):
         return images.height, images.width

@@ -10,12 +10,12 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 
 from core.errors import UserError
+from data.image_files import ImageFiles, Unreadable
 from data.loader import Loader
-from data.pictures import Pictures, Unreadable
-from data.views.decoding import crop_pictures, show_pictures
+from data.views.decoding import decode_and_crop, decode_for_evaluation
 from data.views.params import draw_batch
 from data.views.spec import Evaluation, View
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 
 MODES = {"colour.jpg": "RGB", "grey.jpg": "L", "cmyk.jpg": "CMYK", "alpha.png": "RGBA", "palette.png": "P", "bits.png": "1"}
 
@@ -42,7 +42,7 @@ def _opened(file):
 
 
 def test_every_kind_of_picture_is_read_as_torchvision_reads_it(files):
-    encoded = Pictures(files).read()
+    encoded = ImageFiles(files).read()
     assert encoded.height.tolist() == [_opened(file).height for file in files]
     assert encoded.width.tolist() == [_opened(file).width for file in files]
     decoded = encoded.decode_each(lambda _, picture: np.asarray(picture))
@@ -52,9 +52,9 @@ def test_every_kind_of_picture_is_read_as_torchvision_reads_it(files):
 
 def test_views_of_pictures_are_cropped_as_torchvision_crops(files):
     views = (View(), View(interpolation="bilinear"))
-    encoded = Pictures(files).read()
+    encoded = ImageFiles(files).read()
     drawn = draw_batch(views, encoded.height, encoded.width, seed=1)
-    made = crop_pictures(encoded, views, drawn, 24)
+    made = decode_and_crop(encoded, views, drawn, 24)
     modes = (transforms.InterpolationMode.BICUBIC, transforms.InterpolationMode.BILINEAR)
     for crops, params, mode in zip(made, drawn, modes, strict=True):
         assert crops.dtype == torch.uint8
@@ -67,14 +67,14 @@ def test_views_of_pictures_are_cropped_as_torchvision_crops(files):
 
 def test_a_frozen_network_is_shown_the_resized_centre(files):
     reference = transforms.Compose([transforms.Resize(36), transforms.CenterCrop(32), transforms.PILToTensor()])
-    shown = show_pictures(Pictures(files).read(), Evaluation(resize=36, crop=32))
+    shown = decode_for_evaluation(ImageFiles(files).read(), Evaluation(resize=36, crop=32))
     assert torch.equal(shown, torch.stack([reference(_opened(file)) for file in files]))
     with pytest.raises(ValueError, match="different sizes"):
-        show_pictures(Pictures(files).read(), Evaluation())
+        decode_for_evaluation(ImageFiles(files).read(), Evaluation())
 
 
 def test_subsets_and_arrays_among_files(files, photographs):
-    pictures = Pictures(files).joined(photographs[:2])
+    pictures = ImageFiles(files).concatenate(photographs[:2])
     assert len(pictures) == len(files) + 2
     some = pictures[torch.tensor([len(files), 1])]
     assert some.names() == ["(array)", str(files[1])]
@@ -95,7 +95,7 @@ def _damage(folder, files):
 def test_damaged_pictures_are_left_out_named_once_and_counted(folder, files, caplog):
     caplog.set_level(logging.WARNING)
     damaged = _damage(folder, files)
-    loader = Loader(Pictures(damaged), TorchViews((View(), View())), batch_size=5, seed=0)
+    loader = Loader(ImageFiles(damaged), TorchViews((View(), View())), batch_size=5, seed=0)
     first = list(loader.epoch(0, size=16))
     seen = torch.cat([batch.index for batch in first]).tolist()
     assert sorted(seen) == list(range(len(files)))
@@ -110,7 +110,7 @@ def test_damaged_pictures_are_left_out_named_once_and_counted(folder, files, cap
 
 def test_an_epoch_with_damaged_pictures_can_be_entered_in_the_middle(folder, files):
     damaged = _damage(folder, files)
-    whole, rest = (Loader(Pictures(damaged), TorchViews((View(),)), 5, seed=3) for _ in range(2))
+    whole, rest = (Loader(ImageFiles(damaged), TorchViews((View(),)), 5, seed=3) for _ in range(2))
     for a, b in zip(list(whole.epoch(1, size=16))[1:], rest.epoch(1, size=16, start=1), strict=True):
         assert torch.equal(a.index, b.index)
         assert torch.equal(a.views[0], b.views[0])
@@ -118,7 +118,7 @@ def test_an_epoch_with_damaged_pictures_can_be_entered_in_the_middle(folder, fil
 
 def test_a_batch_is_filled_up_where_too_few_of_it_can_be_read(folder, files):
     """The last batch of an epoch has two pictures; in one of these epochs the damaged one is among them."""
-    loader = Loader(Pictures([*files, folder / "gone.jpg"]), TorchViews((View(),)), 6, seed=0)
+    loader = Loader(ImageFiles([*files, folder / "gone.jpg"]), TorchViews((View(),)), 6, seed=0)
     assert len(loader.images) % 6 == 2
     for epoch in range(12):
         batches = list(loader.epoch(epoch, size=16))
@@ -133,28 +133,28 @@ def test_what_else_goes_wrong_is_no_pictures_fault(files):
         raise IndexError("a mistake of the suite's own")
 
     with pytest.raises(IndexError, match="own"):
-        Pictures(files).read().decode_each(fails)
+        ImageFiles(files).read().decode_each(fails)
 
 
 def test_a_set_without_pictures_is_told_in_one_line(tmp_path):
     for k in range(4):
         (tmp_path / f"{k}.jpg").write_text("no picture")
-    loader = Loader(Pictures(sorted(tmp_path.iterdir())), TorchViews((View(),)), 4, seed=0)
+    loader = Loader(ImageFiles(sorted(tmp_path.iterdir())), TorchViews((View(),)), 4, seed=0)
     with pytest.raises(UserError, match=r"^fewer than 2 of 4 pictures can be read; restore .*\.jpg and the others$"):
         list(loader.epoch(0, size=16))
 
 
 def test_unreadable_tells_positions(folder, files):
     with pytest.raises(Unreadable, match="text") as caught:
-        Pictures(_damage(folder, files)).read()
+        ImageFiles(_damage(folder, files)).read()
     assert sorted(caught.value.reasons) == [len(files) + 1, len(files) + 2]
     with pytest.raises(Unreadable, match="cut") as caught:
-        Pictures([files[0], folder / "cut.jpg"]).read().decode_each(lambda _, picture: None)
+        ImageFiles([files[0], folder / "cut.jpg"]).read().decode_each(lambda _, picture: None)
     assert sorted(caught.value.reasons) == [1]
 
 
 def test_further_images_are_mixed_among_pictures(files, photographs):
-    loader = Loader(Pictures(files), TorchViews((View(),)), batch_size=4, seed=0)
+    loader = Loader(ImageFiles(files), TorchViews((View(),)), batch_size=4, seed=0)
     batches = list(loader.epoch(0, size=16, extra=photographs[:3]))
     index = torch.cat([batch.index for batch in batches])
     assert sorted(index.tolist()) == [-1, -1, -1, *range(len(files))]
@@ -165,7 +165,7 @@ def test_threads_change_nothing(files):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            return TorchViews((View(), View()))(Pictures(files), seed=5, size=24)
+            return TorchViews((View(), View()))(ImageFiles(files), seed=5, size=24)
         finally:
             torch.set_num_threads(before)
 

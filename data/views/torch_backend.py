@@ -9,18 +9,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from data.pictures import Encoded
-from data.views.color import unit
-from data.views.decoding import crop_pictures
-from data.views.executor import Executor, Loaded, register
+from data.image_files import Encoded
+from data.views.backend import Backend, Loaded, register
+from data.views.color import to_float
+from data.views.decoding import decode_and_crop
 from data.views.params import Params
-from data.views.postprocess import finish, together
+from data.views.postprocess import finish, in_one_batch
 from data.views.resample import crop_resize
 
 
 @register("torch")
-class TorchViews(Executor):
-    """Executor by batched torch operations on the device.
+class TorchViews(Backend):
+    """Backend by batched torch operations on the device.
 
     The same arguments give the same views on any number of threads; on another kind of device they agree up to rounding, as
     the random numbers come from the CPU.
@@ -30,13 +30,13 @@ class TorchViews(Executor):
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Crops every view, then finishes it; equal views in one go where that is faster."""
-        views, joined = self.views, together(self.views, self.device, len(images), size)
+        views, joined = self.views, in_one_batch(self.views, self.device, len(images), size)
         if isinstance(images, Encoded):
-            crops = [unit(x.to(self.device, non_blocking=True)) for x in crop_pictures(images, views, drawn, size)]
+            crops = [to_float(x.to(self.device, non_blocking=True)) for x in decode_and_crop(images, views, drawn, size)]
             return finish([torch.cat(crops)] if joined else crops, views, drawn)
-        pixels = unit(images.to(self.device))
+        pixels = to_float(images.to(self.device))
         if joined:
-            pixels, steps = pixels.repeat(len(views), 1, 1, 1), [Params.join(drawn)]
+            pixels, steps = pixels.repeat(len(views), 1, 1, 1), [Params.concatenate(drawn)]
         else:
             steps = list(drawn)
         crops = [

@@ -1,4 +1,4 @@
-"""The reference that every other executor is held to: torchvision and Pillow, one picture at a time, on the processor.
+"""The reference that every other backend is held to: torchvision and Pillow, one picture at a time, on the processor.
 
 These are the operations that the reference repositories run in their data loaders (VITA-Group/SDCLR `train_simCLR.py` and
 `data/augmentation.py`; MediaBrain-SJTU/BCL `data/randaug.py`): on 8-bit pictures, each operation rounded to whole grey
@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from data.pictures import Encoded, Pictures
+from data.image_files import Encoded, ImageFiles
+from data.views.backend import CPU, Backend, ImageSet, Loaded, register
 from data.views.decoding import declared_sizes
-from data.views.executor import CPU, Executor, ImageSet, Loaded, register
 from data.views.params import Params
 from data.views.randaugment import CUTOUT_FILL, OPERATIONS
 from data.views.spec import Evaluation, View
@@ -32,16 +32,16 @@ SOLARIZE_FROM = 128  # grey level
 
 
 @register("torchvision")
-class TorchvisionViews(Executor):
-    """Executor by torchvision's functions on Pillow pictures, for tests and for doubts about the fast ones.
+class TorchvisionViews(Backend):
+    """Backend by torchvision's functions on Pillow pictures, for tests and for doubts about the fast ones.
 
-    Pictures are worked on in as many threads as torch has; their number changes no bit.
+    ImageFiles are worked on in as many threads as torch has; their number changes no bit.
     """
 
     about = "the reference: torchvision on the processor, one Pillow picture at a time; slow"
 
     @property
-    def home(self) -> torch.device:
+    def input_device(self) -> torch.device:
         """Images in memory stay on the processor."""
         return CPU
 
@@ -60,7 +60,7 @@ class TorchvisionViews(Executor):
         Raises:
             ValueError: pictures in files, and no size to bring them to.
         """
-        if isinstance(images, Pictures):
+        if isinstance(images, ImageFiles):
             declared_sizes(shown)
 
         def made(_: int, picture: Image.Image) -> Tensor:
@@ -76,7 +76,7 @@ def _encoded(images: ImageSet | Loaded) -> Encoded:
     """Images of any kind as pictures to be decoded one by one; those in memory without loss."""
     if isinstance(images, Encoded):
         return images
-    return (images if isinstance(images, Pictures) else Pictures(list(images.cpu().numpy()))).read()
+    return (images if isinstance(images, ImageFiles) else ImageFiles(list(images.cpu().numpy()))).read()
 
 
 def _view(picture: Image.Image, view: View, params: Params, b: int, size: int) -> Tensor:

@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from data.pictures import Encoded
-from data.views.color import SOLARIZE_FROM, normalize, unit
-from data.views.decoding import crop_pictures
-from data.views.executor import CPU, Executor, Loaded, register
+from data.image_files import Encoded
+from data.views.backend import CPU, Backend, Loaded, register
+from data.views.color import SOLARIZE_FROM, normalize, to_float
+from data.views.decoding import decode_and_crop
 from data.views.params import JITTER, Params
 from data.views.postprocess import randaugment
 from data.views.resample import crop_resize
@@ -33,8 +33,8 @@ Act = Callable[..., Tensor]  # changes (n, 3, S, S) images in [0, 1], by n value
 
 
 @register("kornia")
-class KorniaViews(Executor):
-    """Executor by kornia's functions on whole batches.
+class KorniaViews(Backend):
+    """Backend by kornia's functions on whole batches.
 
     At each place of the drawn order each of the four colour operations takes the images whose turn it is.
     """
@@ -42,16 +42,16 @@ class KorniaViews(Executor):
     about = "kornia's operations on the training device; pictures in files are decoded by Pillow in threads"
 
     @classmethod
-    def missing(cls, device: torch.device = CPU) -> str | None:
+    def missing_dependency(cls, device: torch.device = CPU) -> str | None:
         """Whether kornia is installed."""
         return None if importlib.util.find_spec("kornia") else "kornia is not installed (pip install kornia)"
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Crops and colours one view after the other."""
         if isinstance(images, Encoded):
-            crops = [unit(x.to(self.device, non_blocking=True)) for x in crop_pictures(images, self.views, drawn, size)]
+            crops = [to_float(x.to(self.device, non_blocking=True)) for x in decode_and_crop(images, self.views, drawn, size)]
         else:
-            pixels = unit(images.to(self.device))
+            pixels = to_float(images.to(self.device))
             crops = [
                 crop_resize(pixels, params.box, params.flip, size, view.interpolation)
                 for view, params in zip(self.views, drawn, strict=True)
