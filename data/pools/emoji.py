@@ -77,22 +77,22 @@ def _fetch(data_root: Path) -> NDArray[np.uint8]:
 
 def _decoded(package: Path) -> NDArray[np.uint8]:
     """Decodes all images of the archive to (M, 32, 32, 3)."""
-    pictures = {}
+    decoded = {}
     with tarfile.open(package) as archive:
         for entry in archive:
             if PICTURE.fullmatch(entry.name) and (file := archive.extractfile(entry)):
-                pictures[entry.name] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGBA"))
-    if not pictures:
+                decoded[entry.name] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGBA"))
+    if not decoded:
         raise UserError("it contains no image")
-    return np.stack([_halved(pictures[name]) for name in sorted(pictures)])
+    return np.stack([_halved(decoded[name]) for name in sorted(decoded)])
 
 
-def _halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Composites an image on white and downsamples it by two: (64, 64, 4) to (32, 32, 3).
 
     Uses integer means of 2 x 2 pixels, rounded half up, so that the checksum does not depend on machine or Pillow version.
     """
-    colour, alpha = picture[..., :3].astype(np.int64), picture[..., 3:].astype(np.int64)
+    colour, alpha = image[..., :3].astype(np.int64), image[..., 3:].astype(np.int64)
     over_white = colour * alpha + 255 * (255 - alpha)  # scaled by 255
-    blocks = over_white.reshape(picture.shape[0] // 2, 2, picture.shape[1] // 2, 2, 3).sum(axis=(1, 3))
+    blocks = over_white.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 3).sum(axis=(1, 3))
     return ((blocks + 510) // 1020).astype(np.uint8)

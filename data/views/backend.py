@@ -1,4 +1,4 @@
-"""What every backend of views is: the random numbers are drawn once for all, the pixels each makes in its own way."""
+"""Augmentation backend: base class, registry and selection. Parameters are sampled identically for all backends."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,49 +19,49 @@ from data.views.resample import resize_center
 from data.views.spec import Evaluation, View
 
 CPU = torch.device("cpu")
-ImageSet = Tensor | ImageFiles  # (B, 3, H, W) uint8 on any device, or pictures in files
-Loaded = Tensor | Encoded  # the same, with the files' bytes in memory
+ImageSet = Tensor | ImageFiles  # (B, 3, H, W) uint8 on any device, or image files
+Loaded = Tensor | Encoded  # the same, with encoded files in memory
 
 
 class Backend(ABC):
-    """Makes declared views of a batch of images on a device.
+    """Renders views of a batch of images on a device.
 
-    What a view does to an image is drawn from the seed alone, on the CPU, by `data/views/params.py`: the same seed means the
-    same view whichever backend carries it out, with any number of threads, and two backends can be compared image by image.
+    Augmentation parameters are drawn on the CPU from the seed (`data/views/params.py`): the same seed gives the same view for
+    every backend and number of threads, so backends can be compared image by image.
     """
 
     name: ClassVar[str]  # set by `register`
-    about: ClassVar[str]  # one clause for `doctor`: how it works
+    about: ClassVar[str]  # one clause for `doctor`
 
     def __init__(self, views: Sequence[View], device: torch.device | str = "cpu"):
-        """`views` are made in their order; `device` is where the results are wanted."""
+        """`views` are rendered in order; results are on `device`."""
         self.views = tuple(views)
         self.device = torch.device(device)
 
     @property
     def input_device(self) -> torch.device:
-        """Where images in memory should lie for this backend."""
+        """Device on which in-memory images should be stored."""
         return self.device
 
     @classmethod
     def missing_dependency(cls, device: torch.device = CPU) -> str | None:
-        """None where this backend can work for runs on `device`, else what it lacks and how to get it."""
+        """Describes a missing dependency for runs on `device` and its installation; None if the backend is available."""
         return None
 
     def __call__(self, images: ImageSet, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Makes every declared view of `images`.
+        """Renders all views of `images`.
 
         Args:
             images: B images.
-            seed: seed of this batch; views are drawn from it one after the other.
-            size: side of the square views in pixels.
-            strength: (B,) strengths in [0, 1] of the images for RandAugment, best on the CPU; None is 0 for all.
+            seed: seed of this batch; the parameters of all views are drawn from it in order.
+            size: side of the square views in px.
+            strength: (B,) RandAugment strengths in [0, 1], preferably on the CPU; None is 0 for all images.
 
         Returns:
-            One (B, 3, size, size) float32 tensor a view, normalised, on the backend's device.
+            One (B, 3, size, size) float32 tensor per view, normalised, on the backend's device.
 
         Raises:
-            ValueError: strengths for views without RandAugment, or not one in [0, 1] an image.
+            ValueError: strengths without a RandAugment view, of the wrong shape, or outside [0, 1].
             Unreadable: files that cannot be read or decoded.
         """
         loaded = images.read() if isinstance(images, ImageFiles) else images
@@ -69,57 +69,57 @@ class Backend(ABC):
 
     @abstractmethod
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
-        """Makes the views whose parameters are drawn already; otherwise as a call."""
+        """Renders views with given parameters; otherwise as `__call__`."""
 
-    def evaluate(self, images: ImageSet, shown: Evaluation) -> Tensor:
-        """The images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the backend's device.
+    def evaluate(self, images: ImageSet, evaluation: Evaluation) -> Tensor:
+        """Applies the evaluation transform: (B, 3, S, S) float32, normalised, on the backend's device.
 
         Raises:
             Unreadable: files that cannot be read or decoded.
         """
         if isinstance(images, ImageFiles):
-            levels = decode_for_evaluation(images.read(), shown)
-            return normalize(to_float(levels.to(self.device, non_blocking=True)), shown.mean, shown.std)
+            levels = decode_for_evaluation(images.read(), evaluation)
+            return normalize(to_float(levels.to(self.device, non_blocking=True)), evaluation.mean, evaluation.std)
         x = to_float(images.to(self.device))
-        if shown.resize is not None:
-            x = resize_center(x, shown.resize, shown.crop or shown.resize, shown.interpolation)
-        return normalize(x, shown.mean, shown.std)
+        if evaluation.resize is not None:
+            x = resize_center(x, evaluation.resize, evaluation.crop or evaluation.resize, evaluation.interpolation)
+        return normalize(x, evaluation.mean, evaluation.std)
 
 
-BACKENDS: Registry[type[Backend]] = Registry("backend of views", package="data.views")
-register = BACKENDS.register  # decorator of an Backend; its argument is the name on the command line and in records
+BACKENDS: Registry[type[Backend]] = Registry("augmentation backend", package="data.views")
+register = BACKENDS.register  # class decorator; the argument is the name in options and records
 
 
 def choose_backend(wanted: str, *, in_files: bool, device: torch.device) -> tuple[str, str]:
-    """The backend's name, and why it was taken, for a user's wish or `auto`.
+    """Selects a backend; returns its name and the reason.
 
     Args:
         wanted: a registered name, or "auto".
-        in_files: whether the images are pictures in files, not in memory.
-        device: where the run trains.
+        in_files: whether the images are image files.
+        device: training device.
 
     Raises:
-        UserError: there is no such backend, or it lacks something here.
+        UserError: unknown backend, or a missing dependency.
     """
     if wanted != "auto":
         if wanted not in BACKENDS:
-            raise UserError(f"--views {wanted}: no backend has this name{nearest(wanted, [*BACKENDS.names(), 'auto'])}")
+            raise UserError(f"--views {wanted}: unknown augmentation backend{nearest(wanted, [*BACKENDS.names(), 'auto'])}")
         missing = BACKENDS[wanted].missing_dependency(device)
         if missing:
             raise UserError(f"--views {wanted}: {missing}")
-        return wanted, "as asked"
+        return wanted, "set by --views"
     if not in_files:
-        return "torch", "auto: images in memory"
-    if device.type == "cpu":  # Pillow's whole numbers take less memory traffic; see benchmarks/views.py
-        return "torchvision", "auto: pictures in files, and no GPU"
+        return "torch", "auto: in-memory images"
+    if device.type == "cpu":  # faster than float tensors on a CPU, see benchmarks/views.py
+        return "torchvision", "auto: image files, no GPU"
     missing = BACKENDS["dali"].missing_dependency(device)
     if missing is None:
-        return "dali", "auto: pictures in files, and a GPU to decode them"
-    return "torch", f"auto: pictures in files; {missing}"
+        return "dali", "auto: image files, decoded on the GPU"
+    return "torch", f"auto: image files; {missing}"
 
 
 def image_set(images: NDArray[np.uint8] | ImageFiles) -> ImageSet:
-    """A benchmark's images as backends take them; the memory of an array is shared."""
+    """Converts a benchmark's images to backend input; an array shares its memory with the tensor."""
     return images if isinstance(images, ImageFiles) else torch.from_numpy(images)
 
 

@@ -1,14 +1,14 @@
-"""Views by NVIDIA DALI: it decodes, cuts out, resizes and mirrors, on the GPU where there is one; torch does the colours.
+"""Augmentation backend by NVIDIA DALI: decode, crop, resize and flip on GPU or CPU; colour operations by torch.
 
-Colours stay with `data/views/color.py` as DALI has no operation equal to torchvision's: its fused `color_twist` rotates the
-hue in another space, pivots the contrast on grey 128 and keeps one order for all images, and torchvision's semantics written
-out in its graph are nine times slower than cutting and resizing. So what is left of DALI's differences from Pillow is small:
+Colour operations use `data/views/color.py`, as DALI has no equivalent of torchvision's: its fused `color_twist` shifts the hue
+in another colour space, uses grey 128 as the contrast pivot and has a fixed order, and torchvision's semantics as a DALI graph
+are nine times slower than crop and resize. The remaining differences from Pillow are small:
 
-- its filters are Pillow's, but beyond the edge of a crop they see its last pixel again, where Pillow makes do with the pixels
-  there are: pixels as near to the edge as a filter reaches differ. Over a 32-px view the average is 0.2 grey levels.
-- on a processor it decodes files to the same pixels, bit by bit; a GPU's JPEG decoder may round otherwise.
+- filters are equal except at crop edges, where DALI repeats the last pixel and Pillow renormalises the filter; the mean
+  difference over a 32-px view is 0.2 grey levels;
+- JPEG decoding is bit-identical on the CPU; a GPU decoder may round differently.
 
-Nothing is drawn at random here: the same seed gives the same views with any number of threads.
+The pipeline is deterministic: the same seed gives the same views with any number of threads.
 """
 
 import logging
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CUDAS = ("130", "120")  # that DALI has packages for
+CUDAS = ("130", "120")  # CUDA versions of DALI packages
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What one output of the pipeline shows of each of B images; all in px, vertical before horizontal."""
+    """Crop parameters of one pipeline output for B images; in px, vertical before horizontal."""
 
     interpolation: str
-    start: Tensor  # (B, 2) int32: corner of the box that is cut out
-    shape: Tensor  # (B, 2) int32: its height and width
-    begin: Tensor  # (B, 2) float32: where the part of the box that is shown begins
-    end: Tensor  # (B, 2) float32: where it ends; below `begin` for a mirrored one
+    start: Tensor  # (B, 2) int32: corner of the crop box
+    shape: Tensor  # (B, 2) int32: height and width of the crop box
+    begin: Tensor  # (B, 2) float32: start of the region of interest in the box
+    end: Tensor  # (B, 2) float32: its end; below `begin` for a flipped region
 
     @classmethod
     def of_view(cls, view: View, params: Params) -> "Cut":
-        """The random crop of a view, mirrored where it says so."""
+        """Random crop and flip of a view."""
         start, shape = params.box.int().split(2, dim=1)
         mirrored = torch.stack([torch.zeros_like(params.flip), params.flip], dim=1)
         whole = shape.float()
@@ -61,7 +61,7 @@ class Cut:
 
     @classmethod
     def of_centre(cls, height: Tensor, width: Tensor, shorter: int, crop: int, interpolation: str) -> "Cut":
-        """The central `crop` px square of images of (B,) `height` and `width` px resized to `shorter` px."""
+        """Centre crop of `crop` px from images of (B,) `height` and `width` px resized to a shorter side of `shorter` px."""
         shape = torch.stack([height, width], dim=1)
         resized = torch.tensor([resized_sides(h, w, shorter) for h, w in shape.tolist()])
         begin = torch.tensor([[center_start(side, crop) for side in both] for both in resized.tolist()])
@@ -74,18 +74,18 @@ class Cut:
 class DaliViews(Backend):
     """Backend by DALI's operators, followed by batched torch operations on the device."""
 
-    about = "NVIDIA DALI decodes, crops and resizes, on the GPU where there is one; colours by tensor operations"
+    about = "NVIDIA DALI decodes, crops and resizes, on a GPU if available; colour by tensor operations"
 
     def __init__(self, views: Sequence[View], device: torch.device | str = "cpu"):
-        """As every backend."""
+        """See `Backend`."""
         super().__init__(views, device)
         self._on_gpu = self.device.type == "cuda"
         self._pipelines: dict[tuple[bool, tuple[str, ...], int], Pipeline] = {}
-        self._told = False  # of pictures that Pillow decodes in DALI's place
+        self._warned = False  # about files that DALI cannot decode
 
     @classmethod
     def missing_dependency(cls, device: torch.device = CPU) -> str | None:
-        """Nothing is imported for the answer: it takes a second. On a GPU DALI has to be for the CUDA that torch is for."""
+        """Checks package metadata, as importing DALI is slow. On a GPU, DALI must match torch's CUDA version."""
         if sys.platform != "linux":
             return "DALI exists for Linux only"
         wanted, found = f"nvidia-dali-cuda{_cuda()}", wheel()
@@ -97,35 +97,35 @@ class DaliViews(Backend):
 
     @property
     def input_device(self) -> torch.device:
-        """Where images in memory should lie: DALI knows processors and NVIDIA's GPUs."""
+        """The GPU if the backend uses one, else the CPU; DALI supports no other devices."""
         return self.device if self._on_gpu else CPU
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
-        """Cuts all views of a picture from one decoding, then colours them."""
+        """Renders all views; each image is decoded once."""
         cuts = [Cut.of_view(view, params) for view, params in zip(self.views, drawn, strict=True)]
         crops = self._cut(images, cuts, size, lambda files: decode_and_crop(files, self.views, drawn, size))
-        units = [to_float(x.to(self.device, non_blocking=True)) for x in crops]
+        floats = [to_float(x.to(self.device, non_blocking=True)) for x in crops]
         joined = in_one_batch(self.views, self.device, len(images), size)
-        return finish([torch.cat(units)] if joined else units, self.views, drawn)
+        return finish([torch.cat(floats)] if joined else floats, self.views, drawn)
 
-    def evaluate(self, images: ImageSet, shown: Evaluation) -> Tensor:
-        """Resizes and crops where `shown` says so, and normalises."""
+    def evaluate(self, images: ImageSet, evaluation: Evaluation) -> Tensor:
+        """Applies the evaluation transform."""
         loaded = images.read() if isinstance(images, ImageFiles) else images
-        crop = shown.crop if isinstance(loaded, Encoded) else shown.crop or shown.resize
-        if shown.resize is not None and crop is not None:
-            cut = Cut.of_centre(*image_sizes(loaded), shown.resize, crop, shown.interpolation)
-            (levels,) = self._cut(loaded, [cut], crop, lambda files: [decode_for_evaluation(files, shown)])
+        crop = evaluation.crop if isinstance(loaded, Encoded) else evaluation.crop or evaluation.resize
+        if evaluation.resize is not None and crop is not None:
+            cut = Cut.of_centre(*image_sizes(loaded), evaluation.resize, crop, evaluation.interpolation)
+            (levels,) = self._cut(loaded, [cut], crop, lambda files: [decode_for_evaluation(files, evaluation)])
         else:
-            levels = decode_for_evaluation(loaded, shown) if isinstance(loaded, Encoded) else loaded
-        return normalize(to_float(levels.to(self.device)), shown.mean, shown.std)
+            levels = decode_for_evaluation(loaded, evaluation) if isinstance(loaded, Encoded) else loaded
+        return normalize(to_float(levels.to(self.device)), evaluation.mean, evaluation.std)
 
     def _cut(
         self, images: Loaded, cuts: Sequence[Cut], size: int, by_pillow: Callable[[Encoded], list[Tensor]]
     ) -> list[Tensor]:
-        """Each cut of the images at `size` px, (B, 3, size, size) uint8; `by_pillow` does it where DALI cannot decode a file.
+        """Renders each cut at `size` px, (B, 3, size, size) uint8; falls back to `by_pillow` if DALI cannot decode a file.
 
         Raises:
-            Unreadable: some files cannot be decoded by either.
+            Unreadable: neither DALI nor Pillow can decode a file.
         """
         count = len(images)
         inputs: dict[str, Any] = {"size": np.full((count, 2), size, dtype=np.float32)}
@@ -135,39 +135,39 @@ class DaliViews(Backend):
         interpolations = tuple(cut.interpolation for cut in cuts)
         if isinstance(images, Tensor):
             pixels = images.to(self.input_device).permute(0, 2, 3, 1).contiguous()
-            inputs["images"] = pixels if self._on_gpu else pixels.numpy()  # DALI asks every tensor of torch for a CUDA stream
+            inputs["images"] = pixels if self._on_gpu else pixels.numpy()  # DALI requests a CUDA stream from every torch tensor
             return self._run(False, interpolations, count, inputs)
-        if self._on_gpu and any(_cut_short(data) for data in images.data):
-            images.decode_each(lambda position, picture: None)
+        if self._on_gpu and any(_is_truncated(data) for data in images.data):
+            images.decode_each(lambda position, image: None)
         inputs["images"] = [np.frombuffer(data, dtype=np.uint8) for data in images.data]
         try:
             return self._run(True, interpolations, count, inputs)
         except RuntimeError as error:
             if "decoders.image" not in str(error):
                 raise
-            made = by_pillow(images)  # raises where the file is to blame; DALI does not say which it was
-            if not self._told:
-                log.warning("Pillow decodes batches with a picture that DALI cannot decode: %s", _reason(error))
-                self._told = True
+            made = by_pillow(images)  # raises Unreadable for damaged files; DALI does not report which file failed
+            if not self._warned:
+                log.warning("batches with an image that DALI cannot decode are decoded by Pillow: %s", _reason(error))
+                self._warned = True
             return made
 
     def _run(self, encoded: bool, interpolations: tuple[str, ...], count: int, inputs: dict[str, Any]) -> list[Tensor]:
-        """The outputs of the pipeline, which is built where there is none yet for so many images."""
+        """Runs the pipeline; builds it if there is none for this many images."""
         key = (encoded, interpolations, torch.get_num_threads())
         pipeline = self._pipelines.get(key)
         if pipeline is None or pipeline.max_batch_size < count:
             pipeline = self._pipelines[key] = build(*key, count, self.device)
         try:
-            # on torch's stream: what torch did before is done, and what DALI wrote is there for what torch does next
+            # on torch's stream, which orders DALI's reads and writes with torch's
             outputs = pipeline.run(torch.cuda.current_stream(self.device) if self._on_gpu else None, **inputs)
         except RuntimeError:
-            del self._pipelines[key]  # of no use after a failure
+            del self._pipelines[key]  # a pipeline is unusable after a failure
             raise
         return [torch.from_dlpack(output.as_tensor()).permute(0, 3, 1, 2) for output in outputs]
 
 
 def wheel() -> str | None:
-    """The package of DALI that is installed."""
+    """Name of the installed DALI package, or None."""
     for cuda in CUDAS:
         with suppress(PackageNotFoundError):
             return version(f"nvidia-dali-cuda{cuda}") and f"nvidia-dali-cuda{cuda}"
@@ -175,26 +175,26 @@ def wheel() -> str | None:
 
 
 def _cuda() -> str:
-    """The CUDA of the package that goes with torch's; where torch has none any does, and the newest is named."""
+    """CUDA version of the DALI package that matches torch; the newest if torch has no CUDA."""
     return "120" if (torch.version.cuda or "").startswith("12") else CUDAS[0]
 
 
 def build(encoded: bool, interpolations: tuple[str, ...], threads: int, count: int, device: torch.device) -> "Pipeline":
-    """A pipeline for up to `count` images at once; see `data/views/dali/pipeline.py`."""
+    """Builds a pipeline for batches of up to `count` images; see `data/views/dali/pipeline.py`."""
     from data.views.dali.pipeline import cut_and_resize
 
     on_gpu = device.type == "cuda"
     index = (torch.cuda.current_device() if device.index is None else device.index) if on_gpu else None
-    # nothing is prefetched: every run has its inputs. Outputs stay valid after later runs with DALI's default way of execution
+    # no prefetching, as every run has its own inputs. With DALI's default executor, outputs stay valid after later runs
     options = {"batch_size": count, "num_threads": threads, "device_id": index, "prefetch_queue_depth": 1}
     return cut_and_resize(encoded, on_gpu, interpolations, **options)
 
 
-def _cut_short(data: bytes) -> bool:
-    """Whether a JPEG lacks the mark of its end, so that a GPU's decoder might fill up what is missing; Pillow would not."""
+def _is_truncated(data: bytes) -> bool:
+    """Whether a JPEG has no end marker: a GPU decoder may fill the missing part, while Pillow raises an error."""
     return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-64:]
 
 
 def _reason(error: RuntimeError) -> str:
-    """What went wrong; DALI's messages begin with a traceback of the graph's definition."""
+    """Extracts the error from DALI's message, which starts with a traceback of the graph definition."""
     return first_line(RuntimeError(str(error).partition("encountered:")[2]))

@@ -1,12 +1,12 @@
-"""Views by kornia's operations on the training device, with the suite's random numbers given to each image.
+"""Augmentation backend by kornia's functions on the training device, with per-image parameters.
 
-Two things are not kornia's. Cropping: its crops have no antialiasing and blend with torch's cubic constant -0.75, so that on
-the same boxes they differ from Pillow's by a mean of 4.1 grey levels from 32 px to 16, 1.9 to 24, 2.1 to 32, and 2.0 from
+Two operations are not kornia's. Cropping: kornia's crops have no antialiasing and use torch's cubic constant -0.75, so that
+for the same boxes they differ from Pillow's by a mean of 4.1 grey levels from 32 px to 16, 1.9 to 24, 2.1 to 32, and 2.0 from
 256x300 px to 224 (bicubic `RandomResizedCrop(cropping_mode="resample")`; 3.2, 1.2, 0.9 and 1.3 with "slice", which loops over
-the images); `data/views/resample.py` differs by 0.3. RandAugment: kornia has no Pillow's equal of its
-operations with a strength for each image.
+the images); `data/views/resample.py` differs by 0.3. RandAugment: kornia has no equivalent of
+Pillow's operations with per-image strengths.
 
-What differs from torchvision's on 8-bit pictures is otherwise rounding: below 1.5 grey levels for every operation
+Other differences from torchvision on 8-bit images are due to rounding: below 1.5 grey levels for every operation
 (`docs/views.md`).
 """
 
@@ -26,28 +26,28 @@ from data.views.postprocess import randaugment
 from data.views.resample import crop_resize
 from data.views.spec import View
 
-BLUR_REACH = 3  # the Gaussian is cut off at this many times the largest sigma a view declares
+BLUR_REACH = 3  # the Gaussian kernel is truncated at this multiple of the largest sigma of a view
 
-# kornia is imported where it is used: that takes most of a second, and it need not be installed
-Act = Callable[..., Tensor]  # changes (n, 3, S, S) images in [0, 1], by n values where it has any
+# kornia is optional and slow to import (most of a second), so it is imported on use
+Act = Callable[..., Tensor]  # maps (n, 3, S, S) images in [0, 1], with n values if it has a parameter
 
 
 @register("kornia")
 class KorniaViews(Backend):
-    """Backend by kornia's functions on whole batches.
+    """Backend by kornia's functions on batches.
 
-    At each place of the drawn order each of the four colour operations takes the images whose turn it is.
+    At each step of the random order, each of the four colour operations is applied to its subset of images.
     """
 
-    about = "kornia's operations on the training device; pictures in files are decoded by Pillow in threads"
+    about = "kornia's operations on the training device; image files are decoded by Pillow in threads"
 
     @classmethod
     def missing_dependency(cls, device: torch.device = CPU) -> str | None:
-        """Whether kornia is installed."""
+        """Reports whether kornia is installed."""
         return None if importlib.util.find_spec("kornia") else "kornia is not installed (pip install kornia)"
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
-        """Crops and colours one view after the other."""
+        """Renders one view after the other."""
         if isinstance(images, Encoded):
             crops = [to_float(x.to(self.device, non_blocking=True)) for x in decode_and_crop(images, self.views, drawn, size)]
         else:
@@ -62,29 +62,33 @@ class KorniaViews(Backend):
 
 
 def _color(x: Tensor, view: View, params: Params) -> Tensor:
-    """All of a view that comes after the crop, but RandAugment: (B, 3, S, S) in [0, 1] to normalised; changes `x`."""
+    """Applies all operations after the crop except RandAugment: (B, 3, S, S) in [0, 1] to normalised; overwrites `x`."""
     from kornia.color import rgb_to_grayscale
     from kornia.enhance import solarize
     from kornia.filters import gaussian_blur2d
 
-    kernel = 2 * math.ceil(BLUR_REACH * view.blur_sigma[1]) + 1  # of all images, so that none depends on the others' sigma
+    kernel = (
+        2 * math.ceil(BLUR_REACH * view.blur_sigma[1]) + 1
+    )  # constant, so that an image does not depend on the sigma of others
 
-    def blur(some: Tensor, sigma: Tensor) -> Tensor:
-        return gaussian_blur2d(some, kernel, sigma[:, None].expand(-1, 2), border_type="replicate")
+    def blur(selected: Tensor, sigma: Tensor) -> Tensor:
+        return gaussian_blur2d(selected, kernel, sigma[:, None].expand(-1, 2), border_type="replicate")
 
     for position in range(len(JITTER)):
         for kind, jitter in enumerate(_jitters()):
             _change(x, params.jitter & (params.order[:, position] == kind), jitter, params.factor[:, kind])
-    _change(x, params.gray, lambda some: rgb_to_grayscale(some).expand_as(some))
+    _change(x, params.gray, lambda selected: rgb_to_grayscale(selected).expand_as(selected))
     _change(x, params.sigma > 0, blur, params.sigma)
-    _change(x, params.solarize, lambda some: solarize(some, SOLARIZE_FROM))
+    _change(x, params.solarize, lambda selected: solarize(selected, SOLARIZE_FROM))
     return normalize(x, view.mean, view.std)
 
 
 def _change(x: Tensor, chosen: Tensor, act: Act, values: Tensor | None = None) -> None:
-    """Replaces those of (B, 3, S, S) images that are `chosen` (B,) by what `act` makes of them and of their `values` (B,)."""
+    """Applies `act`, with `values` (B,) if given, in place to the `chosen` (B,) of (B, 3, S, S) images."""
     turn = chosen.nonzero().squeeze(1)
-    if len(turn) == 1:  # alone, an image's mean would be summed by several threads, in an order that depends on their number
+    if (
+        len(turn) == 1
+    ):  # the mean of a single image is computed in parallel, with a result that depends on the number of threads
         turn = turn.repeat(2)
     if len(turn):
         here = turn.to(x.device, non_blocking=True)
@@ -93,7 +97,7 @@ def _change(x: Tensor, chosen: Tensor, act: Act, values: Tensor | None = None) -
 
 
 def _jitters() -> tuple[Act, ...]:
-    """The four operations in the order of `params.JITTER`; of kornia's variants those with torchvision's definitions."""
+    """The four operations in the order of `params.JITTER`, in kornia's variants that match torchvision."""
     from kornia.enhance import (
         adjust_brightness_accumulative,
         adjust_contrast_with_mean_subtraction,

@@ -1,7 +1,7 @@
-"""Views of a whole batch at once, as plain tensor operations on the training device: the fast path for images in memory.
+"""Augmentation backend by batched torch operations on the training device, the fastest for in-memory images.
 
-Crop, flip and resize are two batched matrix products (`data/views/resample.py`), colour works on one plane a channel
-(`data/views/color.py`). Pictures in files are decoded, cropped and resized by Pillow, in threads, and coloured together.
+Crop, flip and resize are two batched matrix products (`data/views/resample.py`); colour operations work on flattened channels
+(`data/views/color.py`). Image files are decoded, cropped and resized by Pillow in threads.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,13 @@ from data.views.resample import crop_resize
 class TorchViews(Backend):
     """Backend by batched torch operations on the device.
 
-    The same arguments give the same views on any number of threads; on another kind of device they agree up to rounding, as
-    the random numbers come from the CPU.
+    Results do not depend on the number of threads; they are equal up to rounding on different device types.
     """
 
-    about = "batched tensor operations on the training device; pictures in files are decoded by Pillow in threads"
+    about = "batched tensor operations on the training device; image files are decoded by Pillow in threads"
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
-        """Crops every view, then finishes it; equal views in one go where that is faster."""
+        """Renders all views; equal views as one batch if that is faster."""
         views, joined = self.views, in_one_batch(self.views, self.device, len(images), size)
         if isinstance(images, Encoded):
             crops = [to_float(x.to(self.device, non_blocking=True)) for x in decode_and_crop(images, views, drawn, size)]

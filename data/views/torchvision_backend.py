@@ -1,8 +1,8 @@
-"""The reference that every other backend is held to: torchvision and Pillow, one picture at a time, on the processor.
+"""Reference augmentation backend: torchvision and Pillow on the CPU, one image at a time.
 
-These are the operations that the reference repositories run in their data loaders (VITA-Group/SDCLR `train_simCLR.py` and
-`data/augmentation.py`; MediaBrain-SJTU/BCL `data/randaug.py`): on 8-bit pictures, each operation rounded to whole grey
-levels. Only the random numbers are the suite's own.
+The operations are those of the data loaders in the reference repositories (VITA-Group/SDCLR `train_simCLR.py` and
+`data/augmentation.py`; MediaBrain-SJTU/BCL `data/randaug.py`): on 8-bit images, with rounding to integer levels
+after each operation. Only the sampling of parameters differs.
 """
 
 from collections.abc import Sequence
@@ -26,90 +26,90 @@ JITTERS = (
     F.adjust_contrast,
     F.adjust_saturation,
     F.adjust_hue,
-)  # as `data.views.params.JITTER` names them
-NO_CHANGE = (1.0, 1.0, 1.0, 0.0)  # factors of theirs that change nothing; torchvision's ColorJitter leaves such operations out
+)  # in the order of `data.views.params.JITTER`
+NO_CHANGE = (1.0, 1.0, 1.0, 0.0)  # identity factors; torchvision's ColorJitter skips such operations
 SOLARIZE_FROM = 128  # grey level
 
 
 @register("torchvision")
 class TorchvisionViews(Backend):
-    """Backend by torchvision's functions on Pillow pictures, for tests and for doubts about the fast ones.
+    """Backend by torchvision's functions on Pillow images, the reference for all others.
 
-    ImageFiles are worked on in as many threads as torch has; their number changes no bit.
+    Images are processed on torch's number of threads, which does not affect results.
     """
 
-    about = "the reference: torchvision on the processor, one Pillow picture at a time; slow"
+    about = "the reference: torchvision on the CPU, one Pillow image at a time; slow"
 
     @property
     def input_device(self) -> torch.device:
-        """Images in memory stay on the processor."""
+        """The CPU."""
         return CPU
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
-        """All views of one picture after the other."""
+        """Renders all views image by image."""
 
-        def made(position: int, picture: Image.Image) -> list[Tensor]:
-            return [_view(picture, view, params, position, size) for view, params in zip(self.views, drawn, strict=True)]
+        def made(position: int, image: Image.Image) -> list[Tensor]:
+            return [_view(image, view, params, position, size) for view, params in zip(self.views, drawn, strict=True)]
 
-        of_pictures = _encoded(images).decode_each(made)
-        return tuple(torch.stack(view).to(self.device) for view in zip(*of_pictures, strict=True))
+        per_image = _encoded(images).decode_each(made)
+        return tuple(torch.stack(view).to(self.device) for view in zip(*per_image, strict=True))
 
-    def evaluate(self, images: ImageSet, shown: Evaluation) -> Tensor:
-        """Resizes and crops where `shown` says so, and normalises.
+    def evaluate(self, images: ImageSet, evaluation: Evaluation) -> Tensor:
+        """Applies the evaluation transform.
 
         Raises:
-            ValueError: pictures in files, and no size to bring them to.
+            ValueError: image files without `resize` or `crop`.
         """
         if isinstance(images, ImageFiles):
-            declared_sizes(shown)
+            declared_sizes(evaluation)
 
-        def made(_: int, picture: Image.Image) -> Tensor:
-            if shown.resize is not None:
-                resized = F.resize(picture, shown.resize, MODES[shown.interpolation], antialias=True)
-                picture = F.center_crop(resized, shown.crop or shown.resize)
-            return F.normalize(F.to_tensor(picture), shown.mean, shown.std)
+        def made(_: int, image: Image.Image) -> Tensor:
+            if evaluation.resize is not None:
+                resized = F.resize(image, evaluation.resize, MODES[evaluation.interpolation], antialias=True)
+                image = F.center_crop(resized, evaluation.crop or evaluation.resize)
+            return F.normalize(F.to_tensor(image), evaluation.mean, evaluation.std)
 
         return torch.stack(_encoded(images).decode_each(made)).to(self.device)
 
 
 def _encoded(images: ImageSet | Loaded) -> Encoded:
-    """Images of any kind as pictures to be decoded one by one; those in memory without loss."""
+    """Encodes any images for `decode_each`; in-memory images without loss."""
     if isinstance(images, Encoded):
         return images
     return (images if isinstance(images, ImageFiles) else ImageFiles(list(images.cpu().numpy()))).read()
 
 
-def _view(picture: Image.Image, view: View, params: Params, b: int, size: int) -> Tensor:
-    """One view of the RGB picture at position `b` of the batch: (3, size, size), normalised."""
-    picture = F.resized_crop(picture, *params.box[b].tolist(), [size, size], MODES[view.interpolation])
+def _view(image: Image.Image, view: View, params: Params, b: int, size: int) -> Tensor:
+    """Renders one view of the RGB image at position `b` of the batch: (3, size, size), normalised."""
+    image = F.resized_crop(image, *params.box[b].tolist(), [size, size], MODES[view.interpolation])
     if params.flip[b]:
-        picture = F.hflip(picture)
+        image = F.hflip(image)
     if params.jitter[b]:
         for k in params.order[b].tolist():
-            if params.factor[b, k] != NO_CHANGE[k]:  # even a hue shifted by nothing would be rounded to HSV and back
-                picture = JITTERS[k](picture, params.factor[b, k].item())
+            if params.factor[b, k] != NO_CHANGE[k]:  # a zero hue shift would still round to HSV and back
+                image = JITTERS[k](image, params.factor[b, k].item())
     if params.gray[b]:
-        picture = F.rgb_to_grayscale(picture, num_output_channels=3)
-    if params.sigma[b] > 0:  # Pillow's blur, as SDCLR's: torchvision's own cuts the Gaussian off at a kernel's edge
-        picture = picture.filter(ImageFilter.GaussianBlur(params.sigma[b].item()))
+        image = F.rgb_to_grayscale(image, num_output_channels=3)
+    if params.sigma[b] > 0:  # Pillow's blur as in SDCLR; torchvision's truncates the Gaussian
+        image = image.filter(ImageFilter.GaussianBlur(params.sigma[b].item()))
     if params.solarize[b]:
-        picture = F.solarize(picture, SOLARIZE_FROM)
+        image = F.solarize(image, SOLARIZE_FROM)
     for k, name in enumerate(OPERATIONS[i] for i in params.operation[b].tolist()):
         if params.applied[b, k]:
-            picture = randaugment_operation(name, picture, params.value[b, k].item(), params.centre[b, k].tolist())
-    return F.normalize(F.to_tensor(picture), view.mean, view.std)
+            image = randaugment_operation(name, image, params.value[b, k].item(), params.centre[b, k].tolist())
+    return F.normalize(F.to_tensor(image), view.mean, view.std)
 
 
-def randaugment_operation(name: str, picture: Image.Image, value: float, centre: Sequence[float]) -> Image.Image:
-    """One operation of RandAugment on an RGB picture, as BCL's repository carries it out.
+def randaugment_operation(name: str, image: Image.Image, value: float, centre: Sequence[float]) -> Image.Image:
+    """Applies one RandAugment operation to an RGB image as in BCL's repository.
 
     Args:
         name: one of `data.views.randaugment.OPERATIONS`.
-        picture: a square.
+        image: a square.
         value: signed, in the units of `data.views.randaugment.RANGES`.
-        centre: x and y of a cutout as shares of the width.
+        centre: x and y of a cutout as fractions of the width.
     """
-    width = picture.width
+    width = image.width
     affine = {
         "ShearX": (1, value, 0, 0, 1, 0),
         "ShearY": (1, 0, 0, value, 1, 0),
@@ -117,24 +117,24 @@ def randaugment_operation(name: str, picture: Image.Image, value: float, centre:
         "TranslateY": (1, 0, 0, 0, 1, value * width),
     }
     if name in affine:
-        return picture.transform(picture.size, Image.Transform.AFFINE, affine[name])
+        return image.transform(image.size, Image.Transform.AFFINE, affine[name])
     if name == "Rotate":
-        return picture.rotate(value)
+        return image.rotate(value)
     if name in ("AutoContrast", "Equalize", "Invert"):
-        return getattr(ImageOps, name.lower())(picture)
+        return getattr(ImageOps, name.lower())(image)
     if name == "Solarize":
-        return ImageOps.solarize(picture, value)  # type: ignore[arg-type]  # a threshold between two levels is one too
+        return ImageOps.solarize(image, value)  # type: ignore[arg-type]  # fractional thresholds work
     if name == "Posterize":
-        return ImageOps.posterize(picture, int(value))
+        return ImageOps.posterize(image, int(value))
     if name == "Cutout":
-        return _cutout(picture, value * width, centre)
-    return getattr(ImageEnhance, name)(picture).enhance(value)
+        return _cutout(image, value * width, centre)
+    return getattr(ImageEnhance, name)(image).enhance(value)
 
 
-def _cutout(picture: Image.Image, side: float, centre: Sequence[float]) -> Image.Image:
-    """A filled square of `side` px; it keeps its side where its corner is moved into the picture at the left or top."""
-    left, top = (int(max(0, at * picture.width - side / 2)) for at in centre)
-    right, bottom = (min(picture.width, start + side) for start in (left, top))
-    picture = picture.copy()
-    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), tuple(int(level) for level in CUTOUT_FILL))
-    return picture
+def _cutout(image: Image.Image, side: float, centre: Sequence[float]) -> Image.Image:
+    """Fills a square of `side` px; at the left and top edge the square is shifted into the image, as in BCL."""
+    left, top = (int(max(0, at * image.width - side / 2)) for at in centre)
+    right, bottom = (min(image.width, start + side) for start in (left, top))
+    image = image.copy()
+    ImageDraw.Draw(image).rectangle((left, top, right, bottom), tuple(int(level) for level in CUTOUT_FILL))
+    return image

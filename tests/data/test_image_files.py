@@ -140,7 +140,7 @@ def test_a_set_without_pictures_is_told_in_one_line(tmp_path):
     for k in range(4):
         (tmp_path / f"{k}.jpg").write_text("no picture")
     loader = Loader(ImageFiles(sorted(tmp_path.iterdir())), TorchViews((View(),)), 4, seed=0)
-    with pytest.raises(UserError, match=r"^fewer than 2 of 4 pictures can be read; restore .*\.jpg and the others$"):
+    with pytest.raises(UserError, match=r"^fewer than 2 of 4 images can be read; restore .*\.jpg and the others$"):
         list(loader.epoch(0, size=16))
 
 

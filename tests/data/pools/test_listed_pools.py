@@ -57,9 +57,11 @@ def test_what_is_wrong_with_it_is_told(root):
         load_pool("imagenet-r", None, root)
     file = root / "lists" / "imagenet-r" / "imagenet-r.txt"
     file.write_text(file.read_text() + "n0/more.jpg 0\n")
-    with pytest.raises(UserError, match=r"imagenet-r\.txt is truncated or not the list of the pool imagenet-r: .*; delete it"):
+    with pytest.raises(
+        UserError, match=r"imagenet-r\.txt is truncated or not the index file of the pool imagenet-r: .*; delete it"
+    ):
         load_pool("imagenet-r", None, root)
-    with pytest.raises(UserError, match=r"the pool places69 needs its pictures in .*places69; put them there"):
+    with pytest.raises(UserError, match=r"the pool places69 needs its images in .*places69; put them there"):
         load_pool("places69", None, root)
 
 
@@ -75,7 +77,7 @@ def test_pictures_are_taken_embedded_and_mixed_among_others(root, photographs):
     index = torch.cat([batch.index for batch in loader.epoch(0, size=16, extra=taken)])
     assert sorted(index.tolist()) == [-1, -1, 0, 1, 2]
     in_memory = Loader(photographs[:3], TorchViews((View(),)), batch_size=4, seed=0)
-    with pytest.raises(ValueError, match="cannot be mixed into images in memory"):
+    with pytest.raises(ValueError, match="cannot be added to in-memory images"):
         next(iter(in_memory.epoch(0, size=16, extra=taken)))
 
 

@@ -150,7 +150,7 @@ def test_a_folder_without_a_readable_picture_is_a_mistake(folder):
     with pytest.raises(UserError, match="contains no JPEG, PNG or WebP file"):
         _pool(folder)
     (folder / "a.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"no picture in the pool .* can be read \(a\.png\)"):
+    with pytest.raises(UserError, match=r"no image in the pool .* can be read \(a\.png\)"):
         _pool(folder)
 
 

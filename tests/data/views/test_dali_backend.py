@@ -162,7 +162,7 @@ def test_what_dali_cannot_decode_is_decoded_by_pillow(files, caplog):
     shown = Evaluation(resize=40, crop=32)
     assert torch.equal(backend.evaluate(pictures, shown), TorchViews(()).evaluate(pictures, shown))
     (message,) = caplog.messages
-    assert message.startswith("Pillow decodes batches with a picture that DALI cannot decode: nvImageCodec failure")
+    assert message.startswith("batches with an image that DALI cannot decode are decoded by Pillow: nvImageCodec failure")
     assert backend(ImageFiles(files), 1, 32)[0].shape == (len(files), 3, 32, 32)  # DALI goes on with other batches
 
 
@@ -224,9 +224,9 @@ def test_a_graph_for_the_gpu_is_made_of_its_operators():
 
 def test_a_jpeg_without_its_end_is_looked_at_before_a_gpu_decodes_it(files):
     whole = (files[0].parent / "colour.jpg").read_bytes()
-    assert dali_backend._cut_short(whole[:-2])
-    assert not dali_backend._cut_short(whole)
-    assert not dali_backend._cut_short(whole + bytes(20))  # cameras pad files
+    assert dali_backend._is_truncated(whole[:-2])
+    assert not dali_backend._is_truncated(whole)
+    assert not dali_backend._is_truncated(whole + bytes(20))  # cameras pad files
 
 
 def test_a_machine_without_dali_is_told_what_to_install(monkeypatch):

@@ -87,7 +87,7 @@ def test_equal_views_are_the_same_made_together_or_apart(photographs, monkeypatc
 
 
 def test_unsupported_arguments_are_refused(photographs):
-    with pytest.raises(ValueError, match="no declared view has RandAugment"):
+    with pytest.raises(ValueError, match="no view has RandAugment"):
         TorchViews((View(),))(photographs, 0, 32, strength=torch.ones(len(photographs)))
     augmented = TorchViews((CONTRASTIVE.but(randaugment=RandAugment()).on(View()),))
     for strength in (torch.ones(len(photographs) - 1), torch.full((len(photographs),), 1.1), torch.tensor(torch.nan)):

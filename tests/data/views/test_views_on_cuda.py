@@ -46,7 +46,7 @@ def test_images_are_shown_on_the_device(name, shown, photographs):
 
 @pytest.mark.parametrize("memory", [True, False], ids=["in memory", "pictures"])
 def test_batches_are_on_the_device_without_waiting(memory, photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(loader, "ahead", lambda batches, device: batches)  # a mode holds for its own thread alone
+    monkeypatch.setattr(loader, "prefetch", lambda batches, device: batches)  # a mode holds for its own thread alone
     (tmp_path / "no.jpg").write_text("no picture")
     with fake_cuda() as device:
         backend = BACKENDS["torch"]([View(), STRONG], "cuda")
