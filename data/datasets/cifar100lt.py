@@ -33,9 +33,9 @@ class Cifar100LT(CifarLT):
         per_class=500,
         held_out=50,
         cao="gh",
-        cao_about="Cao et al. 2019, as MediaBrain-SJTU/Geometric-Harmonization trains on it: 500 to 5 images a class, apple "
-        "largest; split 1 is theirs (seed 0), the others are this suite's (seed: the split's number less 1); the pretraining "
-        "set contains unlabelled validation images",
+        cao_about="Cao et al. 2019, as MediaBrain-SJTU/Geometric-Harmonization trains on it: 500 to 5 images per class, "
+        "largest: apple; split 1 is published (seed 0), others are defined by this suite (seed: split number - 1); the "
+        "pretraining set contains the validation images, unlabelled",
     )
     left_out = 50
     own_pools = ("cifar100",)

@@ -24,8 +24,8 @@ class Cifar10LT(CifarLT):
         per_class=5000,
         held_out=500,
         cao="cao",
-        cao_about="Cao et al. 2019: 5000 to 50 images a class, airplane largest; split 1 is theirs (seed 0), the others are "
-        "this suite's (seed: the split's number less 1); the pretraining set contains unlabelled validation images",
+        cao_about="Cao et al. 2019: 5000 to 50 images per class, largest: airplane; split 1 is published (seed 0), others are "
+        "defined by this suite (seed: split number - 1); the pretraining set contains the validation images, unlabelled",
     )
     left_out = 0
     split_seeds = (0, 10, 56, 64, 81)

@@ -44,18 +44,18 @@ class CifarProfiles(Mapping[str, Profile]):
             return Profile(tuple(counts), SPLITS, self.cao_about, official=1)
         if name.startswith(RATIO):
             counts = self._counts(*ratio_and_size(name))
-            about = f"this suite's: {counts[0]} to {counts[-1]} images a class by the construction of the SDCLR splits"
+            about = f"defined by this suite: {counts[0]} to {counts[-1]} images per class, constructed like the SDCLR splits"
             return Profile(tuple(counts), SPLITS, about, official=0)
         counts = self._counts(OFFICIAL_RATIO)
         if name == BALANCED:
             each = sum(counts) // self.classes
-            about = f"balanced twins of the SDCLR splits: {each} images of every class; groups are those of the long-tailed set"
+            about = f"balanced SDCLR splits: {each} images per class; groups are those of the long-tailed set"
             return Profile((each,) * self.classes, SPLITS, about, official=OFFICIAL_SPLITS)
         if name != "sdclr":
             raise KeyError(name)
         about = (
-            f"SDCLR splits: {counts[0]} to {counts[-1]} images a class after {self.held_out} a class are held out; own class "
-            "order a split"
+            f"SDCLR splits: {counts[0]} to {counts[-1]} images per class, holdout of {self.held_out} per class; one class "
+            "order per split"
         )
         return Profile(tuple(counts), SPLITS, about, official=OFFICIAL_SPLITS)
 

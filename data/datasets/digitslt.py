@@ -32,7 +32,7 @@ class DigitsLT(Benchmark):
     labelled_images = 1797
     class_names = tuple("0123456789")
     profiles: ClassVar = {
-        "own": Profile(tuple(COUNTS), splits=5, about="100 to 5 images a class, random class order a split", official=0)
+        "own": Profile(tuple(COUNTS), splits=5, about="100 to 5 images per class, random class order per split", official=0)
     }
     view = View(crop_scale=(0.4, 1.0), flip_p=0.0, saturation=0.0, hue=0.0, gray_p=0.0)  # a mirrored 2 is no 2
     recipe = Recipe(epochs=200, batch_size=64, lr=0.06, warmup_epochs=5, sizes=(SIDE,))

@@ -16,8 +16,8 @@ class FolderLT(ListedBenchmark):
     classes = None
     suite = False
     profiles: ClassVar = {
-        "own": Profile((), splits=1, about="the long-tailed list as it stands in the folder", official=0),
-        BALANCED: Profile((), splits=1, about="its balanced twin as it stands in the folder", official=0),
+        "own": Profile((), splits=1, about="the long-tailed list of the user", official=0),
+        BALANCED: Profile((), splits=1, about="the balanced list of the user", official=0),
     }
     images_folder = "folderlt"
     images_description = "your images, at the paths in the index files"

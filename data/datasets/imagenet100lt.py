@@ -21,8 +21,8 @@ class ImageNet100LT(ListedBenchmark):
     groups = "number"
     pools = ("imagenet-r", *ORDER)
     profiles: ClassVar = {
-        "sdclr": Profile((), splits=1, about="SDCLR's list: 1280 to 6 images a class, Pareto-like", official=1),
-        BALANCED: Profile((), splits=1, about="SDCLR's balanced twin: 122 images of every class", official=1),
+        "sdclr": Profile((), splits=1, about="SDCLR's list: 1280 to 6 images per class, Pareto-like", official=1),
+        BALANCED: Profile((), splits=1, about="SDCLR's balanced list: 122 images per class", official=1),
     }
     images_folder = "imagenet"
     images_description = IMAGENET

@@ -20,7 +20,9 @@ class ImageNetLT(ListedBenchmark):
     classes = 1000
     groups = "number"
     pools = ("imagenet-r", *ORDER)
-    profiles: ClassVar = {"sdclr": Profile((), splits=1, about="Liu et al. 2019: 1280 to 5 images a class, Pareto", official=1)}
+    profiles: ClassVar = {
+        "sdclr": Profile((), splits=1, about="Liu et al. 2019: 1280 to 5 images per class, Pareto", official=1)
+    }
     images_folder = "imagenet"
     images_description = IMAGENET
     lists_folder = "lists/imagenetlt"

@@ -30,7 +30,7 @@ class INaturalist2018(ListedBenchmark):
     labelled_images = 461_939
     classes = 8142
     groups = "number"
-    profiles: ClassVar = {"official": Profile((), splits=1, about="the competition's training images, all of them", official=1)}
+    profiles: ClassVar = {"official": Profile((), splits=1, about="all training images of the competition", official=1)}
     images_folder = "inat18"
     images_description = "the folder `train_val2018` of the competition's archive"
     lists_folder = "inat18"

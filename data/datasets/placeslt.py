@@ -20,7 +20,7 @@ class PlacesLT(ListedBenchmark):
     classes = 365
     groups = "number"
     pools = ("places69", *ORDER)
-    profiles: ClassVar = {"colt": Profile((), splits=1, about="Liu et al. 2019: 4980 to 5 images a class", official=1)}
+    profiles: ClassVar = {"colt": Profile((), splits=1, about="Liu et al. 2019: 4980 to 5 images per class", official=1)}
     images_folder = "places365"
     images_description = "`train/CLASS/*.jpg` and `val/CLASS/*.jpg` of the archive places365standard_easyformat, at 256 px"
     lists_folder = "lists/placeslt"

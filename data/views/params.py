@@ -1,7 +1,7 @@
 """Sampling of augmentation parameters for a batch of views, separate from rendering.
 
-Every backend that can be told its parameters uses these, so that two backends can be compared on the very same view, and
-so that a seed means the same view whatever executes it. Distributions are torchvision's (`transforms.RandomResizedCrop`,
+All backends use these parameters, so that a seed gives the same view with every backend, and backends can be compared view by
+view. Distributions are torchvision's (`transforms.RandomResizedCrop`,
 `ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`) and BCL's (`RandAugment`), sampled for the whole batch at once.
 """
 

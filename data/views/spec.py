@@ -1,7 +1,7 @@
 """Augmentation specs: random transformations of training views, and the evaluation transform.
 
-A method names its views by role (`CONTRASTIVE`), the benchmark supplies the field's augmentation for its images, and an
-backend (`data/views/backend.py`) carries the spec out. Nothing here touches a pixel.
+A method declares its views by role (`CONTRASTIVE`), the benchmark defines the augmentation, and an augmentation backend
+(`data/views/backend.py`) renders the views.
 """
 
 from dataclasses import dataclass, replace

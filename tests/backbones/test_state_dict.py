@@ -38,10 +38,10 @@ def _same(network, weights):
 
 
 def _said(refuse, *arguments):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         refuse(*arguments)
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize("file", ["w.safetensors", "w.pth", "w.pt", "w.pth.tar"])
@@ -71,7 +71,7 @@ def test_what_is_not_clear_is_asked_for(tmp_path, weights):
     torch.save({"mine": weights, "epoch": 1}, tmp_path / "w.pth")
     assert "it has mine; select one with --key" in _said(read_tensors, tmp_path / "w.pth")
     both = _under("backbone.", weights) | _under("encoder.", weights)
-    assert "several prefixes, 'backbone.' and 'encoder.'; choose with --prefix" in _said(load_backbone, _fresh(), both)
+    assert "several prefixes, 'backbone.' and 'encoder.'; select one with --prefix" in _said(load_backbone, _fresh(), both)
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path, weights):
@@ -82,7 +82,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, weights):
 
 
 @pytest.mark.parametrize("file", ["w.safetensors", "w.pth"])
-def test_damaged_and_absent_files_are_told_of(tmp_path, weights, file):
+def test_damaged_and_absent_files_are_reported(tmp_path, weights, file):
     path = tmp_path / file
     assert "there is no file" in _said(read_tensors, path)
     save_file(weights, path) if path.suffix == ".safetensors" else torch.save(weights, path)
@@ -108,7 +108,7 @@ def test_names_of_which_a_part_has_another_prefix_do_not_fit(weights):
     assert "several prefixes" in _said(load_backbone, _fresh(), tensors)
 
 
-def test_what_is_no_head_is_not_left_out(weights):
+def test_what_is_no_head_is_not_skipped(weights):
     more = weights | {"stages.3.0.conv.weight": torch.zeros(4), "queue": torch.zeros(4)}
     said = _said(load_backbone, _fresh(), more)
     assert "2 unexpected: stages.3.0.conv.weight, queue;" in said
@@ -157,7 +157,7 @@ def test_nothing_untrained_passes_for_trained(weights):
 
 
 def test_a_torchvision_resnet_is_a_timm_one():
-    """The two name the same tensors; the classifier is the only one that is left over."""
+    """Keys are equal except for the classifier."""
     from torchvision.models import resnet18
 
     torch.manual_seed(0)

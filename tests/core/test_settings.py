@@ -54,7 +54,7 @@ def test_text_becomes_typed_values():
         ({"sizes": "16;24"}, "not of type int"),
     ],
 )
-def test_wrong_values_are_told(changes, message):
+def test_wrong_values_are_reported(changes, message):
     with pytest.raises(UserError, match=message):
         with_changes(Example(), changes, "x")
 
@@ -88,10 +88,10 @@ def test_text_becomes_the_first_type_of_a_union_that_takes_it():
         ({"either": "nan"}, "x.either=nan is out of range; it must be at least 0.5"),
     ],
 )
-def test_wrong_text_for_a_form_or_a_union_is_told_in_one_line(changes, message):
-    with pytest.raises(UserError) as told:
+def test_wrong_text_for_a_form_or_a_union_is_reported_in_one_line(changes, message):
+    with pytest.raises(UserError) as error:
         with_changes(Distances(), changes, "x")
-    assert str(told.value) == message
+    assert str(error.value) == message
 
 
 def test_describe_tells_the_form_of_text():

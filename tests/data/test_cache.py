@@ -1,4 +1,4 @@
-"""What a plan says of its data, and that it reads it once and fetches nothing."""
+"""Data cache: description of the data in a plan, loading once, no downloads."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def test_all_splits_stand_in_the_line(tmp_path):
     assert line.endswith(f"; split 3: {third}, split 1: {first}")
 
 
-def test_what_is_not_there_yet_is_told(root):
+def test_what_is_missing_yet_is_reported(root):
     (root / "lists").mkdir()
     (line,) = _plan(root, datasets=["inat18"]).passports
     assert line.startswith("NO PASSPORT: inat18, profile official: ")
@@ -50,7 +50,7 @@ def test_what_is_not_there_yet_is_told(root):
     assert "missing" not in line
 
 
-def test_a_published_list_that_a_probe_needs_is_told_where_it_is_not_there(root, monkeypatch):
+def test_a_published_list_that_a_probe_needs_is_reported_where_it_is_missing(root, monkeypatch):
     monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "lists_folder", "folderlt")
     declared = BENCHMARKS["imagenet100lt"].files
     files = {

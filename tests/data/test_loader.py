@@ -5,7 +5,7 @@ from data.views.backend import Backend
 
 
 class Echo(Backend):
-    """A backend that keeps what it was given and returns the images as their own views."""
+    """A backend that records its arguments and returns the images as views."""
 
     def __init__(self):
         super().__init__(())

@@ -44,7 +44,7 @@ def test_an_error_is_raised_at_its_place():
     assert not _alive()
 
 
-def test_who_leaves_early_leaves_no_thread():
+def test_closing_the_iterator_ends_the_thread():
     stream = prefetch(iter(range(1000)), CPU)
     assert next(stream) == 0
     assert _alive() == 1

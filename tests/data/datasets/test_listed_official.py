@@ -1,4 +1,4 @@
-"""The declared benchmarks by lists: declarations, official lists where they lie, iNaturalist's form, real photographs."""
+"""Published benchmarks with index files: declarations, official lists if available, iNaturalist annotations, photographs."""
 
 import json
 import tarfile
@@ -41,7 +41,7 @@ def test_every_declaration_is_whole(name, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_networks_are_shown_pictures_at_the_size_of_their_views():
+def test_networks_are_transformed_images_at_the_size_of_their_views():
     benchmark = BENCHMARKS["folderlt"]
     small = benchmark.evaluation_of(replace(benchmark.recipe, sizes=(56, 84, 112)))
     assert (small.resize, small.crop) == (128, 112)
@@ -109,7 +109,7 @@ def test_annotations_are_joined_by_their_ids(tmp_path):
         (json.dumps(_annotations(categories=[{"id": 0}])), "image 2: the category 1 is not in its categories"),
     ],
 )
-def test_a_wrong_annotation_file_is_told(tmp_path, content, said):
+def test_a_wrong_annotation_file_is_reported(tmp_path, content, said):
     (tmp_path / "train2018.json").write_text(content)
     with pytest.raises(UserError, match=said):
         read_annotations(tmp_path / "train2018.json")

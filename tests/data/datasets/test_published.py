@@ -1,4 +1,4 @@
-"""Benchmarks by published lists, on a small stand-in for ImageNet."""
+"""Benchmarks with published index files, on a small substitute for ImageNet."""
 
 import hashlib
 
@@ -62,7 +62,7 @@ def test_missing_lists_are_fetched_and_checked_before_they_are_kept(imagenet, ro
     assert not (imagenet / "val.txt").exists()
 
 
-def test_a_foreign_published_list_is_told(imagenet, root):
+def test_a_foreign_published_list_is_reported(imagenet, root):
     file = imagenet / "lt_train.txt"
     file.write_text(file.read_text() + "train/class0/0.jpg 0\n")
     with pytest.raises(UserError, match=r"lt_train\.txt is truncated or not of ImageNet by .* its sha256 starts with"):
@@ -133,7 +133,7 @@ def test_a_list_that_comes_later_changes_no_other_sum(imagenet, root):
     assert after.lists["train"] == (15, read_index_file(imagenet / "balanced_train.txt").sha256())
 
 
-def test_no_folder_of_images_is_told_with_what_belongs_there(imagenet, root):
+def test_no_folder_of_images_is_reported_with_what_belongs_there(imagenet, root):
     (root / "imagenet").rename(root / "elsewhere")
     with pytest.raises(UserError, match=r"ImageNet-100-LT needs the folder .*imagenet with ImageNet's `train/WNID"):
         opened(root, "imagenet100lt")

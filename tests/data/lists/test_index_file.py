@@ -1,4 +1,4 @@
-"""Index lists in text form: what is read, what is refused, and how that is said."""
+"""Index files: parsing, validation and error messages."""
 
 import numpy as np
 import pytest
@@ -84,12 +84,12 @@ def test_dots_and_colons_within_names_are_no_fault(listed):
     assert listed("".join(f"{name} 0\n" for name in names)).names == names
 
 
-def test_a_list_that_is_not_there_is_told(tmp_path):
+def test_a_list_that_is_missing_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.txt cannot be read \(No such file"):
         read_index_file(tmp_path / "nothing.txt")
 
 
-def test_an_empty_class_is_told(listed):
+def test_an_empty_class_is_reported(listed):
     listing = listed("a 0\nb 3\n")
     with pytest.raises(UserError, match="no image of class 1 and 1 more, of classes 0 to 3"):
         check_classes(listing, 4)

@@ -149,7 +149,7 @@ def test_a_ratio_has_one_name(spelled, profile):
         ("cifar100lt", "ir=451", "leaves the smallest of 100 classes empty"),
     ],
 )
-def test_a_profile_that_cannot_be_is_told(name, profile, said):
+def test_a_profile_that_cannot_be_is_reported(name, profile, said):
     with pytest.raises(UserError, match=said):
         BENCHMARKS[name]().profile(profile)
 

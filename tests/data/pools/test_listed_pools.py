@@ -1,4 +1,4 @@
-"""Pools of photographs in files: found, checked, mixed among others, and read into memory beside images in memory."""
+"""OOD pools of image files: loading, validation, mixing with training images, decoding for in-memory benchmarks."""
 
 import hashlib
 
@@ -51,7 +51,7 @@ def test_beside_images_in_memory_it_is_read_into_memory(root):
     assert pool.about == load_pool("imagenet-r", None, root).about
 
 
-def test_what_is_wrong_with_it_is_told(root):
+def test_what_is_wrong_with_it_is_reported(root):
     (root / "imagenet-r" / "n0" / "art_2.jpg").unlink()
     with pytest.raises(UserError, match=r"1 of the 5 images of the pool imagenet-r are missing in .*: n0/art_2\.jpg; restore"):
         load_pool("imagenet-r", None, root)
@@ -65,7 +65,7 @@ def test_what_is_wrong_with_it_is_told(root):
         load_pool("places69", None, root)
 
 
-def test_pictures_are_taken_embedded_and_mixed_among_others(root, photographs):
+def test_images_are_taken_embedded_and_mixed_among_others(root, photographs):
     pictures = load_pool("imagenet-r", None, root).images
     corpus = Corpus(pictures[:2], TorchViews(()), Evaluation(resize=24, crop=16), pool=pictures)
     rows = torch.cat(list(corpus.embed(nn.Flatten(), pictures)))

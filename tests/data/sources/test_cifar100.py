@@ -1,4 +1,4 @@
-"""CIFAR-100's forms, on small files with the known sums exchanged for theirs. The pool's tests cover its training images."""
+"""CIFAR-100 file formats, on small files with adapted checksums. Tests of the OOD pool cover the training images."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.sources import cifar100
 
-COUNT = 8  # images a sheet
+COUNT = 8  # images per PNG file
 SHEETS = Path(__file__).parents[4] / "shared" / "data" / "cifar100-sheets"
 
 
@@ -147,7 +147,7 @@ def test_labels_in_another_order_are_refused(small, tmp_path, monkeypatch):
         cifar100.labels(tmp_path)
 
 
-def test_sheets_need_not_be_there_for_the_labels_alone(small, tmp_path, monkeypatch):
+def test_labels_do_not_need_the_png_files(small, tmp_path, monkeypatch):
     _sheets(tmp_path, small, monkeypatch)
     (tmp_path / cifar100.SHEETS / "data_batch_2.png").unlink()
     assert cifar100.labels(tmp_path)[1].checksum == "none: data_batch_2.png is missing"
@@ -166,7 +166,7 @@ def test_the_known_labels_are_those_of_the_official_order(cifar100_labels):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHEETS.is_dir(), reason="no CIFAR-100 sheets beside the checkout")
+@pytest.mark.skipif(not SHEETS.is_dir(), reason="no CIFAR-100 PNG files next to the checkout")
 def test_the_real_sheets_are_read(tmp_path, cifar100_labels):
     (tmp_path / cifar100.SHEETS).symlink_to(SHEETS)
     images = cifar100.load(tmp_path)

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: whole, verified, once; and archives that mean harm."""
+"""Downloads from a local server: atomic, verified, once; and malicious archives."""
 
 import hashlib
 import io
@@ -111,7 +111,7 @@ def test_half_a_file_is_never_kept(server, tmp_path, known):
     assert _left(tmp_path) == []
 
 
-def test_a_wrong_sum_or_structure_is_told_and_nothing_kept(server, tmp_path):
+def test_a_wrong_sum_or_structure_is_reported_and_nothing_kept(server, tmp_path):
     with pytest.raises(UserError, match=r"hash of downloaded file"):
         _download(server, tmp_path / "list.txt", f"sha256:{'0' * 64}")
 
@@ -123,7 +123,7 @@ def test_a_wrong_sum_or_structure_is_told_and_nothing_kept(server, tmp_path):
     assert _left(tmp_path) == []
 
 
-def test_no_server_and_no_file_are_told_in_one_line(server, tmp_path):
+def test_no_server_and_no_file_are_reported_in_one_line(server, tmp_path):
     server.content.clear()
     with pytest.raises(UserError, match="404"):
         _download(server, tmp_path / "list.txt")
@@ -192,7 +192,7 @@ def test_no_member_leaves_the_folder(tmp_path, entries):
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"no archive", lambda whole: b""])
-def test_a_truncated_archive_is_told(tmp_path, damage):
+def test_a_truncated_archive_is_reported(tmp_path, damage):
     (tmp_path / "cut.tar.gz").write_bytes(damage(_archive([_entry("a")])))
     with pytest.raises(UserError, match=r"cut\.tar\.gz is truncated or not a tar archive"):
         unpack(tmp_path / "cut.tar.gz", tmp_path / "folder")

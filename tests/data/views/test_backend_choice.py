@@ -1,4 +1,4 @@
-"""Which backend of views a run takes."""
+"""Selection of the augmentation backend."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Every backend of views against torchvision: pixel by pixel on the very same draws, by statistics on its own draws."""
+"""Every augmentation backend against torchvision: per pixel with equal parameters, by statistics with independent ones."""
 
 import dataclasses
 
@@ -59,7 +59,7 @@ def reference():
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """Pictures of several sizes and modes from scikit-learn's photographs."""
+    """Image files of several sizes and modes from scikit-learn's photographs."""
     from sklearn.datasets import load_sample_images
 
     folder = tmp_path_factory.mktemp("pictures")
@@ -202,7 +202,7 @@ def test_an_image_keeps_its_view_whatever_else_is_in_the_batch(name, photographs
 
 
 @pytest.mark.parametrize("size", [96, 224])
-def test_pictures_in_files_of_any_size_and_mode(name, files, size):
+def test_images_in_files_of_any_size_and_mode(name, files, size):
     view = dataclasses.replace(NOTHING, crop_scale=(0.08, 1), crop_ratio=(3 / 4, 4 / 3), flip_p=0.5)
     read = ImageFiles(files).read()
     ours, theirs = (levels_of(each, view, read, size, seeds=2) for each in (name, "torchvision"))
@@ -211,7 +211,7 @@ def test_pictures_in_files_of_any_size_and_mode(name, files, size):
     assert (ours - theirs).abs().mean(dim=(1, 2, 3)).max() < LIMIT
     ours, theirs = (levels_of(each, FULL, read, size, seeds=2) for each in (name, "torchvision"))
     assert (ours - theirs).abs().mean() < LIMIT
-    # the reference against the pictures as Pillow opens them
+    # the reference against Pillow
     params = draw(view, read.height, read.width, torch.Generator().manual_seed(1))
     (reference,) = TorchvisionViews([view]).render(read, [dataclasses.replace(params, flip=torch.zeros(6) > 0)], size)
     for picture, box, made in zip(_opened(files), params.box.tolist(), reference, strict=True):
@@ -229,23 +229,23 @@ def test_evaluation_is_torchvisions(name, photographs, files, interpolation):
         (wide, _pil(wide), 24, None),
         (ImageFiles(files), _opened(files), 256, 224),
     ):
-        shown = Evaluation(resize, crop, interpolation, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+        evaluation = Evaluation(resize, crop, interpolation, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
         composed = transforms.Compose(
             [transforms.Resize(resize, MODES[interpolation], antialias=True), transforms.CenterCrop(crop or resize)]
         )
         theirs = torch.stack([transforms.functional.pil_to_tensor(composed(picture)) for picture in pictures])
-        mean, std = (torch.tensor(values)[:, None, None] for values in (shown.mean, shown.std))
-        ours = backend.evaluate(images, shown).cpu()
+        mean, std = (torch.tensor(values)[:, None, None] for values in (evaluation.mean, evaluation.std))
+        ours = backend.evaluate(images, evaluation).cpu()
         off = ((ours * std + mean) * 255 - theirs).abs()
         assert ours.dtype == torch.float32
         assert off.mean() < (1e-4 if name == "torchvision" else 0.5)
         assert off.mean(dim=(1, 2, 3)).max() < LIMIT
 
 
-def test_images_are_shown_as_they_are_where_no_size_is_declared(name, photographs, files):
+def test_images_are_transformed_as_they_are_where_no_size_is_declared(name, photographs, files):
     backend = BACKENDS[name]([View()])
-    shown = backend.evaluate(photographs, Evaluation(mean=(0, 0, 0), std=(1, 1, 1)))
-    assert torch.allclose(shown.cpu(), photographs / 255)
+    evaluation = backend.evaluate(photographs, Evaluation(mean=(0, 0, 0), std=(1, 1, 1)))
+    assert torch.allclose(evaluation.cpu(), photographs / 255)
     with pytest.raises(ValueError, match="different sizes"):
         backend.evaluate(ImageFiles(files), Evaluation())
 

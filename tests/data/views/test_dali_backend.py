@@ -1,4 +1,4 @@
-"""The backend by DALI against Pillow, torchvision and the backend by torch, on the very same parameters."""
+"""DALI backend against Pillow, torchvision and the torch backend with equal parameters."""
 
 import dataclasses
 import logging
@@ -30,14 +30,14 @@ MODES = {"colour.jpg": "RGB", "grey.jpg": "L", "cmyk.jpg": "CMYK", "plain.png": 
 
 @pytest.fixture
 def files(tmp_path):
-    """Pictures of several kinds and sizes."""
+    """Image files of several formats and sizes."""
     from sklearn.datasets import load_sample_images
 
     whole = Image.fromarray(load_sample_images().images[1])
     for k, (name, mode) in enumerate(MODES.items()):
         whole.resize((160 + 20 * k, 220 - 25 * k)).convert(mode).save(tmp_path / name)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     whole.resize((150, 90)).save(tmp_path / "turned.jpg", exif=exif)
     deep = np.asarray(whole.resize((120, 100)).convert("L")).astype(np.uint16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
@@ -105,7 +105,7 @@ def test_strengths_of_the_images_reach_the_views(photographs):
     assert hit[::2].double().mean() > 0.8
 
 
-def test_every_kind_of_picture_in_a_file_is_seen_as_pillow_sees_it(files):
+def test_every_kind_of_image_in_a_file_is_seen_as_pillow_sees_it(files):
     views = (View(), View(interpolation="bilinear"))
     for a, b in zip(*(made(views)(ImageFiles(files), 1, 48) for made in (DaliViews, TorchViews)), strict=True):
         difference = _levels(a, b).mean(dim=(1, 2, 3))
@@ -113,12 +113,12 @@ def test_every_kind_of_picture_in_a_file_is_seen_as_pillow_sees_it(files):
             assert levels < 0.6, file.name  # measured: up to 0.3
 
 
-def test_a_frozen_network_is_shown_what_torchvision_shows(files):
-    shown = Evaluation(resize=256, crop=224)
-    normalize = transforms.Normalize(shown.mean, shown.std)
+def test_a_frozen_network_is_transformed_what_torchvision_shows(files):
+    evaluation = Evaluation(resize=256, crop=224)
+    normalize = transforms.Normalize(evaluation.mean, evaluation.std)
     reference = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalize])
     theirs = torch.stack([reference(Image.open(file).convert("RGB")) for file in files])
-    ours = DaliViews(()).evaluate(ImageFiles(files), shown)
+    ours = DaliViews(()).evaluate(ImageFiles(files), evaluation)
     assert ours.shape == theirs.shape
     assert _levels(ours, theirs).mean() < 0.3  # measured: 0.2
     assert _levels(ours, theirs).max() < 3
@@ -126,19 +126,19 @@ def test_a_frozen_network_is_shown_what_torchvision_shows(files):
         DaliViews(()).evaluate(ImageFiles(files), Evaluation())
 
 
-def test_images_in_memory_are_shown_as_they_are_or_resized(photographs):
+def test_images_in_memory_are_transformed_as_they_are_or_resized(photographs):
     dali, by_torch = DaliViews(()), TorchViews(())
     assert torch.equal(dali.evaluate(photographs, Evaluation()), by_torch.evaluate(photographs, Evaluation()))
-    shown = Evaluation(resize=48, crop=40, interpolation="bicubic")
-    assert _levels(dali.evaluate(photographs, shown), by_torch.evaluate(photographs, shown)).mean() < 0.5
+    evaluation = Evaluation(resize=48, crop=40, interpolation="bicubic")
+    assert _levels(dali.evaluate(photographs, evaluation), by_torch.evaluate(photographs, evaluation)).mean() < 0.5
 
 
-def test_damaged_pictures_are_left_out_named_and_counted(files, caplog):
+def test_damaged_images_are_skipped_named_and_counted(files, caplog):
     caplog.set_level(logging.WARNING)
     folder = files[0].parent
     whole = (folder / "colour.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 4])
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("not an image")
     damaged = [*files, folder / "cut.jpg", folder / "text.jpg"]
     loader = Loader(ImageFiles(damaged), DaliViews((View(), View())), batch_size=5, seed=0)
     batches = list(loader.epoch(0, size=32))
@@ -159,8 +159,8 @@ def test_what_dali_cannot_decode_is_decoded_by_pillow(files, caplog):
     for _ in range(2):
         for a, b in zip(backend(pictures, 1, 32), TorchViews(backend.views)(pictures, 1, 32), strict=True):
             assert torch.equal(a, b)
-    shown = Evaluation(resize=40, crop=32)
-    assert torch.equal(backend.evaluate(pictures, shown), TorchViews(()).evaluate(pictures, shown))
+    evaluation = Evaluation(resize=40, crop=32)
+    assert torch.equal(backend.evaluate(pictures, evaluation), TorchViews(()).evaluate(pictures, evaluation))
     (message,) = caplog.messages
     assert message.startswith("batches with an image that DALI cannot decode are decoded by Pillow: nvImageCodec failure")
     assert backend(ImageFiles(files), 1, 32)[0].shape == (len(files), 3, 32, 32)  # DALI goes on with other batches
@@ -229,7 +229,7 @@ def test_a_jpeg_without_its_end_is_looked_at_before_a_gpu_decodes_it(files):
     assert not dali_backend._is_truncated(whole + bytes(20))  # cameras pad files
 
 
-def test_a_machine_without_dali_is_told_what_to_install(monkeypatch):
+def test_a_machine_without_dali_is_reported_what_to_install(monkeypatch):
     assert "dali" in BACKENDS
     monkeypatch.setattr(dali_backend, "wheel", lambda: None)
     for cuda, package in ((None, "130"), ("12.8", "120"), ("13.0", "130")):
@@ -258,5 +258,5 @@ def test_real_photographs_in_files_give_the_views_by_torch():
     pictures = ImageFiles([IMAGENETTE / name for name in names])
     for a, b in zip(*(made((View(), View()))(pictures, 1, 112) for made in (DaliViews, TorchViews)), strict=True):
         assert _levels(a, b).mean() < 0.5  # measured: 0.2
-    shown = Evaluation(resize=128, crop=112)
-    assert _levels(*(made(()).evaluate(pictures, shown) for made in (DaliViews, TorchViews))).mean() < 0.3
+    evaluation = Evaluation(resize=128, crop=112)
+    assert _levels(*(made(()).evaluate(pictures, evaluation) for made in (DaliViews, TorchViews))).mean() < 0.3

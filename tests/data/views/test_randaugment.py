@@ -1,4 +1,4 @@
-"""RandAugment: the operations against Pillow's and BCL's numbers, the draws against BCL's rules, the views they end up in."""
+"""RandAugment: operations against Pillow and BCL, sampling against BCL, and the resulting views."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The tensor operations of views against torchvision's and Pillow's; `test_backends.py` has what holds for all backends."""
+"""Tensor operations against torchvision and Pillow; tests of all backends are in `test_backends.py`."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Executors that work on the training device, on a GPU that is not there: nothing left on the CPU, no needless wait."""
+"""Backends on a simulated GPU: results are on the device, and there is no unnecessary synchronisation."""
 
 from contextlib import nullcontext
 
@@ -34,20 +34,20 @@ def test_views_are_made_on_the_device(name, views, memory, photographs):
 
 
 @pytest.mark.parametrize("name", ON_DEVICE)
-@pytest.mark.parametrize("shown", [Evaluation(), Evaluation(resize=28, crop=24)], ids=["as it is", "resized"])
-def test_images_are_shown_on_the_device(name, shown, photographs):
+@pytest.mark.parametrize("evaluation", [Evaluation(), Evaluation(resize=28, crop=24)], ids=["as it is", "resized"])
+def test_images_are_transformed_on_the_device(name, evaluation, photographs):
     with fake_cuda() as device:
         backend = BACKENDS[name]((), "cuda")
         with device.waits():
             images = photographs[:12].to(backend.input_device)
-            x = backend.evaluate(images, shown)
-        assert (x.device.type, tuple(x.shape)) == ("cuda", (12, 3, shown.crop or 32, shown.crop or 32))
+            x = backend.evaluate(images, evaluation)
+        assert (x.device.type, tuple(x.shape)) == ("cuda", (12, 3, evaluation.crop or 32, evaluation.crop or 32))
 
 
 @pytest.mark.parametrize("memory", [True, False], ids=["in memory", "pictures"])
 def test_batches_are_on_the_device_without_waiting(memory, photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(loader, "prefetch", lambda batches, device: batches)  # a mode holds for its own thread alone
-    (tmp_path / "no.jpg").write_text("no picture")
+    (tmp_path / "no.jpg").write_text("not an image")
     with fake_cuda() as device:
         backend = BACKENDS["torch"]([View(), STRONG], "cuda")
         if memory:
