@@ -1,4 +1,4 @@
-"""Networks: any timm model by name, and the few that the suite declares itself."""
+"""Backbones: any timm model by name, and slim ResNets defined here."""
 
 from backbones.registry import BACKBONES, create, feature_width
 

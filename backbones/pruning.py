@@ -1,4 +1,4 @@
-"""A network's competitor: its own weights with the smallest ones masked, and batch norms of its own.
+"""The pruned competitor of SDCLR: shared weights with a magnitude mask, and separate batch norms.
 
 Jiang et al., ICML 2021, arXiv:2106.02990; VITA-Group/SDCLR, `prune/mask.py` and `models/resnet_prune_multibn.py`.
 """
@@ -18,15 +18,14 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 class Competitor(nn.Module):
-    """Runs another module with masked convolution weights and with batch norms that are this module's own.
+    """Runs another module with masked convolution weights and separate batch norms.
 
-    Everything else is shared, and gradients reach the shared weights through the mask. The masks are buffers and the norms
-    parameters and buffers of this module, the other module is not part of its state. On a module without convolutions only
-    the norms differ.
+    All other parameters are shared, and gradients flow to the shared weights through the mask. Masks and batch norms are part
+    of this module's state; the other module is not. For a module without convolutions, only the batch norms differ.
     """
 
     def __init__(self, module: nn.Module):
-        """Begins with nothing masked and with copies of `module`'s batch norms."""
+        """Starts with pruning ratio 0 and copies of `module`'s batch norms."""
         super().__init__()
         self._norm_names = [name for name, part in module.named_modules() if isinstance(part, _BatchNorm)]
         self._masked_names = [f"{name}.weight" for name, part in module.named_modules() if isinstance(part, Convolution)]
@@ -36,11 +35,11 @@ class Competitor(nn.Module):
 
     @property
     def masks(self) -> list[Tensor]:
-        """One bool tensor a convolution: True where its weight takes part."""
+        """One bool tensor per convolution: True for weights that are kept."""
         return [self.get_buffer(_buffer(name)) for name in self._masked_names]
 
     def forward(self, module: nn.Module, x: Tensor) -> Tensor:
-        """`module(x)` with this competitor's masks and norms."""
+        """Computes `module(x)` with these masks and batch norms."""
         replaced = {}
         for name, mask in zip(self._masked_names, self.masks, strict=True):
             replaced[name] = module.get_parameter(name) * mask
@@ -51,26 +50,26 @@ class Competitor(nn.Module):
 
     @torch.no_grad()
     def prune(self, module: nn.Module, fraction: float) -> None:
-        """Sets the masks anew: over all convolution weights together, the `fraction` smallest by magnitude are masked."""
+        """Updates the masks: prunes the `fraction` of smallest magnitude among all convolution weights (global pruning)."""
         weights = [module.get_parameter(name) for name in self._masked_names]
         for mask, kept in zip(self.masks, magnitude_masks(weights, fraction), strict=True):
             mask.copy_(kept)
 
 
 def _buffer(name: str) -> str:
-    return "mask-" + name.replace(".", "-")  # a buffer's name has no dot; underscores are in modules' names
+    return "mask-" + name.replace(".", "-")  # buffer names must not contain dots, and module names contain underscores
 
 
 def magnitude_masks(weights: Sequence[Tensor], fraction: float) -> list[Tensor]:
-    """Masks of the weights that stay when the ceil(fraction * n) smallest of all n are pruned.
+    """Masks for global magnitude pruning of the ceil(fraction * n) smallest of n weights.
 
     Args:
-        weights: tensors of any shapes, n numbers in all.
-        fraction: in [0, 1).
+        weights: tensors of any shapes with n elements in total.
+        fraction: pruning ratio in [0, 1).
 
     Returns:
-        A bool tensor each: True where |w| is at least the threshold, the magnitude that follows those pruned. Weights of
-        equal magnitude stay or go together.
+        One bool tensor per weight tensor: True where |w| is at least the threshold, the smallest kept magnitude. Ties are kept
+        or pruned together.
     """
     magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights])
     pruned = min(math.ceil(fraction * len(magnitudes)), len(magnitudes) - 1)
@@ -79,10 +78,10 @@ def magnitude_masks(weights: Sequence[Tensor], fraction: float) -> list[Tensor]:
 
 
 def check_prunable(backbone: nn.Module) -> None:
-    """Raises UserError for a network without convolutions or without batch norm, which has no competitor of this kind."""
+    """Raises UserError for a network without convolutions or batch norm."""
     for what, wanted in (("convolutions", Convolution), ("batch norm", _BatchNorm)):
         if not any(isinstance(part, wanted) for part in backbone.modules()):
             raise UserError(
                 f"SDCLR needs a backbone with convolutions and batch norm, and this one has no {what}; use a ResNet or another "
-                "convolutional network of timm"
+                "convolutional timm model"
             )

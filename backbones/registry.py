@@ -1,4 +1,4 @@
-"""From a name to a network without a classifier."""
+"""Backbone registry: creates a network without classifier by name."""
 
 from collections.abc import Callable
 
@@ -10,18 +10,18 @@ from backbones.stem import SMALL_IMAGE, use_small_stem
 from core.errors import UserError, nearest
 from core.registry import Registry
 
-# name -> builder of a network whose forward gives pooled (B, d) features; all else comes from timm by its own name
+# name -> builder of a network with pooled (B, d) features; other names are timm models
 BACKBONES: Registry[Callable[[], nn.Module]] = Registry("backbone", package="backbones")
 
 
 def create(name: str, image_size: int) -> nn.Module:
-    """Builds a randomly initialised backbone: (B, 3, H, W) images to pooled (B, d) features.
+    """Creates a randomly initialised backbone: (B, 3, H, W) images to pooled (B, d) features.
 
-    timm models get the stem for small images where `image_size` (side in pixels) asks for it. Residual branches start with
-    their last norm at one, as in the SDCLR reference, not at zero as is timm's default.
+    timm models get the small-image stem if `image_size` (px) is at most `SMALL_IMAGE`. The last norm of residual branches is
+    initialised to one as in the SDCLR reference, not to zero as is timm's default.
 
     Raises:
-        UserError: unknown name, or a network whose stem cannot be fitted to small images.
+        UserError: unknown name, or a network without a replaceable stem for small images.
     """
     if name in BACKBONES:
         return BACKBONES[name]()
@@ -34,7 +34,7 @@ def create(name: str, image_size: int) -> nn.Module:
 
 
 def feature_width(backbone: nn.Module, image_size: int) -> int:
-    """Width d of the pooled features, found by a forward pass in eval mode (some timm heads widen them)."""
+    """Feature dimension d, measured by a forward pass in eval mode, as some timm heads change it."""
     training = backbone.training
     backbone.eval()
     with torch.no_grad():
@@ -46,5 +46,5 @@ def feature_width(backbone: nn.Module, image_size: int) -> int:
 def _create_timm(name: str) -> nn.Module:
     try:
         return timm.create_model(name, num_classes=0, zero_init_last=False)
-    except TypeError:  # not a residual network: it has no such option
+    except TypeError:  # only residual networks have this option
         return timm.create_model(name, num_classes=0)

@@ -1,4 +1,4 @@
-"""The slim ResNet of the `cpu` and `smoke` presets: few, narrow basic blocks for 32-px images on a processor."""
+"""Slim ResNets for the `cpu` and `smoke` presets: few, narrow basic blocks for 32-px images on a CPU."""
 
 from timm.models.byobnet import ByoBlockCfg, ByobNet, ByoModelCfg
 from torch import nn
@@ -7,11 +7,11 @@ from backbones.registry import BACKBONES
 
 
 def slim_resnet(widths: tuple[int, ...], depths: tuple[int, ...]) -> nn.Module:
-    """A ResNet of basic blocks with a 3x3 stem of stride 2 and no max-pool, built from timm's blocks.
+    """Builds a ResNet of timm's basic blocks with a 3x3 stem of stride 2 and no max-pool.
 
     Args:
-        widths: channels of each stage; the last is the feature width, the first also the stem's.
-        depths: basic blocks in each stage; every stage but the first halves the resolution.
+        widths: channels per stage; the first is also that of the stem, the last the feature dimension.
+        depths: basic blocks per stage; every stage but the first halves the resolution.
     """
     stages = tuple(
         ByoBlockCfg(type="basic", d=depth, c=width, s=1 if stage == 0 else 2, gs=0)
@@ -21,17 +21,17 @@ def slim_resnet(widths: tuple[int, ...], depths: tuple[int, ...]) -> nn.Module:
 
 
 def _small_stem(stages: tuple[ByoBlockCfg, ...], width: int) -> nn.Module:
-    """The stages after a 3x3 stem of stride 2 to `width` channels, without classifier."""
+    """Builds the stages after a 3x3 stem of stride 2 with `width` channels, without classifier."""
     config = ByoModelCfg(blocks=stages, stem_chs=width, stem_type="3x3", stem_pool="")
     return ByobNet(config, num_classes=0, zero_init_last=False)
 
 
 @BACKBONES.register("fast-resnet8")
 def fast_resnet8() -> nn.Module:
-    """Three residual blocks, 32-128-512 channels, 0.7 M parameters: the most accurate after a minute of training on two cores.
+    """Three residual blocks, 32-128-512 channels, 0.7 M parameters: the best accuracy after a minute of training on two cores.
 
-    Early layers, which cost most, are narrow; the features are as wide as ResNet-18's. The last block has a 3x3 convolution to
-    256 channels and a 1x1 to 512: most weights of a 3x3 kernel on 2x2 maps meet padding alone.
+    Early layers, which cost most, are narrow; the feature dimension is that of ResNet-18. The last block has a 3x3 convolution
+    to 256 channels and a 1x1 convolution to 512: on 2x2 maps, most weights of a 3x3 kernel are applied to padding.
     """
     basic = (ByoBlockCfg(type="basic", d=1, c=width, s=stride, gs=0) for width, stride in ((32, 1), (128, 2)))
     last = ByoBlockCfg(type="edge", d=1, c=512, s=2, gs=0, br=0.5)
@@ -46,7 +46,7 @@ def slim_resnet8() -> nn.Module:
 
 @BACKBONES.register("slim-resnet8-32")
 def slim_resnet8_32() -> nn.Module:
-    """Three basic blocks, 32-64-128 channels, 0.3 M parameters: for studies of many runs."""
+    """Three basic blocks, 32-64-128 channels, 0.3 M parameters, for studies with many runs."""
     return slim_resnet((32, 64, 128), (1, 1, 1))
 
 
@@ -58,5 +58,5 @@ def slim_resnet14() -> nn.Module:
 
 @BACKBONES.register("tiny-resnet8")
 def tiny_resnet8() -> nn.Module:
-    """Three basic blocks, 16-32-64 channels: small enough for tests and the smoke preset."""
+    """Three basic blocks, 16-32-64 channels, for tests and the smoke preset."""
     return slim_resnet((16, 32, 64), (1, 1, 1))

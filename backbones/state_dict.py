@@ -1,7 +1,7 @@
-"""Weights from elsewhere in a backbone of this suite: a file of tensors, found, fitted and loaded strictly or not at all.
+"""External pretrained weights: reads a checkpoint file and loads its state dict into a backbone strictly.
 
-Files that run code when they are read are not read, and no tensor of the backbone may be missing or of another shape. What the
-backbone has no place for has to belong to a classifier or a projection head.
+Files are read without executing pickled code. No tensor of the backbone may be missing or have another shape. Unexpected keys
+must belong to a classifier or projection head.
 """
 
 import re
@@ -18,67 +18,66 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from core.errors import UserError, first_line
 
-PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")  # `.pth.tar` is not a tape archive, but torch's format too
-# where training scripts keep the network; names of two networks of one file stand here so that neither is taken unasked
+PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")  # `.pth.tar` is torch's format, not an archive
+# usual keys of the state dict in checkpoints; several matches are ambiguous and need --key
 KEYS = (
     "state_dict", "model", "model_state_dict", "network", "net", "backbone", "encoder", "student", "teacher",
     "state_dict_ema", "model_ema",
 )  # fmt: skip
-WRAPPERS = ("", "module.", "model.")  # of data-parallel and of Lightning's networks
+WRAPPERS = ("", "module.", "model.")  # DataParallel and Lightning
 INNER = ("", "backbone.", "encoder.", "encoder_q.", "base_encoder.", "online_encoder.", "network.", "net.")
 PREFIXES = tuple(wrapper + inner for wrapper in WRAPPERS for inner in INNER)
 HEADS = (
     "fc", "classifier", "head", "heads", "linear", "projector", "projection", "projection_head", "proj", "proj_head",
     "predictor", "prediction_head", "contrastive_head", "prototypes", "last_layer",
 )  # fmt: skip
-COUNTER = ".num_batches_tracked"  # of batch norms, which read it in no forward pass; files of before torch 0.4.1 lack it
-SHOWN = 3  # names in a message
-ADVICE = "try another --backbone (for images of 64 px or less its stem is 3x3 here), or name its part of the file with --prefix"
+COUNTER = ".num_batches_tracked"  # of batch norms; unused in forward passes, and missing in files from before torch 0.4.1
+PREVIEW = 3  # keys listed in a message
+ADVICE = "try another --backbone (images of 64 px or less use a 3x3 stem), or select a part of the file with --prefix"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """How a file's tensors came into a backbone."""
+    """Result of loading a state dict."""
 
-    prefix: str  # what stood before the backbone's own names
-    left_out: list[str]  # names in the file that the backbone has no place for
+    prefix: str  # prefix of the backbone's keys in the file
+    left_out: list[str]  # unused keys of the file
 
 
 def read_tensors(path: Path, key: str | None = None) -> tuple[dict[str, Tensor], str]:
-    """The tensors of a file by their names, on the CPU, and the key that they lay under.
+    """Reads a state dict on the CPU; returns it and its key in the file.
 
     Args:
-        path: `.safetensors`, or one of PICKLES, of which nothing but tensors and plain values is unpickled.
-        key: of the state dict in a pickled file; None: the file is one itself, or has exactly one under a name of KEYS.
+        path: `.safetensors`, or one of PICKLES, which are read with `weights_only`.
+        key: key of the state dict in a pickled file; None: the file is a state dict, or contains exactly one under KEYS.
 
     Raises:
-        UserError: there is no such file, it is damaged, holds code, or it is not clear which state dict is meant.
+        UserError: the file is missing or damaged, contains pickled code, or the state dict is ambiguous.
     """
     if not path.is_file():
-        raise UserError(f"there is no file {path}; give a run's folder, or a file of weights")
+        raise UserError(f"there is no file {path}; give a run folder or a weights file")
     if path.suffix == ".safetensors":
         if key:
-            raise UserError(f"{path} has no keys to choose from, for --key {key}: a safetensors file is one state dict")
+            raise UserError(f"--key {key} does not apply to {path}: a safetensors file is one state dict")
         try:
             return load_file(path), ""
         except (safetensors.SafetensorError, OSError) as error:
-            raise UserError(f"{path} is damaged or no safetensors file ({first_line(error)}); fetch it again") from error
+            raise UserError(f"{path} is damaged or not a safetensors file ({first_line(error)}); download it again") from error
     if path.suffix not in PICKLES:
-        raise UserError(f"{path} ends in none of .safetensors, {', '.join(PICKLES)}; convert it to a state dict")
-    return _chosen(path, _unpickled(path), key)
+        raise UserError(f"{path} has none of the suffixes .safetensors, {', '.join(PICKLES)}; convert it to a state dict")
+    return _select(path, _unpickled(path), key)
 
 
 def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: str | None = None) -> Loaded:
-    """Loads a state dict into a backbone, in place and strictly; only a batch norm's `num_batches_tracked` may be missing.
+    """Loads a state dict into a backbone in place and strictly; only `num_batches_tracked` may be missing.
 
     Args:
         backbone: from `backbones.create`.
-        tensors: by names that may share a prefix and may include a head's.
-        prefix: before the backbone's names; whatever has another is then left out. None: that of PREFIXES which all names
-            that fit share.
+        tensors: state dict; keys may have a common prefix and may include a head.
+        prefix: prefix of the backbone's keys; other keys are ignored. None: the unique match in PREFIXES.
 
     Raises:
-        UserError: the report of what does not fit; values that are not finite; a network that was never trained.
+        UserError: missing or unexpected keys, wrong shapes, non-finite values, or an untrained network.
     """
     own = backbone.state_dict()
     found = _prefix(own, tensors) if prefix is None else prefix
@@ -86,18 +85,18 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: st
     missing = [name for name in own if name not in given and not name.endswith(COUNTER)]
     unlike = [name for name in own if name in given and _kind(given[name]) != _kind(own[name])]
     left_out = [name for name in tensors if not name.startswith(found) or name.removeprefix(found) not in own]
-    passed_over = [name for name in left_out if prefix is not None and not name.startswith(found)]
-    unexpected = [name for name in left_out if name not in passed_over and not _of_a_head(name, found, own)]
+    ignored = [name for name in left_out if prefix is not None and not name.startswith(found)]
+    unexpected = [name for name in left_out if name not in ignored and not _of_a_head(name, found, own)]
     if missing or unlike or unexpected:
-        shapes = [f"{name} is {_kind(given[name])} and not {_kind(own[name])}" for name in unlike]
+        shapes = [f"{name} is {_kind(given[name])}, not {_kind(own[name])}" for name in unlike]
         fitting = len(own.keys() & given.keys()) - len(unlike)
         raise UserError(
-            f"{fitting} of its {len(own)} keys fit{_listed('missing', missing)}{_listed('unexpected', unexpected)}"
-            f"{_listed('of another shape', shapes)}; {ADVICE}"
+            f"{fitting} of {len(own)} keys match{_listed('missing', missing)}{_listed('unexpected', unexpected)}"
+            f"{_listed('of wrong shape', shapes)}; {ADVICE}"
         )
     fitted = {name: given.get(name, tensor) for name, tensor in own.items()}
     if not all(torch.isfinite(tensor).all() for tensor in fitted.values()):
-        raise UserError("values are not finite; the training that made these weights diverged, or the file is damaged")
+        raise UserError("weights are not finite; training diverged, or the file is damaged")
     backbone.load_state_dict(fitted, strict=True)
     _refuse_initial(backbone)
     return Loaded(found, left_out)
@@ -106,33 +105,33 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: st
 def _unpickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files can raise almost anything
+    except Exception as error:  # damaged files raise arbitrary exceptions
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code or "TorchScript" in str(error):
             raise UserError(
-                f"{path} holds pickled code ({code[1] if code else 'TorchScript'}), which would run when it is read; where you "
-                "trust it, load it yourself and save its state_dict() alone"
+                f"{path} contains pickled code ({code[1] if code else 'TorchScript'}), which is not executed; if you trust it, "
+                "load it and save its state_dict() only"
             ) from error
-        raise UserError(f"{path} is damaged, or no state dict written by torch.save ({type(error).__name__})") from error
+        raise UserError(f"{path} is damaged, or not a state dict written by torch.save ({type(error).__name__})") from error
 
 
-def _chosen(path: Path, content: Any, key: str | None) -> tuple[dict[str, Tensor], str]:
-    """The state dict that a file's content is or holds, and its key."""
+def _select(path: Path, content: Any, key: str | None) -> tuple[dict[str, Tensor], str]:
+    """Finds the state dict in a file's content; returns it and its key."""
     if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds no state dict but a {type(content).__name__}")
+        raise UserError(f"{path} contains a {type(content).__name__}, not a state dict")
     if key is None and _is_state_dict(content):
         return dict(content), ""
     held = [str(name) for name, value in content.items() if _is_state_dict(value)]
-    has = f"it has {', '.join(held)}" if held else f"its keys are {', '.join(map(str, [*content][:SHOWN]))}, ..."
+    has = f"it has {', '.join(held)}" if held else f"its keys are {', '.join(map(str, [*content][:PREVIEW]))}, ..."
     if key is not None:
         if key not in held:
             raise UserError(f"{path} has no state dict under the key {key!r}; {has}")
         return dict(content[key]), key
     known = [name for name in held if name in KEYS]
     if len(known) > 1:
-        raise UserError(f"{path} holds several networks, {', '.join(known)}; choose with --key")
+        raise UserError(f"{path} contains several networks, {', '.join(known)}; select one with --key")
     if not known:
-        raise UserError(f"{path} has no state dict under any of {', '.join(KEYS)}; {has}; choose with --key")
+        raise UserError(f"{path} has no state dict under any of {', '.join(KEYS)}; {has}; select one with --key")
     return dict(content[known[0]]), known[0]
 
 
@@ -145,16 +144,16 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def _prefix(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
-    """The one prefix under which any of the backbone's names are there; nothing where none is."""
+    """Finds the unique prefix with keys of the backbone; the empty string if there is none."""
     fitting = [prefix for prefix in PREFIXES if any(prefix + name in tensors for name in own)]
     if len(fitting) > 1:
-        shown = " and ".join(repr(prefix) for prefix in fitting)
-        raise UserError(f"the backbone's names are there under several prefixes, {shown}; choose with --prefix")
+        choices = " and ".join(repr(prefix) for prefix in fitting)
+        raise UserError(f"the backbone's keys occur under several prefixes, {choices}; select one with --prefix")
     return fitting[0] if fitting else ""
 
 
 def _of_a_head(name: str, prefix: str, own: Mapping[str, Tensor]) -> bool:
-    """Whether a name that is left over begins, in or beside the backbone, with a head's that the backbone does not have."""
+    """Whether an unexpected key belongs to a head, inside or next to the backbone, that the backbone does not have."""
     wrapper = next(wrapper for wrapper in reversed(WRAPPERS) if prefix.startswith(wrapper))
     parts = name.removeprefix(prefix if name.startswith(prefix) else wrapper).split(".")[:-1]
     path = ""
@@ -168,28 +167,28 @@ def _of_a_head(name: str, prefix: str, own: Mapping[str, Tensor]) -> bool:
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
-    """A clause of a report: how many, and the first few; nothing for none."""
-    rest = ", ..." if len(names) > SHOWN else ""
-    return f"; {len(names)} {what}: {', '.join(names[:SHOWN])}{rest}" if names else ""
+    """A clause with the number of names and the first few; empty if there are none."""
+    rest = ", ..." if len(names) > PREVIEW else ""
+    return f"; {len(names)} {what}: {', '.join(names[:PREVIEW])}{rest}" if names else ""
 
 
 def _kind(tensor: Tensor) -> str:
-    """Shape, and type where it is no floating point number: those are converted to the backbone's."""
-    shape = "x".join(map(str, tensor.shape)) or "a number"
+    """Shape, and dtype unless floating point; floating-point tensors are converted to the backbone's dtype."""
+    shape = "x".join(map(str, tensor.shape)) or "a scalar"
     return shape if tensor.is_floating_point() else f"{shape} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _refuse_initial(backbone: nn.Module) -> None:
-    """Raises UserError where no normalisation has ever moved: nothing untrained may pass for trained."""
+    """Raises UserError if all normalisation layers have their initial values, so the network is untrained."""
     norms = [part for part in backbone.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
     if norms and all(_is(norm.running_mean, 0) and _is(norm.running_var, 1) for norm in norms):
         raise UserError(
-            "its batch norms have never seen an image, so this is an initialisation and no trained network; "
-            "`run --epochs 0` probes an untrained one, and says so"
+            "all batch norm statistics have their initial values, so the network is untrained; "
+            "`run --epochs 0` evaluates an untrained network"
         )
     others = [part for part in backbone.modules() if isinstance(part, nn.LayerNorm | nn.GroupNorm) and part.weight is not None]
     if not norms and others and all(_is(norm.weight, 1) and _is(norm.bias, 0) for norm in others):
-        raise UserError("its norms are as they were initialised, so this is no trained network")
+        raise UserError("all normalisation layers have their initial values, so the network is untrained")
 
 
 def _is(tensor: Tensor | None, value: float) -> bool:

@@ -1,24 +1,24 @@
-"""The stem for small images: one 3x3 convolution at full resolution in place of the strided stem and the max-pool."""
+"""Small-image stem: one 3x3 convolution with stride 1 instead of the strided convolution and max-pool."""
 
 from torch import nn
 
 from core.errors import UserError
 
-SMALL_IMAGE = 64  # images up to this side (pixels) are too small for a stem that shrinks them by four
+SMALL_IMAGE = 64  # px; up to this size, the small-image stem is used
 
 
 def use_small_stem(backbone: nn.Module, name: str) -> None:
     """Replaces the first convolution by 3x3, stride 1, padding 1, and the stem's max-pool by the identity, in place.
 
-    A 32x32 image is then 32x32 after the stem (padding 2, as in solo-learn, would make it 34x34). Convolutional timm
-    networks are changed; patch embeddings are not: they see no small neighbourhood to begin with.
+    A 32x32 image then gives 32x32 maps after the stem (34x34 with padding 2 as in solo-learn). Patch embeddings are not
+    supported.
 
     Args:
-        backbone: a timm network.
+        backbone: a timm model with a convolutional stem.
         name: its name, for the message.
 
     Raises:
-        UserError: the network does not begin with a plain convolution.
+        UserError: the first layer is not an ordinary convolution.
     """
     path = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
     first = backbone.get_submodule(path) if isinstance(path, str) else None
@@ -29,7 +29,7 @@ def use_small_stem(backbone: nn.Module, name: str) -> None:
         or first.stride[0] == first.kernel_size[0]
     ):
         raise UserError(
-            f"backbone {name!r} has no convolutional stem to fit to images of {SMALL_IMAGE} px or less; use a ResNet, "
+            f"backbone {name!r} has no convolutional stem, which images of {SMALL_IMAGE} px or less need; use a ResNet, "
             "DenseNet, EfficientNet or MobileNet of timm"
         )
     conv = nn.Conv2d(first.in_channels, first.out_channels, 3, stride=1, padding=1, bias=first.bias is not None)
@@ -37,7 +37,7 @@ def use_small_stem(backbone: nn.Module, name: str) -> None:
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
     _replace(backbone, path, conv)
-    for pool in ("maxpool", "features.pool0"):  # where ResNets and DenseNets keep it
+    for pool in ("maxpool", "features.pool0"):  # in ResNets and DenseNets
         if _has(backbone, pool):
             _replace(backbone, pool, nn.Identity())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from data.datasets.inat18 import read_annotations
-from data.lists.index_file import check_listing, index, read_lines
+from data.lists.index_file import check_index_file, merge_index_files, read_index_file
 from data.lists.missing_files import missing_files
 
 
@@ -24,10 +24,10 @@ def main() -> None:
             names = [f"train/n{i % 1000:08d}/n{i % 1000:08d}_{i // 1000}.JPEG" for i in range(lines)]
             file = Path(scratch) / "list.txt"
             file.write_text("".join(f"{name} {i % 1000}\n" for i, name in enumerate(names)))
-            _time(f"read a list of {lines:,} lines", lambda file=file: read_lines(file))
-            listing = read_lines(file)
-            _time("  check it", lambda listing=listing: check_listing(listing, 1000))
-            _time("  place its images among those of all lists", lambda listing=listing: index([listing]))
+            _time(f"read a list of {lines:,} lines", lambda file=file: read_index_file(file))
+            listing = read_index_file(file)
+            _time("  check it", lambda listing=listing: check_index_file(listing, 1000))
+            _time("  merge it with other index files", lambda listing=listing: merge_index_files([listing]))
         there = Path(scratch) / "images"
         for name in names[:115_846]:
             (there / name).parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ from backbones.corpus import Corpus
 from data.benchmark import Images
 from data.lists.longtail import IndexLists
 from data.views.spec import IMAGENET_MEAN, IMAGENET_STD, Evaluation
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 from eval.features import FrozenFeatures, LabelledFeatures
 from eval.probes.sdclr import CIFAR_FULL, CachedFullShot, train_head
 

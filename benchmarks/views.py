@@ -1,4 +1,4 @@
-"""Speed of every executor of views against torchvision's transforms in a DataLoader, and lightly's where it is installed.
+"""Speed of every backend of views against torchvision's transforms in a DataLoader, and lightly's where it is installed.
 
     python benchmarks/views.py [--threads 2] [--rounds 5] [--data-root DIR] [--pictures DIR] [--batches 8]
 
@@ -26,8 +26,8 @@ from torchvision import transforms
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.benchmark import BENCHMARKS, data_folder
-from data.pictures import Pictures
-from data.views.executor import EXECUTORS, ImageSet
+from data.image_files import ImageFiles
+from data.views.backend import BACKENDS, ImageSet
 from data.views.spec import View
 
 app = App()
@@ -48,7 +48,7 @@ def main(
     pixels = torch.from_numpy(BENCHMARKS["cifar10lt"]().load(data_folder(data_root)).train[: 128 * batches])
     print(_table(_candidates(pixels, 128, 32, View(), threads), len(pixels), rounds))
     if pictures is not None:
-        files = Pictures(sorted(file for pattern in PATTERNS for file in pictures.rglob(pattern))[: 64 * batches])
+        files = ImageFiles(sorted(file for pattern in PATTERNS for file in pictures.rglob(pattern))[: 64 * batches])
         view = View(crop_scale=(0.08, 1.0), blur_p=0.5)
         print(_table(_candidates(files, 64, 224, view, threads), len(files), rounds))
 
@@ -70,9 +70,9 @@ def _table(candidates: dict[str, Callable[[], int]], images: int, rounds: int) -
 def _candidates(images: ImageSet, batch: int, size: int, view: View, threads: int) -> dict[str, Callable[[], int]]:
     """What is timed: functions that make two views of all images and return how many there were."""
     made: dict[str, Callable[[], int]] = {}
-    for name, executor in EXECUTORS:
-        if executor.missing() is None:
-            made[name] = _suite(executor((view, view)), images, batch, size)
+    for name, backend in BACKENDS:
+        if backend.missing_dependency() is None:
+            made[name] = _suite(backend((view, view)), images, batch, size)
     transform = _torchvision(view, size)
     for workers in (0, threads):
         label = f"torchvision DataLoader, {workers or 'no'} workers"
@@ -89,9 +89,9 @@ def _candidates(images: ImageSet, batch: int, size: int, view: View, threads: in
     return made
 
 
-def _suite(executor: Callable[..., tuple[Tensor, ...]], images: ImageSet, batch: int, size: int) -> Callable[[], int]:
+def _suite(backend: Callable[..., tuple[Tensor, ...]], images: ImageSet, batch: int, size: int) -> Callable[[], int]:
     def run() -> int:
-        return sum(len(executor(images[i : i + batch], i, size)[0]) for i in range(0, len(images), batch))
+        return sum(len(backend(images[i : i + batch], i, size)[0]) for i in range(0, len(images), batch))
 
     return run
 
@@ -117,7 +117,7 @@ class _Two(Dataset):
     """Two views of each image by a transform of Pillow pictures; `both` if the transform makes both itself."""
 
     def __init__(self, images: ImageSet, transform: Callable, both: bool = False):
-        self.images = images.names() if isinstance(images, Pictures) else images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.images = images.names() if isinstance(images, ImageFiles) else images.permute(0, 2, 3, 1).contiguous().numpy()
         self.transform = transform
         self.both = both
 

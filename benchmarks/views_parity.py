@@ -1,6 +1,6 @@
-"""How far the executors of views are from torchvision on the very same drawn views.
+"""How far the backends of views are from torchvision on the very same drawn views.
 
-    python benchmarks/views_parity.py [--executors torch dali] [--data-root DIR]
+    python benchmarks/views_parity.py [--backends torch dali] [--data-root DIR]
 
 500 test images of CIFAR-10, each in eight different views an operation. Differences in grey levels: mean / 99.9 % / largest.
 """
@@ -20,8 +20,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.benchmark import BENCHMARKS, data_folder
-from data.pictures import Pictures
-from data.views.executor import EXECUTORS, Loaded, sides
+from data.image_files import ImageFiles
+from data.views.backend import BACKENDS, Loaded, image_sizes
 from data.views.params import draw_batch
 from data.views.spec import RandAugment, View
 
@@ -59,14 +59,14 @@ CASES: dict[str, tuple[View, int]] = {  # a view that does one thing, and the si
 
 
 def levels_of(name: str, view: View, images: Loaded, size: int, seeds: int = 1) -> Tensor:
-    """Grey levels of the views that executor `name` makes of B images: (seeds * B, 3, size, size) float32 in 0..255.
+    """Grey levels of the views that backend `name` makes of B images: (seeds * B, 3, size, size) float32 in 0..255.
 
     The view must not normalise. Strengths for RandAugment are evenly spaced over [0, 1].
     """
-    executor = EXECUTORS[name]([view])
+    backend = BACKENDS[name]([view])
     strength = torch.linspace(0, 1, len(images)) if view.randaugment else None
-    drawn = [draw_batch([view], *sides(images), seed, strength) for seed in range(seeds)]
-    return 255 * torch.cat([executor.render(images, params, size)[0].cpu() for params in drawn])
+    drawn = [draw_batch([view], *image_sizes(images), seed, strength) for seed in range(seeds)]
+    return 255 * torch.cat([backend.render(images, params, size)[0].cpu() for params in drawn])
 
 
 app = App()
@@ -75,19 +75,19 @@ app = App()
 @app.default
 def main(
     *,
-    executors: Annotated[list[str] | None, Parameter(help="names; default: all that work here")] = None,
+    backends: Annotated[list[str] | None, Parameter(help="names; default: all that work here")] = None,
     data_root: Annotated[Path | None, Parameter(help="where CIFAR-10 is")] = None,
 ) -> None:
     """Prints the table of docs/views.md."""
     torch.set_num_threads(1)
-    names = executors or [name for name, kind in EXECUTORS if kind.missing() is None and name != "torchvision"]
+    names = backends or [name for name, kind in BACKENDS if kind.missing_dependency() is None and name != "torchvision"]
     images = torch.from_numpy(BENCHMARKS["cifar10lt"]().load(data_folder(data_root)).test[::20])
     print("| operation |", " | ".join(names), "|\n|---|" + "---|" * len(names))
     for case, (view, size) in CASES.items():
         _row(case, names, view, images, size)
     with TemporaryDirectory() as folder:
         for case, view in (("JPEG files, crop 224", _crop("bicubic")), ("JPEG files, view 224", FULL)):
-            _row(case, names, view, Pictures(_jpegs(Path(folder))).read(), 224)
+            _row(case, names, view, ImageFiles(_jpegs(Path(folder))).read(), 224)
 
 
 def _jpegs(folder: Path) -> list[Path]:
@@ -99,7 +99,7 @@ def _jpegs(folder: Path) -> list[Path]:
 
 
 def _row(case: str, names: list[str], view: View, images: Loaded, size: int) -> None:
-    """Prints mean, 99.9 % and largest absolute difference of each executor."""
+    """Prints mean, 99.9 % and largest absolute difference of each backend."""
     theirs = levels_of("torchvision", view, images, size, SEEDS)
     cells = []
     for name in names:

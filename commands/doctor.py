@@ -10,8 +10,8 @@ import torch
 
 from data.benchmark import BENCHMARKS, data_folder
 from data.pools.pool import pools_text
-from data.views.dali_executor import wheel
-from data.views.executor import EXECUTORS, choose_executor
+from data.views.backend import BACKENDS, choose_backend
+from data.views.dali_backend import wheel
 from grid.plan import choose_preset
 from training.device import choose_device, choose_precision, device_name, has_bf16
 
@@ -44,11 +44,11 @@ def doctor(data_root: Path | None) -> str:
     bf16 = "bfloat16 arithmetic available" if has_bf16(device) else "no bfloat16 arithmetic"
     lines.append(f"precision auto: {precision} in preset {preset} ({bf16})")
     for kind, in_files in (("images in memory", False), ("image files", True)):
-        name, why = choose_executor("auto", in_files=in_files, device=device)
+        name, why = choose_backend("auto", in_files=in_files, device=device)
         lines.append(f"views auto, {kind}: {name} ({why.removeprefix('auto: ')})")
-    lines += [f"  {name}: {executor.missing(device) or executor.about}" for name, executor in EXECUTORS]
+    lines += [f"  {name}: {backend.missing_dependency(device) or backend.about}" for name, backend in BACKENDS]
     lines.append(f"data root: {root} ({_space(root)})")
-    lines += [f"  {name}: {benchmark().present(root)}" for name, benchmark in BENCHMARKS]
+    lines += [f"  {name}: {benchmark().describe_copy(root)}" for name, benchmark in BENCHMARKS]
     lines.append("OOD pools")
     lines += [f"  {line}" for line in pools_text(root)]
     return "\n".join(lines)

@@ -126,7 +126,7 @@ def _architecture(run: RunFolder) -> str:
 
 def _evaluation(run: RunFolder) -> Evaluation:
     """Evaluation transform of the probes."""
-    return BENCHMARKS[run.config.dataset].shown_to(run.config.recipe)
+    return BENCHMARKS[run.config.dataset].evaluation_of(run.config.recipe)
 
 
 def _size(run: RunFolder) -> int:

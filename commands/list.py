@@ -86,7 +86,7 @@ def _benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
     """Benchmarks by name or glob: profiles, and the state of their images on disk."""
     lines = []
     for name in _selected(datasets):
-        lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().present(data_folder(data_root))}"]
+        lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().describe_copy(data_folder(data_root))}"]
     return "\n".join(lines)
 
 

@@ -14,8 +14,8 @@ from core.errors import UserError
 from core.files import writable_folder, write_atomic
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS, data_folder
-from data.pictures import Encoded, Pictures, Unreadable
-from data.views.executor import EXECUTORS, Loaded, image_set, sides
+from data.image_files import Encoded, ImageFiles, Unreadable
+from data.views.backend import BACKENDS, Loaded, image_set, image_sizes
 from data.views.params import draw_batch
 from data.views.spec import View
 from methods import METHODS
@@ -54,8 +54,8 @@ def views(
         file = out / f"{dataset}-{method}.png"
         _draw_gallery(method, dataset, data_folder(data_root), file, images, seed)
         yield str(file)
-    for name, executor in EXECUTORS:
-        if missing := executor.missing():
+    for name, backend in BACKENDS:
+        if missing := backend.missing_dependency():
             yield f"without {name}: {missing}"
 
 
@@ -75,17 +75,17 @@ def _draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images
     strength = torch.linspace(0, 1, images) if any(view.randaugment for view in views) else None
 
     try:
-        loaded = held.read() if isinstance(held, Pictures) else held
+        loaded = held.read() if isinstance(held, ImageFiles) else held
         originals = _originals(loaded)
     except Unreadable as error:
         raise UserError(f"cannot read an image file; restore it: {error}") from error
     size = max(benchmark.recipe.sizes)
-    drawn = draw_batch(views, *sides(loaded), seed_of(seed, "views"), strength)
+    drawn = draw_batch(views, *image_sizes(loaded), seed_of(seed, "views"), strength)
     columns = {"image": originals}
-    for name, executor in EXECUTORS:
-        if executor.missing():
+    for name, backend in BACKENDS:
+        if backend.missing_dependency():
             continue
-        made = executor(views).render(loaded, drawn, size)
+        made = backend(views).render(loaded, drawn, size)
         for number, (x, view) in enumerate(zip(made, views, strict=True), start=1):
             columns[f"{name} {number}"] = list(_levels(x, view))
     _draw(columns, strength, f"{method} on {dataset}, views of {size} px, seed {seed}", file)

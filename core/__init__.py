@@ -1,1 +1,1 @@
-"""What every room stands on: errors for users, named registries, seeds, atomic files. Imports no torch."""
+"""Shared foundations: user errors, registries, settings, seeds, atomic files. Does not import torch."""

@@ -1,11 +1,11 @@
-"""A user's mistake, told in one line."""
+"""User errors with one-line messages."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what is wrong, where, and what to do, in one line.
+    """An error that the user can fix. The one-line message states the problem, its location and the fix.
 
     The command line prints it without a traceback and exits with status 2.
     """
@@ -19,5 +19,5 @@ def nearest(name: str, options: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What another library's exception says, in one line: its first, or its type where it says nothing."""
+    """First line of an exception's message, or its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

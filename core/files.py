@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whatever happens in between."""
+"""Atomic and durable file writes."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from typing import IO, Any
 
 from core.errors import UserError
 
-UNFINISHED = ".part"  # how files that are being written end
+UNFINISHED = ".part"  # suffix of files that are being written
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Lets `write` fill a temporary file beside `path`, forces it to disk and renames it into place.
+    """Writes a temporary file in the folder of `path` with `write`, syncs it to disk and renames it to `path`.
 
-    A reader, or a restart after a crash or a kill, sees the old content or the new, never a part. Raises UserError, naming
-    the path, when the disk is full or the folder cannot be written.
+    Readers, also after a crash, see either the old or the new content. Raises UserError if the disk is full or the folder is
+    not writable.
     """
     temporary = None
     try:
@@ -25,7 +25,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # the temporary file is private; the result is as readable as any other
+        temporary.chmod(0o644)  # temporary files are private
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
@@ -36,23 +36,23 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8, whole or not at all; half a surrogate pair, as in a path that is no UTF-8, as a `?`."""
+    """Writes `text` atomically as UTF-8; surrogates, as in non-UTF-8 paths, become `?`."""
     write_atomic(path, lambda file: file.write(text.encode(errors="replace")))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, whole or not at all."""
+    """Writes `value` atomically as indented JSON."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes left half-written in `folder`; only for who alone may write there."""
+    """Removes unfinished files of killed processes from `folder`; the caller must be its only writer."""
     for file in folder.glob(f".*{UNFINISHED}"):
         file.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line and forces it to disk. A line that a crash left unfinished before it is closed off first."""
+    """Appends one line and syncs it to disk; terminates an incomplete last line of a crashed process first."""
     try:
         with open(path, "ab+") as file:
             if file.tell() and _last_byte(file) != b"\n":
@@ -65,7 +65,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def writable_folder(path: Path, option: str) -> Path:
-    """Makes the folder and proves that files can be written there. Raises UserError naming the option otherwise."""
+    """Creates the folder and checks that it is writable. Raises UserError naming `option` otherwise."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -85,7 +85,7 @@ def _last_byte(file: IO[bytes]) -> bytes:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut: the folder's own entry has to reach the disk too."""
+    """Syncs the folder entry, so that a rename survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Named things that are found by importing a package: methods, backbones, benchmarks, probes."""
+"""Registries of named classes and functions, filled by importing a package: methods, backbones, benchmarks, probes."""
 
 import ast
 import importlib
@@ -15,10 +15,9 @@ T = TypeVar("T", bound=Callable[..., Any])  # classes and functions
 
 
 class Registry(Generic[T]):
-    """Maps explicit names to things of one kind, and finds them by globs.
+    """Maps names to entries of one kind, with glob selection.
 
-    The package named by `package` is imported at the first look-up, module by module, so a new file in it is all that a
-    new entry takes.
+    All modules of `package` are imported on the first look-up, so a new entry needs only a new file in it.
     """
 
     def __init__(self, kind: str, package: str):
@@ -28,9 +27,9 @@ class Registry(Generic[T]):
         self._discovered = False
 
     def register(self, name: str, **facts: Any) -> Callable[[T], T]:
-        """Decorator that enters a class or function and sets its `name`, and `facts`, as attributes.
+        """Decorator that registers a class or function and sets its `name` and `facts` as attributes.
 
-        Raises ValueError, naming both files, when two entries want the same name.
+        Raises ValueError, naming both files, for a duplicate name.
         """
 
         def enter(entry: T) -> T:
@@ -45,7 +44,7 @@ class Registry(Generic[T]):
         return enter
 
     def names(self) -> list[str]:
-        """All names in the order of registration (modules alphabetically)."""
+        """All names in order of registration (modules alphabetically)."""
         self._discover()
         return list(self._entries)
 
@@ -64,34 +63,34 @@ class Registry(Generic[T]):
         return self._entries[name]
 
     def select(self, patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
-        """Names that match any of `patterns`: see `select`. `everything` is what `all` stands for (default: every entry)."""
+        """Names that match any of `patterns`, see `select`. `everything` is the meaning of `all` (default: every entry)."""
         return select(self.kind, self.names(), patterns, everything)
 
     def _discover(self) -> None:
         if self._discovered:
             return
-        self._discovered = True  # before the imports: they may look names up themselves
+        self._discovered = True  # before the imports, which may look up names
         try:
             package = importlib.import_module(self.package)
             for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
                 importlib.import_module(f"{self.package}.{module}")
-            # a module may have been imported by itself before the others
+            # a module may have been imported earlier
             self._entries = dict(sorted(self._entries.items(), key=lambda item: item[1].__module__))
         except BaseException:
-            self._discovered = False  # half a registry must not pass for a whole one
+            self._discovered = False  # retry after a failed import
             raise
 
 
 def select(kind: str, names: Sequence[str], patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
-    """Those of `names` that match any of `patterns`, each once, in the order asked for.
+    """Selects the distinct `names` that match any of `patterns`, in the order of the patterns.
 
-    A pattern is a name, a glob, `all`, or a family: what names begin with before a dash (`ts` for `ts-knn1`, `ts-knn10`).
+    A pattern is a name, a glob, `all`, or a family, the prefix before a dash (`ts` for `ts-knn1`, `ts-knn10`).
 
     Args:
-        kind: what the names are of, for messages.
-        names: of all entries.
-        patterns: as a user gives them.
-        everything: what `all` stands for; None: all of `names`.
+        kind: kind of entry, for messages.
+        names: all names.
+        patterns: user input.
+        everything: meaning of `all`; None: all of `names`.
 
     Raises:
         UserError: a pattern matches nothing.
@@ -110,10 +109,10 @@ def select(kind: str, names: Sequence[str], patterns: Iterable[str], everything:
 
 
 def names_in_source(folder: Path) -> list[str] | None:
-    """The names that the modules in a folder register, read from their source: importing them may take seconds.
+    """Parses the names that the modules in a folder register from source, which is faster than importing them.
 
     Returns:
-        None where a name is no literal, so that only an import gives it, or a module cannot be parsed.
+        The names, or None if a name is not a literal or a module cannot be parsed.
     """
     names = []
     for file in sorted(folder.glob("*.py")):

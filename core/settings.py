@@ -1,4 +1,4 @@
-"""Typed settings: a frozen dataclass whose fields carry their meaning and bounds, and how text becomes their values."""
+"""Typed settings: frozen dataclasses whose fields have a description and bounds, and parsing of their values from text."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,13 +15,13 @@ Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def setting(default: Any, meaning: str, low: float | None = None, high: float | None = None) -> Any:
-    """A dataclass field with its meaning, shown by `list`, and its inclusive bounds, checked whenever it is set."""
+    """Declares a dataclass field with a description, printed by `list`, and inclusive bounds, checked on every change."""
     return field(default=default, metadata={"meaning": meaning, "low": low, "high": high})
 
 
 @dataclass(frozen=True)
 class Described:
-    """One setting as `list` prints it."""
+    """Description of one setting, as printed by `list`."""
 
     name: str
     type: str
@@ -30,21 +30,21 @@ class Described:
 
 
 def describe(settings: type) -> list[Described]:
-    """The settings of a dataclass, in the order of their declaration."""
+    """Describes the settings of a dataclass in order of declaration."""
     hints = get_type_hints(settings)
     return [Described(f.name, _type_name(hints[f.name]), f.default, f.metadata["meaning"]) for f in fields(settings)]
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any], owner: str) -> Settings:
-    """A copy with some fields set, each from a value of its type or from text that spells one.
+    """Returns a copy with changed fields.
 
     Args:
-        settings: instance of a dataclass made of `setting` fields.
-        changes: field name to value or text.
-        owner: what messages put before the field's name, as in `simclr.temperature`.
+        settings: instance of a dataclass of `setting` fields.
+        changes: field name to a value of its type, or to text that is parsed.
+        owner: prefix of field names in messages, as in `simclr.temperature`.
 
     Raises:
-        UserError: unknown field (names the nearest), text that is no such value, or a value out of bounds.
+        UserError: unknown field (names the nearest match), unparsable text, or a value out of bounds.
     """
     hints = get_type_hints(type(settings))
     known = {f.name: f for f in fields(settings)}
@@ -59,7 +59,7 @@ def with_changes(settings: Settings, changes: Mapping[str, Any], owner: str) -> 
 
 
 def _parse(text: str, hint: Any, name: str) -> Any:
-    """The value that `text` spells for a type: bool, int, float, str or a type made of it, a Literal, a tuple, a union."""
+    """Parses `text` as a type: bool, int, float, str or a subtype, Literal, tuple or union."""
     if get_origin(hint) is UnionType:
         for member in get_args(hint):
             with suppress(UserError):
@@ -73,16 +73,16 @@ def _parse(text: str, hint: Any, name: str) -> Any:
         return tuple(_parse(part, get_args(hint)[0], name) for part in text.split(","))
     if hint is bool:
         if text.lower() not in ("true", "false"):
-            raise UserError(f"{name}={text} is not a truth value; write true or false")
+            raise UserError(f"{name}={text} is not a boolean; use true or false")
         return text.lower() == "true"
     try:
         return hint(text)
     except ValueError as error:
-        raise UserError(f"{name}={text} is not of type {_type_name(hint)}; its default shows the form: see `list`") from error
+        raise UserError(f"{name}={text} is not of type {_type_name(hint)}; see its default in `list`") from error
 
 
 def _check_bounds(value: Any, bounds: Mapping[str, Any], name: str) -> None:
-    """Raises UserError for a number, or a tuple with one, that is outside the inclusive bounds or not finite."""
+    """Raises UserError for a number, or an element of a tuple, that is out of bounds or not finite."""
     low, high = bounds["low"], bounds["high"]
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, bool | str):
@@ -99,4 +99,4 @@ def _type_name(hint: Any) -> str:
         return f"{_type_name(get_args(hint)[0])},..."
     if get_origin(hint) is UnionType:
         return "|".join(map(_type_name, get_args(hint)))
-    return getattr(hint, "form", hint.__name__)  # a type made of str tells the form of its text
+    return getattr(hint, "form", hint.__name__)  # a subtype of str may describe its format

@@ -1,4 +1,4 @@
-"""Text for the terminal that goes above progress bars and does not break them."""
+"""Terminal output that does not break progress bars."""
 
 import logging
 import sys
@@ -7,17 +7,17 @@ from tqdm import tqdm
 
 
 def show(text: str) -> None:
-    """Prints lines on standard output, at once."""
+    """Prints to standard output and flushes."""
     with tqdm.external_write_mode(file=sys.stdout):
         print(text, flush=True)
 
 
 class Messages(logging.Handler):
-    """Prints log messages on standard error."""
+    """Log handler that prints to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             with tqdm.external_write_mode(file=sys.stderr):
                 print(self.format(record), file=sys.stderr, flush=True)
-        except OSError:  # no terminal any more: that must not end a grid
+        except OSError:  # a closed terminal must not stop a grid
             self.handleError(record)

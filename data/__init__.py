@@ -1,1 +1,1 @@
-"""Images and how they are seen: benchmarks and their index lists, the view spec and its executors, batches."""
+"""Benchmarks, index lists, OOD pools, downloads, augmentation specs and backends, and the data loader."""

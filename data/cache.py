@@ -1,38 +1,42 @@
-"""Cache of opened data sets: each benchmark is read once per process, and downloaded only when a run needs it."""
+"""Data set cache: each benchmark is loaded once per process, and downloaded only when a run needs it."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from data.benchmark import BENCHMARKS, Benchmark, Images, NotThere, Source
+from data.benchmark import BENCHMARKS, Benchmark, Images, MissingData, Source
 from data.lists.longtail import Indices
 from data.passport import Passport, passport_of
 from data.split import Split
 
 
 class DataCache:
-    """Benchmarks and images that have been opened under one data root."""
+    """Loaded benchmarks and images under one data root."""
 
     def __init__(self, data_root: Path) -> None:
         self.root = data_root
         self._benchmarks: dict[str, Benchmark] = {}
         self._images: dict[str, Images] = {}
-        self._needs: dict[str, frozenset[str]] = {}  # index lists whose image files have been checked
+        self._needs: dict[str, frozenset[str]] = {}  # index lists whose image files were checked
 
     def __reduce__(self) -> tuple[type["DataCache"], tuple[Path]]:
-        """A copy in another process reads the data again, which takes less time than to send it."""
+        """Pickles the data root only: loading again in another process is faster than sending the images."""
         return DataCache, (self.root,)
 
     def benchmark(self, dataset: str) -> Benchmark:
-        """The benchmark of that name; one that reads its lists from files keeps them."""
+        """Returns the benchmark of that name; the instance keeps index lists that it has read from files."""
         return self._benchmarks.setdefault(dataset, BENCHMARKS[dataset]())
 
     def load(self, dataset: str, needs: Collection[str], *, fetch: bool = True) -> Images:
-        """The images, downloaded where they are missing. Raises UserError where that is not possible.
+        """Loads the images, downloading missing ones.
 
         Args:
             dataset: registered name.
-            needs: as for `Benchmark.load`.
-            fetch: whether missing data is downloaded; else NotThere is raised.
+            needs: index lists, see `Benchmark.load`.
+            fetch: whether missing data is downloaded.
+
+        Raises:
+            MissingData: data is missing and `fetch` is false.
+            UserError: the data is damaged or cannot be downloaded.
         """
         benchmark, known = self.benchmark(dataset), self._needs.get(dataset, frozenset())
         if dataset not in self._images or (benchmark.in_files and not known.issuperset(needs)):
@@ -41,35 +45,35 @@ class DataCache:
         return self._images[dataset]
 
     def labels(self, dataset: str) -> tuple[Indices, Source]:
-        """Labels of the training images, and the source; downloads nothing. Raises UserError where they are missing."""
+        """Returns the training labels and the source without downloading. Raises UserError if the data is missing."""
         benchmark = self.benchmark(dataset)
         if benchmark.in_files and dataset not in self._images:
             return benchmark.labels(self.root)
-        if dataset not in self._images:  # labels of images in memory cost as much to verify as all of them
+        if dataset not in self._images:  # verifying labels of in-memory images costs as much as loading the images
             self._images[dataset] = benchmark.load(self.root, fetch=False)
         images = self._images[dataset]
         return images.train_labels, images.source
 
     def passport(self, dataset: str, profile: str, split: int) -> Passport:
-        """The passport of a split; downloads nothing. Raises UserError where the labels are missing."""
+        """Returns the passport of a split without downloading. Raises UserError if the labels are missing."""
         labels, source = self.labels(dataset)
         benchmark = self.benchmark(dataset)
         return passport_of(benchmark, profile, split, labels, benchmark.lists(labels, profile, split), source)
 
     def split(self, dataset: str, profile: str, split: int, needs: Collection[str]) -> Split:
-        """A split with its images, downloaded where they are missing. Raises UserError where that is not possible."""
+        """Returns a split with its images, downloading missing ones. Raises UserError if that fails."""
         return Split.of(self.benchmark(dataset), self.load(dataset, needs), profile, split)
 
     def line(self, dataset: str, profile: str, splits: Iterable[int], needs: Collection[str]) -> str:
-        """One line on the data of some splits: what their passports share and the short hash of each, or what is missing.
+        """Describes the data of some splits in one line: the shared passport text and each short hash, or the missing data.
 
         Raises:
             UserError: existing data is damaged or contradictory.
         """
-        lacking = ", ".join(self.benchmark(dataset).lacking(self.root, needs))
+        missing = ", ".join(self.benchmark(dataset).missing_files(self.root, needs))
         try:
             passports = [self.passport(dataset, profile, split) for split in splits]
-        except NotThere as error:
+        except MissingData as error:
             return f"NO PASSPORT: {dataset}, profile {profile}: {error}"
         shorts = ", ".join(f"split {passport.split}: {passport.short}" for passport in passports)
-        return f"{passports[0].line}; {shorts}" + (f"; not there yet: {lacking}" if lacking else "")
+        return f"{passports[0].line}; {shorts}" + (f"; missing: {missing}" if missing else "")

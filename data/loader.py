@@ -1,4 +1,4 @@
-"""Batches of views for pretraining. No label enters here."""
+"""Data loader for pretraining: shuffled batches of augmented views, without labels."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -10,43 +10,42 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.seeds import seed_of
-from data.pictures import Pictures, Unreadable
-from data.prefetch import ahead
-from data.views.executor import Executor, ImageSet
+from data.image_files import ImageFiles, Unreadable
+from data.prefetch import prefetch
+from data.views.backend import Backend, ImageSet
 
 log = logging.getLogger(__name__)
 
-FEWEST = 2  # images of a batch: batch norm and losses between images need another one
+MIN_BATCH = 2  # images: batch norm and contrastive losses need at least two
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a method's loss is computed from."""
+    """One batch of views, the input of a method's loss."""
 
-    views: tuple[Tensor, ...]  # one (B, 3, S, S) float tensor a declared view
-    index: Tensor  # (B,) int64: positions of the images in the pretraining set, for per-sample memory; -1: from the pool
+    views: tuple[Tensor, ...]  # one (B, 3, S, S) float tensor per view
+    index: Tensor  # (B,) int64: indices into the pretraining set, for per-sample memory; -1: OOD image
     epoch: int = 0  # from 0
 
 
 class Loader:
-    """Shuffled batches of views of images, in memory or in files.
+    """Yields shuffled batches of views of in-memory images or image files.
 
-    The order of an epoch and the views of a step are functions of (run seed, epoch, step) alone, so an epoch may be entered at
-    any step and goes on as if it had been run from its start. The last, smaller batch is used; a last batch of a single
-    image joins the one before it, as batch norm cannot be computed over one sample. A picture that cannot be read is left
-    out of its batches, told of once and counted; which are left out does not depend on where an epoch is entered.
+    Image order and views depend on (run seed, epoch, step) only, so an epoch can be resumed at any step with identical results.
+    The last, smaller batch is kept; a single remaining image is added to the batch before it, as batch norm needs two samples.
+    Unreadable files are skipped with one warning each and counted; which files are skipped does not depend on the start step.
     """
 
-    def __init__(self, images: ImageSet, executor: Executor, batch_size: int, seed: int):
-        """`images` are N, a tensor where the executor wants it; `batch_size` at most N; `seed` the run's seed."""
+    def __init__(self, images: ImageSet, backend: Backend, batch_size: int, seed: int):
+        """`images` are N, a tensor on the backend's input device; `batch_size` is at most N; `seed` is the run's seed."""
         self.images = images
-        self.executor = executor
+        self.backend = backend
         self.batch_size = batch_size
         self.seed = seed
-        self.unreadable: set[str] = set()  # names of the files found so far
+        self.unreadable: set[str] = set()  # paths of unreadable files found so far
 
     def steps(self, extra: int = 0) -> int:
-        """Steps of an epoch that trains on `extra` images beside the set."""
+        """Steps of an epoch with `extra` additional images."""
         return steps_per_epoch(len(self.images) + extra, self.batch_size)
 
     def epoch(
@@ -60,25 +59,25 @@ class Loader:
         """Yields the batches of one epoch from step `start` on.
 
         Args:
-            epoch: number of the epoch, from 0.
+            epoch: epoch number, from 0.
             size: side of the views in px.
-            start: steps of this epoch that are already done.
-            strength: maps indices of images (-1: one of `extra`) to their strengths, or to None; asked once an epoch.
-            extra: K further images that this epoch mixes in, with index -1; files only beside files.
+            start: number of completed steps of this epoch.
+            strength: maps image indices (-1: one of `extra`) to RandAugment strengths, or to None; called once per epoch.
+            extra: K additional images of this epoch, with index -1; image files require a pretraining set of image files.
 
         Raises:
-            UserError: fewer than two pictures can be read.
+            UserError: fewer than two images can be read.
         """
-        images = self.images if extra is None else _joined(self.images, extra)
+        images = self.images if extra is None else _concatenate(self.images, extra)
         count = len(images)
         generator = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
         order = torch.randperm(count, generator=generator)
         indices = order if extra is None else order.masked_fill(order >= len(self.images), -1)
-        indices = indices.to(self.executor.device)
+        indices = indices.to(self.backend.device)
         strengths = strength(indices) if strength else None
         if strengths is not None:
-            strengths = strengths.cpu()  # where views are drawn: one wait for the device an epoch, not one a step
-        shuffled = images[order] if isinstance(images, Pictures) else None
+            strengths = strengths.cpu()  # parameters are drawn on the CPU: synchronise once per epoch instead of once per step
+        shuffled = images[order] if isinstance(images, ImageFiles) else None
         if isinstance(images, Tensor):
             order = order.to(images.device)
         steps = steps_per_epoch(count, self.batch_size)
@@ -86,57 +85,57 @@ class Loader:
         def batch(step: int) -> Batch:
             here = slice(step * self.batch_size, count if step == steps - 1 else (step + 1) * self.batch_size)
             seed = seed_of(self.seed, "views", epoch, 0, step)
-            if isinstance(shuffled, Pictures):
+            if isinstance(shuffled, ImageFiles):
                 views, ranks = self._readable(shuffled, range(here.start, here.stop), seed, size, strengths)
                 return Batch(views, indices[ranks.to(indices.device, non_blocking=True)], epoch)
-            views = self.executor(images[order[here]], seed, size, None if strengths is None else strengths[here])
+            views = self.backend(images[order[here]], seed, size, None if strengths is None else strengths[here])
             return Batch(views, indices[here], epoch)
 
         batches = (batch(step) for step in range(start, steps))
-        # where the device trains, the processor makes the next views meanwhile
-        apart = self.executor.device.type == "cuda" and (isinstance(images, Pictures) or images.device.type == "cpu")
-        return ahead(batches, self.executor.device) if apart else batches
+        # CPU work for the next views overlaps with training on the GPU
+        overlap = self.backend.device.type == "cuda" and (isinstance(images, ImageFiles) or images.device.type == "cpu")
+        return prefetch(batches, self.backend.device) if overlap else batches
 
     def _readable(
-        self, pictures: Pictures, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None
+        self, files: ImageFiles, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The views of those of `ranks`, places in an epoch's `pictures`, that can be read, and these ranks.
+        """Returns the views of the readable files at `ranks`, positions in the epoch's order, and these ranks.
 
-        Where fewer than two are left, the epoch's first readable ones fill up.
+        If fewer than two are readable, the first readable files of the epoch are added.
         """
         while True:
-            kept = self._known_readable(pictures, ranks)
-            if len(kept) < FEWEST:
-                others = (rank for rank in range(len(pictures)) if rank not in kept)
-                kept += islice((rank for rank in others if self._known_readable(pictures, [rank])), FEWEST - len(kept))
-            if len(kept) < FEWEST:
+            kept = self._known_readable(files, ranks)
+            if len(kept) < MIN_BATCH:
+                others = (rank for rank in range(len(files)) if rank not in kept)
+                kept += islice((rank for rank in others if self._known_readable(files, [rank])), MIN_BATCH - len(kept))
+            if len(kept) < MIN_BATCH:
                 first = next(iter(self.unreadable))
-                raise UserError(f"fewer than {FEWEST} of {len(pictures)} pictures can be read; restore {first} and the others")
+                raise UserError(f"fewer than {MIN_BATCH} of {len(files)} images can be read; restore {first} and the others")
             chosen = torch.tensor(kept)
             try:
-                return self.executor(pictures[chosen], seed, size, None if strengths is None else strengths[chosen]), chosen
+                return self.backend(files[chosen], seed, size, None if strengths is None else strengths[chosen]), chosen
             except Unreadable as error:
                 for reason in error.reasons.values():
-                    log.warning("left out a picture that cannot be read: %s", reason)
-                self.unreadable.update(pictures[chosen].names()[i] for i in error.reasons)
+                    log.warning("skipped an unreadable image: %s", reason)
+                self.unreadable.update(files[chosen].names()[i] for i in error.reasons)
 
-    def _known_readable(self, pictures: Pictures, ranks: Sequence[int]) -> list[int]:
-        """Those of `ranks` that were not found to be unreadable."""
+    def _known_readable(self, files: ImageFiles, ranks: Sequence[int]) -> list[int]:
+        """Returns those of `ranks` whose files are not known to be unreadable."""
         if not self.unreadable:
             return list(ranks)
-        names = pictures[torch.tensor(list(ranks))].names()
+        names = files[torch.tensor(list(ranks))].names()
         return [rank for rank, name in zip(ranks, names, strict=True) if name not in self.unreadable]
 
 
-def _joined(images: ImageSet, extra: ImageSet) -> ImageSet:
-    if isinstance(images, Pictures):
-        return images.joined(extra)
-    if isinstance(extra, Pictures):
-        raise ValueError("pictures in files cannot be mixed into images in memory: read them first")
+def _concatenate(images: ImageSet, extra: ImageSet) -> ImageSet:
+    if isinstance(images, ImageFiles):
+        return images.concatenate(extra)
+    if isinstance(extra, ImageFiles):
+        raise ValueError("image files cannot be added to in-memory images; load them first")
     return torch.cat([images, extra.to(images.device)])
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Steps that visit every image once, a single left-over image joining the step before."""
+    """Steps per epoch; a single remaining image is added to the last full batch."""
     full, rest = divmod(images, batch_size)
     return full + (rest > 1) if full else 1

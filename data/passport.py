@@ -1,4 +1,4 @@
-"""A benchmark's passport: which images, cut how. Numbers are comparable where at most the splits of theirs differ."""
+"""Data passport: identity of the images and index lists of a split. Results are comparable if only the split differs."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from data.benchmark import Benchmark, Source
 from data.lists.longtail import IndexLists, Indices, by_number, by_thirds
 
 FORMAT = 1  # of `passport.json`
-DIGITS = 12  # of a hash in its short form
-WIDTH = 128  # of the full text
+DIGITS = 12  # of a short hash
+WIDTH = 128  # characters per line of `text`
 
 
 @dataclass(frozen=True)
@@ -26,52 +26,52 @@ class Passport:
     profile: str
     about: str  # of the profile
     split: int
-    official: bool  # whether the split is the profile's source's, or this suite's
+    official: bool  # whether the split is published, or defined by this suite
     source: Source
-    counts: tuple[int, ...]  # images of each class in the pretraining list, in the order of the classes
-    lists: Mapping[str, tuple[int, str]]  # length and SHA-256 of every index list, as `Benchmark.sums` gives them
-    group_counts: tuple[int, ...] = ()  # those that decide the groups, where they are not `counts`
+    counts: tuple[int, ...]  # class counts of the pretraining set
+    lists: Mapping[str, tuple[int, str]]  # length and SHA-256 of every index list, see `Benchmark.checksums`
+    group_counts: tuple[int, ...] = ()  # class counts that define the groups; empty: `counts`
 
     @property
     def short(self) -> str:
-        """Twelve hexadecimal digits of the hash of what decides the data; wording is no part of it."""
-        used = {name: facts for name, facts in self.lists.items() if name != "balanced"}  # no number depends on the twin
+        """Twelve hexadecimal digits of the hash of the data; descriptive texts are not hashed."""
+        used = {name: facts for name, facts in self.lists.items() if name != "balanced"}  # no result depends on it
         identity = [self.benchmark, self.profile, self.split, self.source.digest, self.counts, used]
         return _hash([*identity, self.group_counts] if self.group_counts else identity)
 
     @property
     def pretraining(self) -> str:
-        """Twelve digits of the hash of what training depends on, whatever lists the probes have."""
+        """Twelve digits of the hash of the data used in pretraining; independent of the lists of the probes."""
         return _hash([self.benchmark, self.profile, self.split, self.source.digest, self.lists["pretrain"]])
 
     @property
-    def deciding(self) -> tuple[int, ...]:
-        """Images of each class that decide the groups: of a balanced twin, those of the long-tailed set."""
+    def counts_for_groups(self) -> tuple[int, ...]:
+        """Class counts that define the groups: for a balanced set, those of the long-tailed set."""
         return self.group_counts or self.counts
 
     @property
     def line(self) -> str:
-        """What all splits of the profile share, in one line: the identity of a table's data."""
+        """One line common to all splits of a profile; identifies the data of a table."""
         largest, smallest = max(self.counts), min(self.counts)
         of_a_class = f"{largest} to {smallest} of a class" if largest > smallest else f"{largest} of every class"
         sums = self.source.short
-        if "test" in self.lists:  # files whose pixels have no sum: the lists that name them stand for them
+        if "test" in self.lists:  # image files have no pixel checksum: hash the index lists
             sums = f"pretraining and test list {_hash([self.lists['pretrain'], self.lists['test']])}"
         return (
             f"{self.benchmark} (profile {self.profile}): {sum(self.counts)} images, {of_a_class}, ratio "
             f"{largest / smallest:.4g}; {self.source.name}, {sums}"
         )
 
-    def trains_as(self, other: "Passport") -> bool:
-        """Whether training on this data and on the other's is the same training."""
+    def same_training_data(self, other: "Passport") -> bool:
+        """Whether pretraining uses the same data under both passports."""
         return self.pretraining == other.pretraining
 
     def changed_lists(self, other: "Passport") -> list[str]:
-        """Names of this passport's lists that the other has differently or not at all; lists that only it has do not count."""
+        """Names of lists of this passport that differ or are missing in `other`; additional lists of `other` are ignored."""
         return [name for name, known in self.lists.items() if name != "balanced" and other.lists.get(name) != known]
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `passport.json`: every field, and the two hashes for readers."""
+        """Content of `passport.json`: all fields and both hashes."""
         return {"format": FORMAT, "passport": self.short, "pretraining": self.pretraining, **asdict(self)}
 
     @classmethod
@@ -98,20 +98,20 @@ class Passport:
     def text(self) -> str:
         """The whole passport for display, one fact per line."""
         largest, smallest = max(self.counts), min(self.counts)
-        decisive = self.deciding
+        decisive = self.counts_for_groups
         facts = {
             "source": self.source.name,
             "checksum": self.source.checksum,
             "profile": f"{self.profile}: {self.about}",
-            "split": f"{self.split}, {'official' if self.official else 'of this suite'}",
-            "classes": f"{len(self.counts)}; images of each, by class number: {' '.join(map(str, self.counts))}",
-            "ratio": f"{largest / smallest:.4g}, {largest} to {smallest} images a class",
-            "groups": f"by the long-tailed set, images of each class: {' '.join(map(str, decisive))}",
+            "split": f"{self.split}, {'official' if self.official else 'defined by this suite'}",
+            "classes": f"{len(self.counts)}; class counts: {' '.join(map(str, self.counts))}",
+            "ratio": f"{largest / smallest:.4g}, {largest} to {smallest} images per class",
+            "groups": f"class counts of the long-tailed set: {' '.join(map(str, decisive))}",
             "thirds": _groups(by_thirds(decisive), ("largest third", "middle third", "smallest third")),
             "by number": _groups(by_number(decisive), ("more than 100 images", "20 to 100", "fewer than 20")),
             **{name: f"{length} images, sha256 {digest}" for name, (length, digest) in self.lists.items()},
-            "not there": self.source.lacks,
-            "training": f"{self.pretraining}, the hash of what training depends on",
+            "missing": self.source.lacks,
+            "training": f"{self.pretraining}, hash of the pretraining data",
         }
         if not self.group_counts:
             del facts["groups"]
@@ -123,7 +123,7 @@ class Passport:
 
 
 def passport_of(benchmark: Benchmark, profile: str, split: int, labels: Indices, lists: IndexLists, source: Source) -> Passport:
-    """The passport of lists that were made from `labels` of the images of `source`."""
+    """Creates the passport of index lists over images with `labels` from `source`."""
     declared = benchmark.profiles[profile]
     counts = np.bincount(labels[lists.pretrain], minlength=len(benchmark.class_names))
     group_counts = benchmark.group_counts(labels, profile, split)
@@ -135,13 +135,13 @@ def passport_of(benchmark: Benchmark, profile: str, split: int, labels: Indices,
         official=split <= declared.official,
         source=source,
         counts=tuple(counts.tolist()),
-        lists=benchmark.sums(lists),
+        lists=benchmark.checksums(lists),
         group_counts=() if np.array_equal(group_counts, counts) else tuple(group_counts.tolist()),
     )
 
 
 def read_passports(benchmark: Benchmark, profile: str, splits: Sequence[int], data_root: Path) -> list[Passport]:
-    """Passports of some splits from the data that is there; nothing is fetched. Raises UserError where the labels are not."""
+    """Returns passports of several splits without downloading. Raises UserError if the labels are missing or damaged."""
     labels, source = benchmark.labels(data_root)
     return [passport_of(benchmark, profile, split, labels, benchmark.lists(labels, profile, split), source) for split in splits]
 

@@ -1,4 +1,4 @@
-"""Work done ahead in a thread of its own, so that a processor makes the next batch while a device trains on this one."""
+"""Prefetching in a background thread: the CPU prepares the next batches while the GPU trains on the current one."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,14 +9,14 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-DEPTH = 2  # finished items that may wait
-PATIENCE = 0.1  # seconds between looks at whether anybody still wants an item
+DEPTH = 2  # finished items in the queue
+POLL_SECONDS = 0.1  # interval at which a full queue checks whether the consumer has closed the iterator
 
 
-def ahead(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> Iterator[T]:
-    """Yields `items` in their order while a thread computes up to `depth` more of them, on `device` where it is a GPU.
+def prefetch(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> Iterator[T]:
+    """Yields `items` in order while a thread computes up to `depth` items ahead, on `device` if it is a GPU.
 
-    What the computation raises is raised here, at its place. When this iterator is closed the thread ends with its item.
+    Exceptions of the computation are raised here in order. Closing this iterator ends the thread after its current item.
     """
     index = None
     if device.type == "cuda":
@@ -24,24 +24,24 @@ def ahead(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> Itera
     finished: Queue[tuple[T | None, BaseException | None]] = Queue(depth)
     closed = Event()
 
-    def hand_over(item: T | None, error: BaseException | None) -> None:
+    def enqueue(item: T | None, error: BaseException | None) -> None:
         while not closed.is_set():
             with suppress(Full):
-                return finished.put((item, error), timeout=PATIENCE)
+                return finished.put((item, error), timeout=POLL_SECONDS)
 
     def work() -> None:
         try:
             if index is not None:
-                torch.cuda.set_device(index)  # holds for this thread
+                torch.cuda.set_device(index)  # per thread
             for item in items:
-                hand_over(item, None)
+                enqueue(item, None)
                 if closed.is_set():
                     return
-            hand_over(None, StopIteration())
+            enqueue(None, StopIteration())
         except BaseException as error:
-            hand_over(None, error)
+            enqueue(None, error)
 
-    thread = Thread(target=work, name="views ahead", daemon=True)
+    thread = Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:

@@ -1,4 +1,4 @@
-"""How a benchmark is trained on: what the field's protocol fixes beside the method."""
+"""Pretraining recipe of a benchmark: backbone, optimiser, schedule, batch size and view sizes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,15 +8,15 @@ from core.settings import setting
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimisation and scale of one pretraining run. Defaults: CIFAR in VITA-Group/SDCLR, `cmds/shell_scrips/`."""
+    """Recipe of one pretraining run. Defaults: CIFAR in VITA-Group/SDCLR, `cmds/shell_scrips/`."""
 
-    backbone: str = setting("resnet18", "network, by its name here or in timm")
-    epochs: int = setting(2000, "passes over the long-tailed set; 0 probes the untrained network", low=0)
-    batch_size: int = setting(512, "images per step; the last, smaller batch of an epoch is used too", low=2)
+    backbone: str = setting("resnet18", "registered backbone or timm model")
+    epochs: int = setting(2000, "training epochs; 0 evaluates the randomly initialised backbone", low=0)
+    batch_size: int = setting(512, "images per step; the last, smaller batch of an epoch is kept", low=2)
     optimizer: Literal["sgd", "adamw", "muon"] = setting("sgd", "SGD with momentum 0.9, AdamW, or Muon")
     lr: float = setting(0.5, "peak learning rate at batch_size", low=0)
-    weight_decay: float = setting(1e-4, "decay of the weights", low=0)
+    weight_decay: float = setting(1e-4, "weight decay", low=0)
     warmup_epochs: float = setting(10.0, "linear warm-up from 0 to lr, in epochs", low=0)
-    schedule: Literal["cosine", "linear"] = setting("cosine", "from lr down to final_lr by a half cosine or a straight line")
+    schedule: Literal["cosine", "linear"] = setting("cosine", "decay from lr to final_lr: half cosine or linear")
     final_lr: float = setting(1e-6, "learning rate at the end of the schedule", low=0)
-    sizes: tuple[int, ...] = setting((32,), "side of the views in px, each for an equal share of the epochs", low=4)
+    sizes: tuple[int, ...] = setting((32,), "view sizes in px, each for an equal fraction of the epochs", low=4)

@@ -1,4 +1,4 @@
-"""One split of a benchmark with its images loaded: the data of one training run and its probes."""
+"""One split of a benchmark with loaded images: the data of one pretraining run and its probes."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from data.benchmark import Benchmark, Images
 from data.lists.longtail import IndexLists, Indices
 from data.passport import Passport, passport_of
-from data.views.executor import ImageSet, image_set
+from data.views.backend import ImageSet, image_set
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,12 +17,12 @@ class Split:
 
     benchmark: Benchmark
     images: Images
-    lists: IndexLists  # positions among the training images
+    lists: IndexLists  # indices into the training images
     passport: Passport
 
     @classmethod
     def of(cls, benchmark: Benchmark, images: Images, profile: str, split: int) -> "Split":
-        """The split of that number. Raises UserError where the profile has none."""
+        """Creates the index lists and passport of a split. Raises UserError if the profile lacks that split."""
         lists = benchmark.lists(images.train_labels, profile, split)
         passport = passport_of(benchmark, profile, split, images.train_labels, lists, images.source)
         return cls(benchmark, images, lists, passport)
@@ -34,25 +34,25 @@ class Split:
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
-        """(C,) images of each class in the pretraining list."""
+        """(C,) class counts of the pretraining set."""
         return np.array(self.passport.counts)
 
     @property
     def group_counts(self) -> NDArray[np.int64]:
-        """(C,) images of each class that decide the groups; those of the long-tailed set for a balanced one."""
-        return np.array(self.passport.deciding)
+        """(C,) class counts that define the many/medium/few groups: those of the long-tailed set, also for a balanced one."""
+        return np.array(self.passport.counts_for_groups)
 
     @property
     def pretrain_images(self) -> ImageSet:
-        """The N images of the pretraining list."""
+        """The N images of the pretraining set."""
         return image_set(self.images.train[self.lists.pretrain])
 
     @property
     def pretrain_labels(self) -> Indices:
-        """(N,) classes of the pretraining list."""
+        """(N,) class labels of the pretraining set."""
         return self.images.train_labels[self.lists.pretrain]
 
     @property
     def val_labels(self) -> Indices:
-        """(V,) classes of the validation list."""
+        """(V,) class labels of the validation list."""
         return self.images.train_labels[self.lists.val]

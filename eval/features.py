@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
+from data.image_files import ImageFiles, Unreadable
 from data.lists.longtail import Indices
-from data.pictures import Pictures, Unreadable
 from data.split import Split
 from eval.groups import grouped
 
@@ -114,12 +114,12 @@ class FrozenFeatures:
     @property
     def device(self) -> torch.device:
         """Device of the run, on which heads are trained."""
-        return self.corpus.executor.device
+        return self.corpus.backend.device
 
     @property
     def in_files(self) -> bool:
         """Whether the benchmark's images are files, not an array in memory."""
-        return isinstance(self.images.train, Pictures)
+        return isinstance(self.images.train, ImageFiles)
 
     def in_fp32(self, needs: Iterable[str]) -> "FrozenFeatures":
         """Features of the same backbone and split in float32; this object if the run's precision is float32."""
@@ -188,7 +188,7 @@ class FrozenFeatures:
         if len(rest):
             yield rest, labels[done:]
 
-    def _extract(self, images: NDArray[np.uint8] | Pictures, indices: Indices, weak: int | None = None) -> Tensor:
+    def _extract(self, images: NDArray[np.uint8] | ImageFiles, indices: Indices, weak: int | None = None) -> Tensor:
         """Returns (K, d) float32 on the CPU, allocated once and filled batch by batch."""
         bank, done = torch.empty(0, 0), 0
         for rows in self._embed(images, indices, weak):
@@ -198,7 +198,7 @@ class FrozenFeatures:
             done += len(rows)
         return bank
 
-    def _embed(self, images: NDArray[np.uint8] | Pictures, indices: Indices, weak: int | None) -> Iterator[Tensor]:
+    def _embed(self, images: NDArray[np.uint8] | ImageFiles, indices: Indices, weak: int | None) -> Iterator[Tensor]:
         self.counter.start(len(indices))
         try:
             for rows in self.corpus.embed(self._forward, images[indices], black=False, augmented=weak):

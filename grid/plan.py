@@ -15,10 +15,10 @@ import backbones
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BALANCED, BENCHMARKS, data_folder
 from data.cache import DataCache
-from data.lists.holdout import NONE, ListedLists
+from data.lists.holdout import EMPTY, FileIndexLists
 from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
-from data.views.executor import choose_executor
+from data.views.backend import choose_backend
 from eval.probes import PROBES
 from grid.options import GridOptions, check_positive
 from methods import METHODS
@@ -69,9 +69,9 @@ class Plan:
     def needs(self, dataset: str) -> frozenset[str]:
         """Names of the index lists that training on a benchmark and its probes use."""
         profiles = {run.config.profile for run in self.runs if run.config.dataset == dataset}
-        absent = self.data.benchmark(dataset).absent(self.data.root)
+        absent = self.data.benchmark(dataset).missing_lists(self.data.root)
         some = np.zeros(1, dtype=np.int64)  # stands for any non-empty list: `feature_lists` depends on which lists are empty
-        lists = ListedLists(**{role: NONE if role in absent else some for role in TRAINING})
+        lists = FileIndexLists(**{role: EMPTY if role in absent else some for role in TRAINING})
         probes = {
             need for probe in self.probes[dataset] for need in (*PROBES[probe].needs, *PROBES[probe].feature_lists(lists))
         }
@@ -118,8 +118,8 @@ def make_plan(options: GridOptions) -> Plan:
     for method, dataset in product(methods, datasets):
         own = hparam_changes.get(method, {})
         changes[method, dataset] = own | _pool(method, dataset, preset, own, data_root)
-    executors = {
-        dataset: choose_executor(options.views, in_files=BENCHMARKS[dataset].in_files, device=device) for dataset in datasets
+    backends = {
+        dataset: choose_backend(options.views, in_files=BENCHMARKS[dataset].in_files, device=device) for dataset in datasets
     }
     configs = [
         resolve(
@@ -132,7 +132,7 @@ def make_plan(options: GridOptions) -> Plan:
             precision=precision,
             recipe_changes=recipe_changes,
             hparam_changes=changes[method, dataset],
-            executor=executors[dataset][0],
+            executor=backends[dataset][0],
         )
         for dataset in datasets
         for profile, split, seed, method in product(
@@ -147,7 +147,7 @@ def make_plan(options: GridOptions) -> Plan:
     runs = [folder_of(options.out, config) for config in configs]
     for run in runs:
         run.check()
-    views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in executors.items())
+    views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in backends.items())
     monitored = _monitored(options, datasets, data_root)
     data, cores = DataCache(data_root), torch.get_num_threads()
     shared = (cores, options.jobs, options.workers)
@@ -163,7 +163,7 @@ def _monitored(options: GridOptions, datasets: Sequence[str], data_root: Path) -
             raise UserError("--monitor-every has no effect without --monitor knn")
         return False
     for dataset in datasets:
-        if lacking := " and ".join(need for need in MONITORED if need in BENCHMARKS[dataset]().absent(data_root)):
+        if lacking := " and ".join(need for need in MONITORED if need in BENCHMARKS[dataset]().missing_lists(data_root)):
             raise UserError(f"--monitor {options.monitor} needs a {lacking} list, which {dataset} lacks; omit the option")
     return True
 

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones.corpus import BATCH, Corpus
-from data.benchmark import BENCHMARKS, NotThere
+from backbones.corpus import Corpus
+from data.benchmark import BENCHMARKS, MissingData
 from data.cache import DataCache
-from data.pictures import Pictures
+from data.image_files import ImageFiles
 from data.pools.pool import POOLS
 from data.prefetch import DEPTH
-from data.views.executor import ImageSet, image_set
+from data.views.backend import ImageSet, image_set
+from data.views.evaluation import BATCH
 from eval.probes import PROBES
 from grid.plan import Plan
 from run_store.folder import RunFolder
@@ -82,7 +83,7 @@ def estimate(plan: Plan) -> Estimate:
             counts = _counts(config, plan.data)
             if key not in timed:
                 timed[key] = _try_to_time(config, plan, counts)
-        except NotThere:
+        except MissingData:
             missing[f"{config.dataset} (profile {config.profile})"] = None
             continue
         found = timed[key]
@@ -117,7 +118,7 @@ def _try_to_time(config: RunConfig, plan: Plan, counts: tuple[int, int]) -> tupl
     """Returns the result of `_time_run`, or None with a warning if it fails, as the run itself will fail and be reported.
 
     Raises:
-        NotThere: image files are missing.
+        MissingData: image files are missing.
     """
     count = _batch(config, plan.device) * (_warm_up(plan.device) + STEPS)
     images = _images(config, plan, count)
@@ -159,7 +160,7 @@ def _counts(config: RunConfig, data: DataCache) -> tuple[int, int]:
     """Number of images of the pretraining set, and of images that the probes use.
 
     Raises:
-        NotThere: the index lists are missing.
+        MissingData: the index lists are missing.
         UserError: the index lists are damaged or contradictory.
     """
     benchmark = data.benchmark(config.dataset)
@@ -178,7 +179,7 @@ def _batch(config: RunConfig, device: torch.device) -> int:
 
 
 def _images(config: RunConfig, plan: Plan, count: int) -> ImageSet:
-    """Images for the timed steps. Raises NotThere if they are files and missing."""
+    """Images for the timed steps. Raises MissingData if they are files and missing."""
     size = BENCHMARKS[config.dataset].image_size
     if not BENCHMARKS[config.dataset].in_files:
         return torch.randint(256, (count, 3, size, size), dtype=torch.uint8)
@@ -221,7 +222,7 @@ def _hook_seconds(training: Training, samples: int) -> list[float]:
 def _seconds_per_feature(training: Training, images: ImageSet) -> float:
     """Seconds per image of the forward pass of the frozen network, decoding included."""
     network = training.method.backbone.eval()
-    count = min(BATCH, len(images)) if isinstance(images, Pictures) else BATCH
+    count = min(BATCH, len(images)) if isinstance(images, ImageFiles) else BATCH
     some = images[torch.arange(count) % len(images)]
     seconds = 0.0
     with torch.no_grad():

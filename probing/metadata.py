@@ -32,9 +32,9 @@ def data_metadata(passport: Passport, grouping: Grouping) -> dict[str, Any]:
         "mark": passport.source.mark,
         "passport": passport.short,
         "class_counts": list(passport.counts),
-        "group_counts": list(passport.deciding),
+        "group_counts": list(passport.counts_for_groups),
         "grouping": RULES[grouping],
-        "group_sizes": [len(group) for group in grouped(passport.deciding, grouping)],
+        "group_sizes": [len(group) for group in grouped(passport.counts_for_groups, grouping)],
         "n_pretrain": n_pretrain,
         "pretrain_sha256": pretrain_sha256,
     }

@@ -111,7 +111,7 @@ def from_run(run: RunFolder) -> Callable[[Benchmark], PretrainedBackbone]:
     def on(benchmark: Benchmark) -> PretrainedBackbone:
         split = f" split {config.split}" if benchmark.name == config.dataset else ""  # omitted for other benchmarks
         recipe = {**metadata["recipe"], "pretrained_on": f"{config.dataset} (profile {config.profile}){split}"}
-        backbone, evaluation = load_trained_backbone(run), benchmark.shown_to(config.recipe)
+        backbone, evaluation = load_trained_backbone(run), benchmark.evaluation_of(config.recipe)
         pretrained = PretrainedBackbone(backbone, evaluation, weights, config.label, metadata | {"recipe": recipe})
         return _checked(pretrained, benchmark)
 

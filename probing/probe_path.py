@@ -14,7 +14,7 @@ from core.errors import UserError
 from data.benchmark import BALANCED, BENCHMARKS, Benchmark, data_folder
 from data.cache import DataCache
 from data.split import Split
-from data.views.executor import EXECUTORS, choose_executor
+from data.views.backend import BACKENDS, choose_backend
 from eval.probes import PROBES
 from probing.metadata import data_metadata, versions
 from probing.pretrained import PretrainedBackbone, from_file, from_run
@@ -158,7 +158,7 @@ def _probe_own(run: RunFolder, target: Target, options: _Options) -> None:
     if not missing:
         log.info("%s has records of all these probes", run.path)
         return
-    lacking = EXECUTORS[config.executor].missing(options.device)
+    lacking = BACKENDS[config.executor].missing_dependency(options.device)
     if lacking:
         raise UserError(f"{run.path.name} uses the augmentation backend {config.executor}: {lacking}")
     with run.lock():
@@ -186,7 +186,7 @@ def _probe_pretrained(
             data.
     """
     benchmark = options.data.benchmark(target.dataset)
-    executor, _ = choose_executor(options.views, in_files=benchmark.in_files, device=options.device)
+    executor, _ = choose_backend(options.views, in_files=benchmark.in_files, device=options.device)
     pretrained = load(benchmark)
     folder = _probe_folder(pretrained, target, executor, out)
     missing = folder.missing(options.probes[target.dataset])
@@ -198,7 +198,7 @@ def _probe_pretrained(
     with folder.lock():
         folder.begin(split.passport)
         metadata = data_metadata(split.passport, split.benchmark.groups) | dict(pretrained.metadata)
-        backend = EXECUTORS[executor]([], options.device)
+        backend = BACKENDS[executor]([], options.device)
         bf16 = metadata["precision"] == "bf16"
         probe_backbone(
             pretrained.backbone.to(options.device).to(memory_format=torch.channels_last),

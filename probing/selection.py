@@ -17,7 +17,7 @@ def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> li
     Raises:
         UserError: index lists are missing for a probe selected by name, or for all probes.
     """
-    absent = BENCHMARKS[dataset]().absent(data_root)
+    absent = BENCHMARKS[dataset]().missing_lists(data_root)
     chosen = []
     for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.default]:
         lacking = " and ".join(need for need in PROBES[name].needs if need in absent)

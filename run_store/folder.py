@@ -101,7 +101,7 @@ class RunFolder(RecordFolder):
         """Raises UserError if the run was trained on other data than the current, which `passport` identifies."""
         upgrade_passport(self.path, passport)
         kept = self.passport()
-        if kept is not None and not kept.trains_as(passport):
+        if kept is not None and not kept.same_training_data(passport):
             raise UserError(
                 f"{self.path} was trained on other data (passport {kept.short}) than the current: {passport.line} "
                 f"({passport.short}); restore the data or delete the folder"

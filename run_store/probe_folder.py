@@ -24,7 +24,7 @@ class ProbeFolder(RecordFolder):
         remove_unfinished(self.path)
         upgrade_passport(self.path, passport)
         kept = self.passport()
-        if kept is not None and not kept.trains_as(passport):
+        if kept is not None and not kept.same_training_data(passport):
             raise UserError(
                 f"{self.path} has records of other data (passport {kept.short}) than the current: {passport.line} "
                 f"({passport.short}); restore the data or delete the folder"

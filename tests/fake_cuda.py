@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from data.views import color, randaugment, resample
 
-KEPT_BY_DEVICE = (color.on, randaugment._pixels, resample._weight_table)
+KEPT_BY_DEVICE = (color.constant, randaugment._pixels, resample._weight_table)
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda")

@@ -15,9 +15,9 @@ from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS
+from data.image_files import ImageFiles
 from data.loader import Loader, steps_per_epoch
-from data.pictures import Pictures
-from data.views.executor import EXECUTORS, ImageSet
+from data.views.backend import BACKENDS, ImageSet
 from methods import METHODS, Method, RunScale
 from methods.memory import SampleMemory
 from training.config import RunConfig
@@ -74,7 +74,7 @@ def prepare(
     images: ImageSet,
     device: torch.device,
     *,
-    pool: NDArray[np.uint8] | Pictures | None = None,
+    pool: NDArray[np.uint8] | ImageFiles | None = None,
     labels: Tensor | None = None,
 ) -> Training:
     """Builds method, optimiser and loader at their initial state.
@@ -88,12 +88,12 @@ def prepare(
     """
     method = build_method(config, len(images)).to(device).to(memory_format=torch.channels_last)
     benchmark = BENCHMARKS[config.dataset]
-    executor = EXECUTORS[config.executor]([role.on(benchmark.view) for role in method.views], device)
+    backend = BACKENDS[config.executor]([role.on(benchmark.view) for role in method.views], device)
     if isinstance(images, Tensor):
-        images = images.to(executor.home)
-    loader = Loader(images, executor, config.recipe.batch_size, config.seed)
+        images = images.to(backend.input_device)
+    loader = Loader(images, backend, config.recipe.batch_size, config.seed)
     oracle = labels.to(device) if labels is not None and method.wants_labels else None
-    corpus = Corpus(images, executor, benchmark.shown_to(config.recipe), pool, config.precision == "bf16", oracle)
+    corpus = Corpus(images, backend, benchmark.evaluation_of(config.recipe), pool, config.precision == "bf16", oracle)
     scores = SampleMemory(len(images)).to(device)
     return Training(config, method, build_optimizer(method, config.recipe, config.precision), loader, corpus, scores, device)
 

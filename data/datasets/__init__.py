@@ -1,1 +1,1 @@
-"""The benchmarks, one file each, and what those of one kind share."""
+"""Benchmarks, one file each, and their base classes."""

@@ -1,4 +1,4 @@
-"""CIFAR-100-LT: the five official SDCLR splits, other ratios by their construction, and the supervised field's set (GH's)."""
+"""CIFAR-100-LT: the five official SDCLR splits, other imbalance ratios, and the set of Cao et al. as used by GH."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -22,7 +22,7 @@ telephone television tiger tractor train trout tulip turtle wardrobe whale willo
 
 @register("cifar100lt")
 class Cifar100LT(CifarLT):
-    """A hundred classes, 32x32."""
+    """100 classes, 32x32 px."""
 
     title = "CIFAR-100-LT"
     paper = "Krizhevsky 2009; splits of Jiang et al., ICML 2021, arXiv:2106.02990"
@@ -33,14 +33,14 @@ class Cifar100LT(CifarLT):
         per_class=500,
         held_out=50,
         cao="gh",
-        cao_about="Cao et al. 2019, as MediaBrain-SJTU/Geometric-Harmonization trains on it: 500 to 5 images a class, apple "
-        "largest; split 1 is theirs (seed 0), the others are this suite's (seed: the split's number less 1); the pretraining "
-        "set contains unlabelled validation images",
+        cao_about="Cao et al. 2019, as MediaBrain-SJTU/Geometric-Harmonization trains on it: 500 to 5 images per class, "
+        "largest: apple; split 1 is published (seed 0), others are defined by this suite (seed: split number - 1); the "
+        "pretraining set contains the validation images, unlabelled",
     )
     left_out = 50
     own_pools = ("cifar100",)
     split_seeds = (0, 10, 21, 33, 45)
-    # the official lists fix the numbers of images alone; classes of equal numbers stand in the order of theirs
+    # the official lists determine class counts only; classes of equal count are in the order of the lists
     class_orders: ClassVar = (
         (
             7, 14, 57, 49, 82, 72, 9, 60, 52, 99, 12, 21, 5, 64, 3, 20, 50, 56, 15, 27, 44, 42, 87, 90, 69, 8, 24, 55, 83, 51,
@@ -82,13 +82,13 @@ class Cifar100LT(CifarLT):
     )
 
     def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
-        """CIFAR-100, verified as far as its copy allows."""
+        """Loads CIFAR-100, verified as far as the file format allows."""
         return cifar100.load(data_root, fetch=fetch)
 
-    def present(self, data_root: Path) -> str:
-        """Which copy of CIFAR-100 is there, and whether its order is a surrogate."""
-        return cifar100.present(data_root)
+    def describe_copy(self, data_root: Path) -> str:
+        """Describes the copy of CIFAR-100 and whether its image order is a surrogate."""
+        return cifar100.describe_copy(data_root)
 
     def labels(self, data_root: Path) -> tuple[Indices, Source]:
-        """Labels of the copy that is there."""
+        """Returns the training labels of the existing copy."""
         return cifar100.labels(data_root)

@@ -1,4 +1,4 @@
-"""CIFAR-10-LT: the five official SDCLR splits, other ratios by their construction, and Cao et al.'s set of the same name."""
+"""CIFAR-10-LT: the five official SDCLR splits, other imbalance ratios, and the set of Cao et al."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -13,7 +13,7 @@ from data.sources import cifar10
 
 @register("cifar10lt")
 class Cifar10LT(CifarLT):
-    """Ten classes, 32x32."""
+    """10 classes, 32x32 px."""
 
     title = "CIFAR-10-LT"
     paper = "Krizhevsky 2009; splits of Jiang et al., ICML 2021, arXiv:2106.02990"
@@ -24,8 +24,8 @@ class Cifar10LT(CifarLT):
         per_class=5000,
         held_out=500,
         cao="cao",
-        cao_about="Cao et al. 2019: 5000 to 50 images a class, airplane largest; split 1 is theirs (seed 0), the others are "
-        "this suite's (seed: the split's number less 1); the pretraining set contains unlabelled validation images",
+        cao_about="Cao et al. 2019: 5000 to 50 images per class, largest: airplane; split 1 is published (seed 0), others are "
+        "defined by this suite (seed: split number - 1); the pretraining set contains the validation images, unlabelled",
     )
     left_out = 0
     split_seeds = (0, 10, 56, 64, 81)
@@ -45,13 +45,13 @@ class Cifar10LT(CifarLT):
     )
 
     def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
-        """CIFAR-10, verified against the MD5s of the binary release."""
+        """Loads CIFAR-10, verified against the MD5s of the binary release."""
         return cifar10.load(data_root, fetch=fetch)
 
-    def present(self, data_root: Path) -> str:
-        """Which copy of CIFAR-10 is there."""
-        return cifar10.present(data_root)
+    def describe_copy(self, data_root: Path) -> str:
+        """Describes the copy of CIFAR-10."""
+        return cifar10.describe_copy(data_root)
 
     def labels(self, data_root: Path) -> tuple[Indices, Source]:
-        """Labels of the copy that is there."""
+        """Returns the training labels of the existing copy."""
         return cifar10.labels(data_root)

@@ -1,4 +1,4 @@
-"""The profiles of a long-tailed CIFAR set: two named ones, the balanced twin, and by their spelling any ratio and any size."""
+"""Profiles of a long-tailed CIFAR set: `sdclr`, Cao et al., `balanced`, and any imbalance ratio and size."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
@@ -11,24 +11,24 @@ from data.lists.longtail import exponential_profile
 
 OFFICIAL_RATIO = 100
 OFFICIAL_SPLITS = 5
-SPLITS = 1000  # as many as anyone will want; the bound catches slips
-RATIO = "ir="  # how the profile of another imbalance ratio begins
-SIZE = "n="  # what follows, after a comma, where another size is asked for too
+SPLITS = 1000  # upper bound, to catch mistakes
+RATIO = "ir="  # prefix of profiles with another imbalance ratio
+SIZE = "n="  # prefix of the size, after a comma
 
 
 @dataclass(frozen=True)
 class CifarProfiles(Mapping[str, Profile]):
-    """The named profiles of a CIFAR set, `sdclr` first; by `ir=RATIO` and `ir=RATIO,n=SIZE` any other ratio and size of it."""
+    """Profiles by name: three named ones, `sdclr` first, and `ir=RATIO` and `ir=RATIO,n=SIZE` on look-up."""
 
     classes: int
-    per_class: int  # training images of a class
-    held_out: int  # of them, for validation
-    cao: str  # name of Cao et al.'s profile
+    per_class: int  # training images per class
+    held_out: int  # validation images per class
+    cao: str  # name of the profile of Cao et al.
     cao_about: str
 
     @property
     def largest(self) -> int:
-        """Images of the largest class once the validation images are held out."""
+        """Images of the largest class without the validation images."""
         return self.per_class - self.held_out
 
     def __iter__(self) -> Iterator[str]:
@@ -38,53 +38,53 @@ class CifarProfiles(Mapping[str, Profile]):
         return 3
 
     def __getitem__(self, name: str) -> Profile:
-        """Raises KeyError for another name, UserError for a ratio or size that cannot be."""
+        """Returns a profile. Raises KeyError for an unknown name, UserError for an impossible ratio or size."""
         if name == self.cao:
             counts = exponential_profile(self.per_class, OFFICIAL_RATIO, self.classes)
             return Profile(tuple(counts), SPLITS, self.cao_about, official=1)
         if name.startswith(RATIO):
             counts = self._counts(*ratio_and_size(name))
-            about = f"this suite's: {counts[0]} to {counts[-1]} images a class by the construction of the SDCLR splits"
+            about = f"defined by this suite: {counts[0]} to {counts[-1]} images per class, constructed like the SDCLR splits"
             return Profile(tuple(counts), SPLITS, about, official=0)
         counts = self._counts(OFFICIAL_RATIO)
         if name == BALANCED:
             each = sum(counts) // self.classes
-            about = f"balanced twins of the SDCLR splits: {each} images of every class; groups are those of the long-tailed set"
+            about = f"balanced SDCLR splits: {each} images per class; groups are those of the long-tailed set"
             return Profile((each,) * self.classes, SPLITS, about, official=OFFICIAL_SPLITS)
         if name != "sdclr":
             raise KeyError(name)
         about = (
-            f"SDCLR splits: {counts[0]} to {counts[-1]} images a class after {self.held_out} a class are held out; own class "
-            "order a split"
+            f"SDCLR splits: {counts[0]} to {counts[-1]} images per class, holdout of {self.held_out} per class; one class "
+            "order per split"
         )
         return Profile(tuple(counts), SPLITS, about, official=OFFICIAL_SPLITS)
 
-    def spelled(self, name: str) -> str:
-        """A profile `ir=...` in its one spelling; where its classes are as large as a named profile's, that profile.
+    def normalised(self, name: str) -> str:
+        """Canonical name of a profile `ir=...`: a named profile if the class counts are equal.
 
         Raises:
-            UserError: the name is not of the form, or there cannot be such a profile.
+            UserError: the name is malformed, or the ratio or size is impossible.
         """
         ratio, size = ratio_and_size(name)
         plain = f"{RATIO}{ratio:.12g}"
         counts = self[plain if size is None else f"{plain},{SIZE}{size}"].counts
-        spelled = plain if size is None else f"{plain},{SIZE}{sum(counts)}"  # sizes in between give the same images
-        return next((other for other in ("sdclr", BALANCED, plain) if self[other].counts == counts), spelled)
+        canonical = plain if size is None else f"{plain},{SIZE}{sum(counts)}"  # different sizes can give equal counts
+        return next((other for other in ("sdclr", BALANCED, plain) if self[other].counts == counts), canonical)
 
     def _counts(self, ratio: float, size: int | None = None) -> list[int]:
-        """Images of the classes, largest first: with `size`, as many of the largest as leave at most so many in all."""
+        """Class counts, largest first; `size` bounds their sum by the choice of the largest class."""
         name = f"profile {RATIO}{ratio:.12g}" + (f",{SIZE}{size}" if size is not None else "")
         largest = self.largest
         if size is not None:
             largest = bisect_right(range(1, self.largest + 2), size, key=lambda n: self._total(n, ratio))
             if largest > self.largest:
                 raise UserError(
-                    f"{name} needs more than the {self.largest} images of a class that there are; give a size of at most "
-                    f"{self._total(self.largest, ratio)}, or a larger ratio where that is too few"
+                    f"{name} needs more than the {self.largest} available images per class; use a size of at most "
+                    f"{self._total(self.largest, ratio)} or a larger ratio"
                 )
         counts = exponential_profile(largest, ratio, self.classes)
         if counts[-1] < 1:
-            most = f"; give a ratio of at most {largest}" if largest else ""
+            most = f"; use a ratio of at most {largest}" if largest else ""
             raise UserError(
                 f"{name} leaves the smallest of {self.classes} classes empty: the largest has {largest} images{most}"
                 + (", or a larger size" if size is not None else "")
@@ -96,19 +96,17 @@ class CifarProfiles(Mapping[str, Profile]):
 
 
 def ratio_and_size(profile: str) -> tuple[float, int | None]:
-    """What a profile `ir=RATIO` or `ir=RATIO,n=SIZE` names, the ratio to twelve digits. Raises UserError for other forms."""
+    """Parses `ir=RATIO` or `ir=RATIO,n=SIZE`, the ratio to twelve digits. Raises UserError for malformed names."""
     ratio_text, comma, size_text = profile.removeprefix(RATIO).partition(",")
     try:
         ratio = float(f"{float(ratio_text):.12g}")
     except ValueError:
-        raise UserError(f"profile {profile} is not of the form {RATIO}NUMBER, such as {RATIO}50") from None
+        raise UserError(f"profile {profile} is not of the form {RATIO}NUMBER, e.g. {RATIO}50") from None
     if not 1 <= ratio < inf:
-        raise UserError(f"profile {profile}: the largest class over the smallest is a number from 1 on, such as {RATIO}50")
+        raise UserError(f"profile {profile}: the imbalance ratio must be a number of at least 1, e.g. {RATIO}50")
     if not comma:
         return ratio, None
     digits = size_text.removeprefix(SIZE)
     if not (size_text.startswith(SIZE) and digits.isdecimal() and digits.isascii() and len(digits) < 10):
-        raise UserError(
-            f"profile {profile} is not of the form {RATIO}NUMBER,{SIZE}NUMBER, the latter whole, such as {RATIO}50,{SIZE}10000"
-        )
+        raise UserError(f"profile {profile} is not of the form {RATIO}NUMBER,{SIZE}INTEGER, e.g. {RATIO}50,{SIZE}10000")
     return ratio, int(digits)

@@ -1,4 +1,4 @@
-"""Digits-LT: scikit-learn's bundled 8x8 digits, long-tailed. It needs no download and serves tests and first looks."""
+"""Digits-LT: a long-tailed version of scikit-learn's bundled 8x8 digits, for tests and demonstrations without a download."""
 
 from collections.abc import Collection
 from hashlib import sha256
@@ -15,7 +15,7 @@ from data.lists.longtail import IndexLists, Indices, cut, exponential_profile, h
 from data.recipe import Recipe
 from data.views.spec import View
 
-SIDE = 16  # the 8x8 scans are enlarged, so that a network has something to halve
+SIDE = 16  # the 8x8 scans are upsampled, so that networks can downsample them
 TEST_PER_CLASS = 40
 VAL_PER_CLASS = 20
 COUNTS = exponential_profile(100, 20, 10)
@@ -24,7 +24,7 @@ FEWSHOT_PER_CLASS = COUNTS[-1]
 
 @register("digitslt")
 class DigitsLT(Benchmark):
-    """Ten classes of handwritten digits, 16x16, imbalance 20; made by this suite, in no paper."""
+    """10 classes of handwritten digits, 16x16 px, imbalance ratio 20; defined by this suite, not used in papers."""
 
     title = "Digits-LT"
     paper = "UCI digits as bundled with scikit-learn; splits of this suite"
@@ -32,14 +32,14 @@ class DigitsLT(Benchmark):
     labelled_images = 1797
     class_names = tuple("0123456789")
     profiles: ClassVar = {
-        "own": Profile(tuple(COUNTS), splits=5, about="100 to 5 images a class, random class order a split", official=0)
+        "own": Profile(tuple(COUNTS), splits=5, about="100 to 5 images per class, random class order per split", official=0)
     }
     view = View(crop_scale=(0.4, 1.0), flip_p=0.0, saturation=0.0, hue=0.0, gray_p=0.0)  # a mirrored 2 is no 2
     recipe = Recipe(epochs=200, batch_size=64, lr=0.06, warmup_epochs=5, sizes=(SIDE,))
     suite = False
 
     def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
-        """All digits, split once into training and test images; `data_root` is not needed."""
+        """Loads all digits and splits them into training and test images; `data_root` is unused."""
         scans = load_digits()
         labels = scans.target.astype(np.int64)
         held_out, rest = hold_out(labels, TEST_PER_CLASS)
@@ -48,12 +48,12 @@ class DigitsLT(Benchmark):
         source = Source("scikit-learn's digits", f"sha256 {sha256(images.tobytes()).hexdigest()} of the enlarged images")
         return Images(images[train], labels[train], images[test], labels[test], source)
 
-    def present(self, data_root: Path) -> str:
-        """Always there."""
+    def describe_copy(self, data_root: Path) -> str:
+        """Describes the source; the data is always available."""
         return "bundled with scikit-learn"
 
     def lists(self, train_labels: Indices, profile: str, split: int) -> IndexLists:
-        """The construction of the SDCLR splits, with the split's number as the seed of its shuffles and class order."""
+        """Constructs lists like the SDCLR splits, with the split number as the seed of shuffles and class order."""
         val, pool = hold_out(train_labels, VAL_PER_CLASS)
         shuffled = shuffled_classes(pool, split)
         order = list(range(10))
@@ -67,6 +67,6 @@ class DigitsLT(Benchmark):
 
 
 def _enlarge(scan: np.ndarray) -> np.ndarray:
-    """An 8x8 scan of values 0 to 16 as (3, SIDE, SIDE) uint8."""
+    """Converts an 8x8 scan with values 0 to 16 to (3, SIDE, SIDE) uint8."""
     gray = Image.fromarray((scan * (255 / 16)).astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return np.repeat(np.asarray(gray)[None], 3, axis=0)

@@ -1,4 +1,4 @@
-"""ImageNet-100-LT: a hundred classes of ImageNet, 1280 to 6 images of each, by the lists of VITA-Group/SDCLR."""
+"""ImageNet-100-LT: 100 classes of ImageNet, 1280 to 6 images per class; lists of VITA-Group/SDCLR."""
 
 from typing import ClassVar
 
@@ -12,22 +12,22 @@ IMAGENET = "ImageNet's `train/WNID/*.JPEG` and `val/WNID/*.JPEG`, the validation
 
 @register("imagenet100lt")
 class ImageNet100LT(ListedBenchmark):
-    """The full-shot list has no published sum: only its structure is checked."""
+    """The full-shot list has no published checksum; only its structure is checked."""
 
     title = "ImageNet-100-LT"
     paper = "Deng et al. 2009; lists of Jiang et al., ICML 2021, arXiv:2106.02990"
-    labelled_images = 133_689  # the full-shot list taken for the 126,689 training images of the classes
+    labelled_images = 133_689  # assumes that the full-shot list has all 126,689 training images
     classes = 100
     groups = "number"
     pools = ("imagenet-r", *ORDER)
     profiles: ClassVar = {
-        "sdclr": Profile((), splits=1, about="SDCLR's list: 1280 to 6 images a class, Pareto-like", official=1),
-        BALANCED: Profile((), splits=1, about="SDCLR's balanced twin: 122 images of every class", official=1),
+        "sdclr": Profile((), splits=1, about="SDCLR's list: 1280 to 6 images per class, Pareto-like", official=1),
+        BALANCED: Profile((), splits=1, about="SDCLR's balanced list: 122 images per class", official=1),
     }
     images_folder = "imagenet"
-    images_from = IMAGENET
+    images_description = IMAGENET
     lists_folder = "lists/imagenet100lt"
-    lists_from = "ImageNet by the lists of VITA-Group/SDCLR"
+    lists_source = "ImageNet by the lists of VITA-Group/SDCLR"
     files: ClassVar = {
         "pretrain": ListFile(
             "imageNet_100_LT_train.txt",

@@ -1,4 +1,4 @@
-"""ImageNet-LT: all classes of ImageNet, 1280 to 5 images of each (Liu et al. 2019), by the lists of VITA-Group/SDCLR."""
+"""ImageNet-LT: 1000 classes, 1280 to 5 images per class (Liu et al. 2019); lists of VITA-Group/SDCLR."""
 
 from typing import ClassVar
 
@@ -12,19 +12,21 @@ GH = "https://raw.githubusercontent.com/MediaBrain-SJTU/Geometric-Harmonization/
 
 @register("imagenetlt")
 class ImageNetLT(ListedBenchmark):
-    """The pretraining, full-shot and 100-shot lists have no published sum: their structure is checked. No balanced twin."""
+    """The pretraining, full-shot and 100-shot lists have no published checksum. There is no balanced list."""
 
     title = "ImageNet-LT"
     paper = "Liu et al., CVPR 2019, arXiv:1904.05160; lists of Jiang et al., ICML 2021, arXiv:2106.02990"
-    labelled_images = 1_351_167  # the full-shot list taken for all of ImageNet
+    labelled_images = 1_351_167  # assumes that the full-shot list has all of ImageNet
     classes = 1000
     groups = "number"
     pools = ("imagenet-r", *ORDER)
-    profiles: ClassVar = {"sdclr": Profile((), splits=1, about="Liu et al. 2019: 1280 to 5 images a class, Pareto", official=1)}
+    profiles: ClassVar = {
+        "sdclr": Profile((), splits=1, about="Liu et al. 2019: 1280 to 5 images per class, Pareto", official=1)
+    }
     images_folder = "imagenet"
-    images_from = IMAGENET
+    images_description = IMAGENET
     lists_folder = "lists/imagenetlt"
-    lists_from = "ImageNet by the lists of VITA-Group/SDCLR"
+    lists_source = "ImageNet by the lists of VITA-Group/SDCLR"
     files: ClassVar = {
         "pretrain": ListFile(
             "ImageNet_LT_train.txt",

@@ -1,4 +1,4 @@
-"""Places-LT: the 365 scenes of Places365, 4980 to 5 images of each (Liu et al. 2019), by the lists of JianhongBai/COLT."""
+"""Places-LT: the 365 classes of Places365, 4980 to 5 images per class (Liu et al. 2019); lists of JianhongBai/COLT."""
 
 from typing import ClassVar
 
@@ -12,19 +12,19 @@ COLT = "https://raw.githubusercontent.com/JianhongBai/COLT/506327a8da00024959c22
 
 @register("placeslt")
 class PlacesLT(ListedBenchmark):
-    """The full-shot and 100-shot lists have no published sum: their structure is checked. No balanced twin, no 1 % list."""
+    """The full-shot and 100-shot lists have no published checksum. There is no balanced and no few-shot list."""
 
     title = "Places-LT"
     paper = "Zhou et al. 2017; Liu et al., CVPR 2019, arXiv:1904.05160; lists of Bai et al., ICLR 2023, arXiv:2306.04934"
-    labelled_images = 1_847_260  # the full-shot list taken for all of Places365's 1,803,460 training images
+    labelled_images = 1_847_260  # assumes that the full-shot list has all 1,803,460 training images
     classes = 365
     groups = "number"
     pools = ("places69", *ORDER)
-    profiles: ClassVar = {"colt": Profile((), splits=1, about="Liu et al. 2019: 4980 to 5 images a class", official=1)}
+    profiles: ClassVar = {"colt": Profile((), splits=1, about="Liu et al. 2019: 4980 to 5 images per class", official=1)}
     images_folder = "places365"
-    images_from = "`train/CLASS/*.jpg` and `val/CLASS/*.jpg` of the archive places365standard_easyformat, at 256 px"
+    images_description = "`train/CLASS/*.jpg` and `val/CLASS/*.jpg` of the archive places365standard_easyformat, at 256 px"
     lists_folder = "lists/placeslt"
-    lists_from = "Places365 by the lists of JianhongBai/COLT"
+    lists_source = "Places365 by the lists of JianhongBai/COLT"
     files: ClassVar = {
         "pretrain": ListFile(
             "Places_LT_train.txt",

@@ -1,1 +1,1 @@
-"""Index lists: the protocols that make them from labels, and the files that hold them."""
+"""Index lists: constructions from labels, and index files."""

@@ -1,9 +1,9 @@
-"""The lists of a benchmark by files, and those that this suite makes where the field has none.
+"""Holdout validation list for benchmarks without a published one.
 
-Where a set has no validation list, a part of the labelled training list is held out: of each class with two images or more that
-are not few-shot images a tenth, rounded down, but at least one; drawn by one stream `seed_of(0, "validation")` over the classes
-in order. Where it has no labelled list of its own either, probes learn from the long-tailed list's labels. The pretraining list
-stays as it is published, so it contains such held-out images, without labels.
+A tenth of the labelled training images of each class is held out: rounded down, at least one image of a class with two or more,
+few-shot images excluded, drawn by one random stream `seed_of(0, "validation")` over the classes in order. Without a labelled
+training list, probes are trained on the labels of the pretraining list. The pretraining list is not changed: it contains the
+held-out images, unlabelled.
 """
 
 from dataclasses import dataclass, field, replace
@@ -15,36 +15,36 @@ from core.seeds import seed_of
 from data.benchmark import Source
 from data.lists.longtail import IndexLists, Indices
 
-HELD_OUT = 10  # one of so many labelled images of a class is held out
-NONE: Indices = np.empty(0, dtype=np.int64)
+HELD_OUT = 10  # one in this many labelled images of a class is held out
+EMPTY: Indices = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
-class ListedLists(IndexLists):
-    """The five lists of any benchmark, empty where it has none, and the 100-shot list of some."""
+class FileIndexLists(IndexLists):
+    """Index lists from files, including the 100-shot list of some benchmarks; a missing list is empty."""
 
-    shot100: Indices = field(default_factory=lambda: NONE)
+    shot100: Indices = field(default_factory=lambda: EMPTY)
 
     @property
     def labelled(self) -> Indices:
-        """Every training image that a probe may look at, each once."""
+        """Sorted indices of all labelled training images."""
         return np.union1d(super().labelled, self.shot100)
 
 
-def completed(lists: ListedLists, labels: Indices, source: Source) -> tuple[ListedLists, Source]:
-    """The lists with labelled and validation images, and the source with a note of what of them is this suite's.
+def add_missing_lists(lists: FileIndexLists, labels: Indices, source: Source) -> tuple[FileIndexLists, Source]:
+    """Adds missing labelled and validation lists, and notes them in the source's name.
 
     Args:
-        lists: as they were read.
-        labels: (N,) of all training images.
-        source: of the images and lists.
+        lists: index lists as read from files.
+        labels: (N,) labels of all training images.
+        source: source of the images and lists.
     """
     notes = []
     if not len(lists.train):
         lists = replace(lists, train=np.setdiff1d(lists.pretrain, lists.val))
         notes.append("probes learn from the long-tailed labels")
     if not len(lists.val):
-        # not of the few-shot images, where others are left: that probe must not choose by what it has learned
+        # few-shot images are excluded if possible: the few-shot probe must not be validated on its training images
         others = np.setdiff1d(lists.train, lists.fewshot)
         _, val = hold_out_tenth(others if len(others) else lists.train, labels)
         lists = replace(lists, train=np.setdiff1d(lists.train, val), fewshot=np.setdiff1d(lists.fewshot, val), val=val)
@@ -53,11 +53,11 @@ def completed(lists: ListedLists, labels: Indices, source: Source) -> tuple[List
 
 
 def hold_out_tenth(train: Indices, labels: Indices) -> tuple[Indices, Indices]:
-    """Splits labelled images into those kept and those held out, as the head of this file says; both in order of class.
+    """Splits labelled images into (kept, held out), each ordered by class; see the module docstring.
 
     Args:
-        train: positions of the labelled images.
-        labels: (N,) of all images.
+        train: indices of the labelled images.
+        labels: (N,) labels of all images.
     """
     stream = Random(seed_of(0, "validation"))
     by_class = train[np.argsort(labels[train], kind="stable")]

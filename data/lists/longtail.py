@@ -1,4 +1,4 @@
-"""Long-tailed and balanced index lists, made from labels alone: the parts of every construction here."""
+"""Construction of long-tailed and balanced index lists from labels."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class IndexLists:
-    """One split of one benchmark: five lists of indices into its training images, in the official order."""
+    """Index lists of one split: five lists of indices into the training images, in the official order."""
 
-    pretrain: Indices  # long-tailed, without labels
-    balanced: Indices  # the balanced twin of equal size
-    fewshot: Indices  # labelled images of the few-shot probe
-    train: Indices  # labelled images of the full-shot probe, balanced
-    val: Indices  # held out for every choice a probe makes
+    pretrain: Indices  # long-tailed pretraining set, labels unused
+    balanced: Indices  # balanced pretraining set of equal size
+    fewshot: Indices  # training set of the few-shot probe
+    train: Indices  # training set of the full-shot probe, balanced
+    val: Indices  # validation set for model selection of the probes
 
     @property
     def labelled(self) -> Indices:
-        """Every training image that a probe may look at, each once, in order."""
+        """Sorted indices of all labelled training images."""
         return np.unique(np.concatenate([self.train, self.val, self.fewshot]))
 
 
@@ -31,18 +31,18 @@ def exponential_profile(largest: int, ratio: float, classes: int) -> list[int]:
     """Images per class from head to tail: floor(largest * ratio^(-c / (classes - 1))), as in Cao et al. 2019.
 
     Args:
-        largest: images of the first class.
-        ratio: images of the first class over images of the last.
-        classes: how many classes.
+        largest: images of the largest class.
+        ratio: imbalance ratio, largest over smallest class count.
+        classes: number of classes.
     """
     return [int(largest * ratio ** (-c / (classes - 1))) for c in range(classes)]
 
 
 def hold_out(labels: Indices, held_out: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Splits each class into a held-out part and a pool, by one stream `Random(0)` over the classes in order.
+    """Splits each class into a holdout and the remainder, shuffled by one stream `Random(0)` over the classes in order.
 
     Returns:
-        (held-out indices by class, pool indices by class), each in shuffled order.
+        (holdout indices by class, remaining indices by class), each in shuffled order.
     """
     stream = Random(0)
     val, pool = [], []
@@ -55,7 +55,7 @@ def hold_out(labels: Indices, held_out: int) -> tuple[list[list[int]], list[list
 
 
 def shuffled_classes(pool: Sequence[Sequence[int]], seed: int) -> list[list[int]]:
-    """A copy of each class's pool, shuffled by one stream `Random(seed)` over the classes in order."""
+    """Shuffles a copy of each class's indices by one stream `Random(seed)` over the classes in order."""
     stream = Random(seed)
     shuffled = []
     for indices in pool:
@@ -66,22 +66,22 @@ def shuffled_classes(pool: Sequence[Sequence[int]], seed: int) -> list[list[int]
 
 
 def take(by_class: Sequence[Sequence[int]], counts: int | Sequence[int]) -> Indices:
-    """The first `counts` indices of each class (one number, or one per class), classes one after the other."""
+    """Concatenates the first `counts` indices of each class (one number, or one per class)."""
     if isinstance(counts, int):
         counts = [counts] * len(by_class)
     return np.array([i for indices, n in zip(by_class, counts, strict=True) for i in indices[:n]], dtype=np.int64)
 
 
 def cut(shuffled: Sequence[Sequence[int]], order: Sequence[int], counts: Sequence[int]) -> dict[str, Indices]:
-    """Cuts the pretraining list and its balanced twin from each class's shuffled images, as prefixes, so that they nest.
+    """Takes the long-tailed and the balanced pretraining list as prefixes of each class's indices, so that they nest.
 
     Args:
-        shuffled: indices by class.
+        shuffled: shuffled indices by class.
         order: classes from largest to smallest.
-        counts: images of the classes in that order.
+        counts: class counts in that order.
 
     Returns:
-        `pretrain` and `balanced`, as `IndexLists` names them.
+        The fields `pretrain` and `balanced` of `IndexLists`.
     """
     by_class = dict(zip(order, counts, strict=True))
     pretrain = take(shuffled, [by_class[c] for c in range(len(shuffled))])
@@ -95,7 +95,7 @@ def by_thirds(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
     and the rest "many" (VITA-Group/SDCLR, `exp_analyse.py`): 4, 3 and 3 classes of ten, 34, 33 and 33 of a hundred.
 
     Args:
-        counts: images per class in the pretraining set, three classes or more.
+        counts: class counts of the pretraining set, three classes or more.
     """
     order = np.argsort(np.asarray(counts), kind="stable")
     third = len(order) // 3
@@ -109,5 +109,5 @@ def by_number(counts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
 
 
 def fingerprint(indices: Indices) -> str:
-    """SHA-256 of an index list's values as little-endian int64, in their order."""
+    """SHA-256 of an index list as little-endian int64, in order."""
     return hashlib.sha256(np.ascontiguousarray(indices, dtype="<i8").tobytes()).hexdigest()

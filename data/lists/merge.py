@@ -1,4 +1,4 @@
-"""The lists of a benchmark by files, together: what must hold between them, and the one table of images they point into."""
+"""Merges the index files of a benchmark into one table of training images, with consistency checks across files."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,57 +6,56 @@ from typing import Literal
 import numpy as np
 
 from core.errors import UserError
-from data.lists.holdout import NONE, ListedLists
-from data.lists.index_file import Listing, check_classes, check_listing, index, printable, some
+from data.lists.holdout import EMPTY, FileIndexLists
+from data.lists.index_file import IndexFile, check_classes, check_index_file, merge_index_files, preview, printable
 from data.lists.longtail import Indices
 
 Role = Literal["pretrain", "train", "val", "fewshot", "shot100", "balanced", "test"]
-TRAINING: tuple[Role, ...] = ("pretrain", "train", "val", "fewshot", "shot100", "balanced")  # the order of the table
+TRAINING: tuple[Role, ...] = ("pretrain", "train", "val", "fewshot", "shot100", "balanced")  # order of the image table
 
 
-def class_count(found: Mapping[Role, Listing], declared: int | None) -> int:
-    """How many classes there are: as declared, or as many as the pretraining list has.
+def class_count(found: Mapping[Role, IndexFile], declared: int | None) -> int:
+    """Returns the number of classes: as declared, or found in the pretraining list.
 
     Raises:
-        UserError: too few for many, medium and few; a list has a label beyond them; or a list that must have images of every
-            class has not.
+        UserError: fewer than three classes, a label out of range, or a class without images in a list that needs all classes.
     """
     classes = declared or int(found["pretrain"].labels.max()) + 1
     if declared is None:
         if classes < 3:
-            raise UserError(f"{found['pretrain'].file} has {classes} classes; many, medium and few need three or more")
-        for listing in found.values():
-            check_listing(listing, classes)
+            raise UserError(f"{found['pretrain'].file} has {classes} classes; the groups many, medium and few need at least 3")
+        for index_file in found.values():
+            check_index_file(index_file, classes)
     for role in ("pretrain", "balanced", "test"):
         if role in found:
             check_classes(found[role], classes)
     return classes
 
 
-def joined(found: Mapping[Role, Listing]) -> tuple[list[str], Indices, ListedLists]:
-    """One table of the distinct training images.
+def merge_lists(found: Mapping[Role, IndexFile]) -> tuple[list[str], Indices, FileIndexLists]:
+    """Merges all lists into one table of distinct training images.
 
     Returns:
-        Their paths, their labels, and the lists as positions among them; empty where there is none.
+        Paths, labels, and the lists as indices into them; a missing list is empty.
 
     Raises:
-        UserError: an image has two labels, or is tested and learned.
+        UserError: an image has two labels, or is both a training and a test image.
     """
     roles = [role for role in TRAINING if role in found]
-    names, labels, positions = index([found[role] for role in roles])
-    index([*(found[role] for role in roles), found["test"]])  # that the test list agrees on labels
+    names, labels, positions = merge_index_files([found[role] for role in roles])
+    merge_index_files([*(found[role] for role in roles), found["test"]])  # checks the labels of the test list
     tested = set(found["test"].names)
     for role in roles:
         if both := [name for name in found[role].names if name in tested]:
             raise UserError(
-                f"{found[role].file} and {found['test'].file} share {len(both):,} images, {some(both)}: what is tested "
-                "must not be learned; correct one of them"
+                f"{found[role].file} and {found['test'].file} share {len(both):,} images, {preview(both)}: test images "
+                "must not be training images; correct one of them"
             )
-    return names, labels, ListedLists(**(dict.fromkeys(TRAINING, NONE) | dict(zip(roles, positions, strict=True))))
+    return names, labels, FileIndexLists(**(dict.fromkeys(TRAINING, EMPTY) | dict(zip(roles, positions, strict=True))))
 
 
-def class_folders(listing: Listing, classes: int) -> tuple[str, ...]:
-    """The folder of each class's first image, or the class's number where images lie in no folder."""
-    _, first = np.unique(listing.labels, return_index=True)
-    folders = [listing.names[i].rpartition("/")[0].rpartition("/")[2] for i in first.tolist()]
+def class_folders(index_file: IndexFile, classes: int) -> tuple[str, ...]:
+    """Class names: the folder of each class's first image, or the label if paths have no folder."""
+    _, first = np.unique(index_file.labels, return_index=True)
+    folders = [index_file.names[i].rpartition("/")[0].rpartition("/")[2] for i in first.tolist()]
     return tuple(printable(folder or str(c)) for c, folder in zip(range(classes), folders, strict=True))

@@ -1,4 +1,4 @@
-"""Which files of a long list are not there, found by reading each folder once in place of asking for each file."""
+"""Finds missing files of a long list by scanning each folder once, which is faster than one `stat` per file."""
 
 import os
 from collections.abc import Iterable
@@ -8,18 +8,18 @@ from core.errors import UserError
 
 
 def missing_files(root: Path, names: Iterable[str]) -> list[str]:
-    """Those of `names`, paths below `root`, that are no files there; in their order.
+    """Returns those of `names`, paths relative to `root`, that are not existing files, in order.
 
     Raises:
-        UserError: a folder may not be read.
+        UserError: a folder cannot be read.
     """
-    there: dict[str, frozenset[str]] = {}
+    existing: dict[str, frozenset[str]] = {}
     missing = []
     for name in names:
         folder, _, file = name.rpartition("/")
-        entries = there.get(folder)
+        entries = existing.get(folder)
         if entries is None:
-            entries = there[folder] = _entries(root / folder)
+            entries = existing[folder] = _entries(root / folder)
         if file not in entries:
             missing.append(name)
     return missing
@@ -28,10 +28,8 @@ def missing_files(root: Path, names: Iterable[str]) -> list[str]:
 def _entries(folder: Path) -> frozenset[str]:
     try:
         with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())  # asks the disk about links alone
+            return frozenset(entry.name for entry in entries if entry.is_file())  # needs no `stat` except for links
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     except OSError as error:
-        raise UserError(
-            f"the folder {folder} cannot be read ({error.strerror or error}); give yourself access to it"
-        ) from error
+        raise UserError(f"the folder {folder} cannot be read ({error.strerror or error}); check its permissions") from error

@@ -1,1 +1,1 @@
-"""Pools of images from elsewhere that a method may draw on, one file each."""
+"""Out-of-distribution (OOD) pools of unlabelled images, one file each."""

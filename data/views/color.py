@@ -1,7 +1,6 @@
-"""Colour operations on whole batches, one plane a channel; no loop over images.
+"""Batched colour operations on flattened channels, without a loop over images.
 
-Semantics are torchvision's on float images: each operation is clamped to [0, 1] before the next, in the order drawn for
-that image.
+Semantics are torchvision's for float images: results are clamped to [0, 1] after each operation; the order is per image.
 """
 
 from functools import cache
@@ -15,11 +14,11 @@ from data.views.spec import View
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's "L" mode
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER))
-SOLARIZE_FROM = 127.5 / 255  # what rounds to grey level 128, Pillow's threshold
+SOLARIZE_FROM = 127.5 / 255  # rounds to level 128, Pillow's threshold
 
 
 def color(images: Tensor, view: View, params: Params) -> Tensor:
-    """All of a view that comes after the crop, but RandAugment: (B, 3, S, S) in [0, 1] to normalised; may use `images`."""
+    """Applies all operations after the crop except RandAugment: (B, 3, S, S) in [0, 1] to normalised; may modify `images`."""
     size = images.shape[2:]
     planes = color_jitter(images.flatten(2), params.jitter, params.order, params.factor)
     if not (view.blur_p or view.solarize_p):
@@ -31,7 +30,7 @@ def color(images: Tensor, view: View, params: Params) -> Tensor:
 
 
 def blur_and_solarize(x: Tensor, sigma: Tensor, solarize: Tensor) -> Tensor:
-    """Blurs and then inverts from the middle on, in place, those of (B, 3, S, S) images that are to be."""
+    """Applies blur (where sigma > 0) and solarize in place to (B, 3, S, S) images."""
     blurred = sigma.nonzero().squeeze(1)
     if len(blurred):
         here = blurred.to(x.device, non_blocking=True)
@@ -39,29 +38,29 @@ def blur_and_solarize(x: Tensor, sigma: Tensor, solarize: Tensor) -> Tensor:
     inverted = solarize.nonzero().squeeze(1)
     if len(inverted):
         here = inverted.to(x.device, non_blocking=True)
-        some = x.index_select(0, here)
-        x.index_copy_(0, here, torch.where(some >= SOLARIZE_FROM, 1 - some, some))
+        selected = x.index_select(0, here)
+        x.index_copy_(0, here, torch.where(selected >= SOLARIZE_FROM, 1 - selected, selected))
     return x
 
 
 def color_jitter(x: Tensor, apply: Tensor, order: Tensor, factor: Tensor) -> Tensor:
-    """Brightness, contrast, saturation and hue in each image's own order.
+    """Applies brightness, contrast, saturation and hue in the order of each image.
 
-    Brightness, contrast and saturation are the blend `f * x + (1 - f) * target` towards black, the image's mean grey and each
-    pixel's grey: one 3x3 map and one offset per image, so that images at different operations go together. Hue is not linear
-    and takes the images whose turn it is.
+    Brightness, contrast and saturation are blends `f * x + (1 - f) * target` with black, the image's mean grey and each pixel's
+    grey: one 3x3 matrix and one offset per image, so that different operations share a batch. Hue is not linear and is applied
+    to a subset of images per step.
 
     Args:
         x: (B, 3, P) float in [0, 1].
-        apply: (B,) bool; other images stay as they are.
+        apply: (B,) bool; other images are unchanged.
         order: (B, 4) permutations of the four operations.
-        factor: (B, 4) as in `Params`.
+        factor: (B, 4), see `Params`.
     """
-    factor = factor.gather(1, order)  # by position, like `order`
+    factor = factor.gather(1, order)  # sorted by application order
     hue_turn = (order == HUE) & apply[:, None]
     maps, mean_weights = (weights.to(x.device, non_blocking=True) for weights in _blends(apply, order, factor))
     for position in range(len(JITTER)):
-        # the mean of an image's greys is the grey of its means
+        # mean of the grey image = grey of the channel means
         offset = mean_weights[:, position, None] @ x.mean(dim=2, keepdim=True)
         x = torch.baddbmm(offset, maps[:, position], x).clamp_(0, 1)
         turn = hue_turn[:, position].nonzero().squeeze(1)
@@ -73,15 +72,15 @@ def color_jitter(x: Tensor, apply: Tensor, order: Tensor, factor: Tensor) -> Ten
 
 
 def _blends(apply: Tensor, order: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """The blend of each image at each position; the identity where hue's turn is, or none.
+    """Blend matrices per image and step; the identity for hue and for images without jitter.
 
     Args:
         apply: (B,) bool.
-        order: (B, 4) operation at each position.
-        factor: (B, 4) its factor.
+        order: (B, 4) operation per step.
+        factor: (B, 4) factor per step.
 
     Returns:
-        (B, 4, 3, 3) maps of the channels, and (B, 4, 3) weights of the image's channel means, whose sum is added to all.
+        (B, 4, 3, 3) channel matrices, and (B, 4, 3) weights of the channel means, whose weighted sum is the offset.
     """
     luma = torch.tensor(LUMA)
     f = torch.where(apply[:, None] & (order != HUE), factor, 1.0)
@@ -92,13 +91,13 @@ def _blends(apply: Tensor, order: Tensor, factor: Tensor) -> tuple[Tensor, Tenso
 
 
 def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
-    """Rotates the hue of (B, 3, P) images in [0, 1] by `turns` (B,) of the HSV circle, keeping saturation and value."""
+    """Shifts the hue of (B, 3, P) images in [0, 1] by `turns` (B,), fractions of the HSV circle; keeps saturation and value."""
     r, g, b = x.unbind(1)
     high = torch.maximum(torch.maximum(r, g), b)
     low = torch.minimum(torch.minimum(r, g), b)
     chroma = high - low
-    # hue in sixths of a turn, from the channel that is highest; where chroma is 0 any hue gives the same grey. Masks are
-    # made and used by arithmetic: a processor takes ten times as long for comparisons and `where`
+    # hue in sixths of the circle, from the largest channel; irrelevant where chroma is 0. Masks are computed arithmetically:
+    # comparisons and `where` take ten times as long on a CPU
     is_red = (r - high).sign_().add_(1)
     is_green = (g - high).sign_().add_(1).mul_(1 - is_red)
     from_red, from_green, from_blue = g - b, torch.add(b - r, chroma, alpha=2), torch.add(r - g, chroma, alpha=4)
@@ -106,14 +105,14 @@ def shift_hue(x: Tensor, turns: Tensor) -> Tensor:
     sector.div_(chroma.clamp(min=1e-8))
     hue = sector.add_(6 * turns[:, None])
     hue.add_((hue * (1 / 6)).floor_(), alpha=-6)  # into [0, 6)
-    # the pure colour of a hue: red |hue - 3| - 1, green 2 - |hue - 2|, blue 2 - |hue - 4|, each within [0, 1]
-    centre, sign, offset = on(x.device, ((3.0, 2.0, 4.0), (1.0, -1.0, -1.0), (-1.0, 2.0, 2.0)))[..., None]
+    # saturated colour of a hue: red |hue - 3| - 1, green 2 - |hue - 2|, blue 2 - |hue - 4|, each within [0, 1]
+    centre, sign, offset = constant(x.device, ((3.0, 2.0, 4.0), (1.0, -1.0, -1.0), (-1.0, 2.0, 2.0)))[..., None]
     pure = torch.addcmul(offset, sign, (hue[:, None] - centre).abs_()).clamp_(0, 1)
     return torch.addcmul(low[:, None], chroma[:, None], pure)
 
 
 def gray_and_normalize(x: Tensor, gray: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Turns images grey where `gray` says so and subtracts and divides by the statistics: one 3x3 map per image."""
+    """Converts images to grey where `gray` is True, and normalises: one 3x3 matrix per image."""
     luma = torch.tensor(LUMA).expand(3, 3)
     channel_std = torch.tensor(std)[:, None]
     maps = torch.where(gray[:, None, None], luma, torch.eye(3)) / channel_std
@@ -122,17 +121,17 @@ def gray_and_normalize(x: Tensor, gray: Tensor, mean: tuple[float, ...], std: tu
 
 
 def normalize(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Subtracts and divides (B, 3, H, W) images in [0, 1] by channel statistics, in channels-last memory."""
-    mean_, std_ = (on(x.device, values)[:, None, None] for values in (mean, std))
+    """Normalises (B, 3, H, W) images in [0, 1] by channel statistics; returns channels-last memory format."""
+    mean_, std_ = (constant(x.device, values)[:, None, None] for values in (mean, std))
     return ((x - mean_) / std_).contiguous(memory_format=torch.channels_last)
 
 
-def unit(levels: Tensor) -> Tensor:
-    """Grey levels 0 to 255 as floats in [0, 1], one plane a channel."""
+def to_float(levels: Tensor) -> Tensor:
+    """Converts levels 0 to 255 to float32 in [0, 1], contiguous."""
     return levels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 @cache
-def on(device: torch.device, numbers: tuple) -> Tensor:
-    """A tensor of constants that stays on a device: made anew each time, it would be copied there each time."""
+def constant(device: torch.device, numbers: tuple) -> Tensor:
+    """Returns a cached tensor of constants on a device, to avoid repeated transfers."""
     return torch.tensor(numbers).to(device, non_blocking=True)

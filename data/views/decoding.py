@@ -1,4 +1,4 @@
-"""Pictures in files decoded by Pillow, once for all their views, and cropped and resized in the same thread."""
+"""Image decoding, cropping and resizing by Pillow in threads; each image is decoded once for all views."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from data.pictures import Encoded
+from data.image_files import Encoded
 from data.views.params import Params
 from data.views.resample import center_start, resized_sides
 from data.views.spec import Evaluation, View
@@ -16,54 +16,54 @@ from data.views.spec import Evaluation, View
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def crop_pictures(pictures: Encoded, views: Sequence[View], drawn: Sequence[Params], size: int) -> list[Tensor]:
-    """Crops, resizes and mirrors every picture for every view: one (B, 3, size, size) uint8 tensor a view.
+def decode_and_crop(encoded: Encoded, views: Sequence[View], drawn: Sequence[Params], size: int) -> list[Tensor]:
+    """Decodes, crops, resizes and flips every image for every view: one (B, 3, size, size) uint8 tensor per view.
 
     Raises:
-        Unreadable: some cannot be decoded.
+        Unreadable: files cannot be decoded.
     """
     boxes = [params.box.tolist() for params in drawn]
     flips = [params.flip.tolist() for params in drawn]
 
-    def crops(position: int, picture: Image.Image) -> NDArray[np.uint8]:
+    def crops(position: int, image: Image.Image) -> NDArray[np.uint8]:
         made = [
-            np.asarray(crop(picture, box[position], flip[position], size, view.interpolation))
+            np.asarray(crop(image, box[position], flip[position], size, view.interpolation))
             for view, box, flip in zip(views, boxes, flips, strict=True)
         ]
         return np.stack(made)
 
-    together = torch.from_numpy(np.stack(pictures.decode_each(crops)))  # (B, V, S, S, 3)
+    together = torch.from_numpy(np.stack(encoded.decode_each(crops)))  # (B, V, S, S, 3)
     return list(together.permute(1, 0, 4, 2, 3).contiguous())
 
 
-def crop(picture: Image.Image, box: Sequence[int], flip: bool, size: int, interpolation: str) -> Image.Image:
-    """The part of a picture in `box` (top, left, height, width) at `size` px, mirrored if `flip`."""
+def crop(image: Image.Image, box: Sequence[int], flip: bool, size: int, interpolation: str) -> Image.Image:
+    """Crops an image to `box` (top, left, height, width), resizes it to `size` px and flips it horizontally if `flip`."""
     top, left, height, width = box
-    # cut out first: `resize` with a box lets the filter see beyond its edges
-    part = picture.crop((left, top, left + width, top + height)).resize((size, size), FILTERS[interpolation])
+    # crop first: the filter of `resize` with a box reads pixels outside the box
+    part = image.crop((left, top, left + width, top + height)).resize((size, size), FILTERS[interpolation])
     return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else part
 
 
-def show_pictures(pictures: Encoded, shown: Evaluation) -> Tensor:
-    """Every picture resized and its centre cut out, (B, 3, crop, crop) uint8.
+def decode_for_evaluation(encoded: Encoded, evaluation: Evaluation) -> Tensor:
+    """Decodes and resizes every image and crops its centre: (B, 3, crop, crop) uint8.
 
     Raises:
-        Unreadable: some cannot be decoded.
-        ValueError: no `resize` and `crop` were declared, so that pictures would have different sizes.
+        Unreadable: files cannot be decoded.
+        ValueError: `resize` or `crop` is None.
     """
-    resize, side = declared_sizes(shown)
+    resize, side = declared_sizes(evaluation)
 
-    def centre(_: int, picture: Image.Image) -> NDArray[np.uint8]:
-        height, width = resized_sides(picture.height, picture.width, resize)
-        resized = picture.resize((width, height), FILTERS[shown.interpolation])
+    def centre(_: int, image: Image.Image) -> NDArray[np.uint8]:
+        height, width = resized_sides(image.height, image.width, resize)
+        resized = image.resize((width, height), FILTERS[evaluation.interpolation])
         left, top = center_start(width, side), center_start(height, side)
         return np.asarray(resized.crop((left, top, left + side, top + side)))
 
-    return torch.from_numpy(np.stack(pictures.decode_each(centre))).permute(0, 3, 1, 2).contiguous()
+    return torch.from_numpy(np.stack(encoded.decode_each(centre))).permute(0, 3, 1, 2).contiguous()
 
 
-def declared_sizes(shown: Evaluation) -> tuple[int, int]:
-    """`resize` and `crop`. Raises ValueError where one is not declared, so that pictures would have different sizes."""
-    if shown.resize is None or shown.crop is None:
-        raise ValueError("pictures in files have different sizes: declare what they are resized and cropped to")
-    return shown.resize, shown.crop
+def declared_sizes(evaluation: Evaluation) -> tuple[int, int]:
+    """Returns `resize` and `crop`. Raises ValueError if one is None, as image files have different sizes."""
+    if evaluation.resize is None or evaluation.crop is None:
+        raise ValueError("image files have different sizes: the evaluation transform needs `resize` and `crop`")
+    return evaluation.resize, evaluation.crop

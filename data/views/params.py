@@ -1,8 +1,8 @@
-"""The random numbers of a batch of views, drawn apart from the pixels.
+"""Sampling of augmentation parameters for a batch of views, separate from rendering.
 
-Every executor that can be told its parameters uses these, so that two executors can be compared on the very same view, and
-so that a seed means the same view whatever executes it. Distributions are torchvision's (`transforms.RandomResizedCrop`,
-`ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`) and BCL's (`RandAugment`), drawn for the whole batch at once.
+All backends use these parameters, so that a seed gives the same view with every backend, and backends can be compared view by
+view. Distributions are torchvision's (`transforms.RandomResizedCrop`,
+`ColorJitter`, `RandomGrayscale`, `RandomHorizontalFlip`) and BCL's (`RandAugment`), sampled for the whole batch at once.
 """
 
 from collections.abc import Sequence
@@ -14,39 +14,39 @@ from torch import Tensor
 from data.views.randaugment import OPERATIONS, SIGNED, values
 from data.views.spec import RandAugment, View
 
-JITTER = ("brightness", "contrast", "saturation", "hue")  # positions in `Params.order`, as torchvision numbers them
-CROP_TRIES = 10  # torchvision draws this many boxes before it falls back to the central crop
+JITTER = ("brightness", "contrast", "saturation", "hue")  # indices in `Params.order`, as in torchvision
+CROP_TRIES = 10  # torchvision draws this many boxes before the central crop
 
 
 @dataclass(frozen=True)
 class Params:
-    """What one view does to each of `B` images, with `K` operations of RandAugment. All tensors are on the CPU."""
+    """Augmentation parameters of one view for B images, with K RandAugment operations. All tensors are on the CPU."""
 
-    box: Tensor  # (B, 4) int64: top, left, height, width of the crop in pixels
+    box: Tensor  # (B, 4) int64: top, left, height, width of the crop in px
     flip: Tensor  # (B,) bool
-    jitter: Tensor  # (B,) bool: whether the four colour operations apply at all
+    jitter: Tensor  # (B,) bool: whether colour jitter is applied
     order: Tensor  # (B, 4) int64: order[b, k] is the k-th operation on image b, an index into JITTER
-    factor: Tensor  # (B, 4) float32: brightness, contrast and saturation factors; hue shift in turns
+    factor: Tensor  # (B, 4) float32: brightness, contrast and saturation factors; hue shift as a fraction of the circle
     gray: Tensor  # (B,) bool
-    sigma: Tensor  # (B,) float32: of the blur in pixels; 0 is none
+    sigma: Tensor  # (B,) float32: of the blur in px; 0 is no blur
     solarize: Tensor  # (B,) bool
     operation: Tensor  # (B, K) int64: indices into randaugment.OPERATIONS
-    applied: Tensor  # (B, K) bool: whether that operation acts at all
-    value: Tensor  # (B, K) float64: its signed value in the units of randaugment.RANGES
-    centre: Tensor  # (B, K, 2) float64: x and y of a cutout as shares of the width
+    applied: Tensor  # (B, K) bool: whether that operation is applied
+    value: Tensor  # (B, K) float64: signed value in the units of randaugment.RANGES
+    centre: Tensor  # (B, K, 2) float64: x and y of a cutout as fractions of the width
 
     def __getitem__(self, which: slice) -> "Params":
-        """The parameters of some of the images."""
+        """Returns the parameters of a slice of the batch."""
         return Params(*(getattr(self, field.name)[which] for field in fields(self)))
 
     @classmethod
-    def join(cls, parts: Sequence["Params"]) -> "Params":
-        """The parameters of several batches as those of one."""
+    def concatenate(cls, parts: Sequence["Params"]) -> "Params":
+        """Concatenates the parameters of several batches."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def draw(view: View, height: Tensor, width: Tensor, generator: torch.Generator) -> Params:
-    """Draws the parameters of `view`, but RandAugment's, for images of (B,) `height` and `width` pixels; CPU generator."""
+    """Draws all parameters of `view` except RandAugment, for images of (B,) `height` and `width` px; CPU generator."""
     count = len(height)
 
     def coin(probability: float) -> Tensor:
@@ -69,7 +69,7 @@ def draw(view: View, height: Tensor, width: Tensor, generator: torch.Generator) 
         value=torch.empty(count, 0, dtype=torch.float64),
         centre=torch.empty(count, 0, 2, dtype=torch.float64),
     )
-    # drawn only where declared: a view without them is the same view as before there were any
+    # drawn only if used, so that they do not change the random stream of other views
     if view.blur_p:
         low_sigma, high_sigma = view.blur_sigma
         sigma = low_sigma + (high_sigma - low_sigma) * torch.rand(count, generator=generator)
@@ -82,28 +82,28 @@ def draw(view: View, height: Tensor, width: Tensor, generator: torch.Generator) 
 def draw_batch(views: Sequence[View], height: Tensor, width: Tensor, seed: int, strength: Tensor | None = None) -> list[Params]:
     """Draws the parameters of all views of a batch.
 
-    RandAugment's come after those of all views, so that strengths decide about its operations and nothing else.
+    RandAugment is drawn after all views, so that strengths do not affect other parameters.
 
     Args:
-        views: the declared views.
-        height: (B,) int64, of the images in pixels.
+        views: view specs.
+        height: (B,) int64, of the images in px.
         width: (B,) int64.
-        seed: of the batch.
-        strength: (B,) strengths in [0, 1] of the images; None draws no operations (K = 0).
+        seed: seed of the batch.
+        strength: (B,) RandAugment strengths in [0, 1]; None draws no operations (K = 0).
 
     Raises:
-        ValueError: strengths for views without RandAugment, or not one in [0, 1] an image.
+        ValueError: strengths without a RandAugment view, of the wrong shape, or outside [0, 1].
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = [draw(view, height, width, generator) for view in views]
     if strength is None:
         return drawn
     if not any(view.randaugment for view in views):
-        raise ValueError("strengths were given, but no declared view has RandAugment")
+        raise ValueError("strengths were given, but no view has RandAugment")
     strength = strength.detach().cpu().double()
     count = len(height)
     if strength.shape != (count,) or not ((strength >= 0) & (strength <= 1)).all():
-        raise ValueError(f"strengths must be {count} numbers in [0, 1], one an image")
+        raise ValueError(f"strengths must be {count} numbers in [0, 1], one per image")
     shared = torch.rand(count, generator=generator, dtype=torch.float64)
     return [
         _add_operations(params, view.randaugment, strength, shared, generator) if view.randaugment else params
@@ -112,7 +112,7 @@ def draw_batch(views: Sequence[View], height: Tensor, width: Tensor, seed: int, 
 
 
 def _add_operations(params: Params, spec: RandAugment, strength: Tensor, shared: Tensor, generator: torch.Generator) -> Params:
-    """`params` with operations drawn at `strength` (B,); `shared` (B,) is each image's u, the same for all its views."""
+    """Adds RandAugment operations at `strength` (B,); `shared` (B,) is u per image, equal for all views."""
     shape = (len(strength), spec.operations, 5)
     coin, which, sign, x, y = torch.rand(shape, generator=generator, dtype=torch.float64).unbind(2)
     operation = (which * len(OPERATIONS)).long()
@@ -124,7 +124,7 @@ def _add_operations(params: Params, spec: RandAugment, strength: Tensor, shared:
 
 
 def _crop_boxes(view: View, height: Tensor, width: Tensor, generator: torch.Generator) -> Tensor:
-    """Random resized crop boxes (B, 4): the first of ten draws that lies inside the image, else the central crop."""
+    """Draws random resized crop boxes (B, 4): the first of ten draws inside the image, else the central crop."""
     shape = (len(height), CROP_TRIES)
     low, high = view.crop_scale
     area = (height * width)[:, None] * (low + (high - low) * torch.rand(shape, generator=generator))
@@ -136,7 +136,7 @@ def _crop_boxes(view: View, height: Tensor, width: Tensor, generator: torch.Gene
 
     first = fits.int().argmax(dim=1, keepdim=True)
     w, h = w.gather(1, first).squeeze(1), h.gather(1, first).squeeze(1)
-    # each corner is uniform over the positions at which the box stays inside
+    # corners are uniform over all positions inside the image
     corner = torch.rand(len(height), 2, generator=generator, dtype=torch.float64)
     top = (corner[:, 0] * (height - h + 1)).long()
     left = (corner[:, 1] * (width - w + 1)).long()
@@ -145,7 +145,7 @@ def _crop_boxes(view: View, height: Tensor, width: Tensor, generator: torch.Gene
 
 
 def _central_crops(view: View, height: Tensor, width: Tensor) -> Tensor:
-    """The largest central crops whose aspect ratio is allowed: (B, 4) top, left, height, width."""
+    """Largest central crops with an allowed aspect ratio: (B, 4) top, left, height, width."""
     low, high = view.crop_ratio
     h = torch.minimum((width.double() / low).round().long(), height)
     w = torch.minimum((height.double() * high).round().long(), width)

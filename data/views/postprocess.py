@@ -1,39 +1,39 @@
-"""From crops to finished views, by batched tensor operations: colour, then RandAugment. Shared by several executors."""
+"""Colour operations, normalisation and RandAugment of crops as batched tensor operations, shared by several backends."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from data.views.color import color, on
+from data.views.color import color, constant
 from data.views.params import Params
 from data.views.randaugment import augment
 from data.views.spec import View
 
-# equal views are made in one go where calls cost more than pixels: on a GPU, or up to this many pixels a view; measured:
-# 0.7 of the time for 128 views of 16 px, the same at 24 px, 1.1 at 32 px, where a processor's cache overflows
+# equal views are rendered as one batch if call overhead dominates: on a GPU, or up to this many pixels per view. Measured on
+# a CPU: 0.7 of the time for 128 views of 16 px, equal at 24 px, 1.1 at 32 px, where the cache overflows
 JOINED_PIXELS = 128 * 24 * 24
-CACHED_PIXELS = 128 * 32 * 32  # of all images that a processor colours at a time
+CACHED_PIXELS = 128 * 32 * 32  # per chunk of colour operations on a CPU
 
 
-def together(views: Sequence[View], device: torch.device, count: int, size: int) -> bool:
-    """Whether the views of `count` images, of `size` px on `device`, are better made in one go."""
+def in_one_batch(views: Sequence[View], device: torch.device, count: int, size: int) -> bool:
+    """Whether to render the views of `count` images of `size` px on `device` as one batch."""
     return len(set(views)) == 1 and (device.type == "cuda" or count * size * size <= JOINED_PIXELS)
 
 
 def finish(crops: Sequence[Tensor], views: Sequence[View], drawn: Sequence[Params]) -> tuple[Tensor, ...]:
-    """Colours, normalises and augments crops.
+    """Applies colour operations, normalisation and RandAugment to crops.
 
     Args:
-        crops: (B, 3, S, S) float in [0, 1], one a view, or a single (V*B, 3, S, S) of equal views on end; may be used up.
-        views: V.
-        drawn: of each view, for B images.
+        crops: (B, 3, S, S) float in [0, 1] per view, or one concatenated (V*B, 3, S, S) of equal views; may be overwritten.
+        views: V view specs.
+        drawn: parameters of each view for B images.
 
     Returns:
-        One (B, 3, S, S) tensor a view, normalised.
+        One (B, 3, S, S) tensor per view, normalised.
     """
     if len(crops) < len(views):
-        made = _color(crops[0], views[0], Params.join(drawn)).split(len(crops[0]) // len(views))
+        made = _color(crops[0], views[0], Params.concatenate(drawn)).split(len(crops[0]) // len(views))
     else:
         made = tuple(_color(x, view, params) for x, view, params in zip(crops, views, drawn, strict=True))
     randaugment(made, views, drawn)
@@ -41,7 +41,7 @@ def finish(crops: Sequence[Tensor], views: Sequence[View], drawn: Sequence[Param
 
 
 def _color(x: Tensor, view: View, params: Params) -> Tensor:
-    """`color`, on a processor for as many images at a time as its cache holds."""
+    """Applies `color`, on a CPU in chunks that fit its cache."""
     some = max(1, CACHED_PIXELS // x[0, 0].numel())
     if x.device.type == "cuda" or len(x) <= some:
         return color(x, view, params)
@@ -49,9 +49,9 @@ def _color(x: Tensor, view: View, params: Params) -> Tensor:
 
 
 def randaugment(made: Sequence[Tensor], views: Sequence[View], drawn: Sequence[Params]) -> None:
-    """Replaces the images that operations of RandAugment hit in `made`, finished views (B, 3, S, S).
+    """Applies RandAugment in place to `made`, normalised views (B, 3, S, S).
 
-    Shared by all executors but the reference: no library has Pillow's fifteen operations with a strength for each image.
+    Used by all backends except the reference: no library has Pillow's 15 operations with per-image strengths.
     """
     for operations in {params.operation.shape[1] for params in drawn} - {0}:
         of = [k for k, params in enumerate(drawn) if params.operation.shape[1] == operations]
@@ -59,10 +59,10 @@ def randaugment(made: Sequence[Tensor], views: Sequence[View], drawn: Sequence[P
 
 
 def _randaugment(made: Sequence[Tensor], views: Sequence[View], drawn: Sequence[Params]) -> None:
-    """Replaces the images that operations of RandAugment hit in `made`, finished views (B, 3, S, S) with equally many of them.
+    """Applies RandAugment in place to views with equally many operations each.
 
-    The normalisation is undone and the result rounded to whole grey levels; other images keep every bit. All views go together,
-    on a processor too: here calls cost more than pixels.
+    Affected images are denormalised and rounded to integer levels; other images stay bit-identical. All views are processed as
+    one batch, as call overhead dominates.
     """
     hits = [params.applied.any(dim=1).nonzero().squeeze(1) for params in drawn]
     counts = [len(hit) for hit in hits]
@@ -70,10 +70,10 @@ def _randaugment(made: Sequence[Tensor], views: Sequence[View], drawn: Sequence[
         return
     device = made[0].device
     here = [hit.to(device, non_blocking=True) for hit in hits]
-    mean = 255 * on(device, tuple(view.mean for view in views))[..., None, None]
-    std = 255 * on(device, tuple(view.std for view in views))[..., None, None]
+    mean = 255 * constant(device, tuple(view.mean for view in views))[..., None, None]
+    std = 255 * constant(device, tuple(view.std for view in views))[..., None, None]
     levels = made[0].new_empty(sum(counts), *made[0].shape[1:])
-    parts = levels.split(counts)  # written in place: with many big temporaries a processor's time goes into memory pages
+    parts = levels.split(counts)  # in place: large temporaries are slow to allocate on a CPU
     for x, i, part, m, s in zip(made, here, parts, mean, std, strict=True):
         torch.index_select(x, 0, i, out=part).mul_(s).add_(m)
     chosen = torch.cat([hit + k * len(made[0]) for k, hit in enumerate(hits)])

@@ -1,8 +1,8 @@
-"""The fifteen operations of RandAugment, each image of a batch with its own.
+"""Batched RandAugment: fifteen operations, chosen per image.
 
-Semantics are Pillow's on 8-bit images, number for number (`Image.transform`, `ImageOps`, `ImageEnhance`, `ImageDraw`), as in
-BCL's repository (MediaBrain-SJTU/BCL, `data/randaug.py`). No loop over images: a group of operations is carried out at once
-on all images that it hits, five as one gather by coordinates, five as one gather by grey level, four as one blend.
+Results are identical to Pillow's on 8-bit images (`Image.transform`, `ImageOps`, `ImageEnhance`, `ImageDraw`), as in
+BCL's repository (MediaBrain-SJTU/BCL, `data/randaug.py`). There is no loop over images: a group of operations is applied to all
+its images at once, five as one gather by coordinates, five as one gather by grey level, four as one blend.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,50 +12,50 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-STRONGEST = 30  # magnitudes are counted in thirtieths of an operation's range
-RANGES = {  # value at magnitude 0 and at STRONGEST; the order is that of GROUPS
+MAX_MAGNITUDE = 30
+RANGES = {  # values at magnitude 0 and MAX_MAGNITUDE, in the order of GROUPS
     "ShearX": (0.0, 0.6),  # pixels along x per pixel along y
     "ShearY": (0.0, 0.6),
-    "TranslateX": (0.0, 0.66),  # share of the width
+    "TranslateX": (0.0, 0.66),  # fraction of the width
     "TranslateY": (0.0, 0.66),
     "Rotate": (0.0, 60.0),  # degrees
-    "AutoContrast": (0.0, 1.0),  # value unused, as of the next two
+    "AutoContrast": (0.0, 1.0),  # value unused, also for the next two
     "Equalize": (0.0, 1.0),
     "Invert": (0.0, 1.0),
     "Solarize": (0.0, 110.0),  # threshold in grey levels
     "Posterize": (4.0, 8.0),  # bits, rounded down
-    "Contrast": (0.1, 1.9),  # factor of the difference from the degenerate image, as of the next three
+    "Contrast": (0.1, 1.9),  # blend factor, also for the next three
     "Color": (0.1, 1.9),
     "Brightness": (0.1, 1.9),
     "Sharpness": (0.1, 1.9),
-    "Cutout": (0.0, 0.4),  # side of the square, share of the width
+    "Cutout": (0.0, 0.4),  # side of the square as a fraction of the width
 }
 OPERATIONS = tuple(RANGES)
 LOW, HIGH = torch.tensor(list(RANGES.values()), dtype=torch.float64).unbind(1)
-SIGNED = 5  # the first five operations go either way
+SIGNED = 5  # the first five operations have a random sign
 CUTOUT_FILL = (125.0, 123.0, 114.0)
-FIXED_POINT = 16  # binary places of Pillow's source coordinates
+FIXED_POINT = 16  # fractional bits of Pillow's source coordinates
 
-Slices = dict[str, slice]  # where in a group's images those of each of its operations are
+Slices = dict[str, slice]  # slice of a group's images per operation
 
 
 def values(operation: Tensor, magnitude: Tensor) -> Tensor:
-    """Values of operations at magnitudes in [0, 30], unsigned, in the units of `RANGES`; float64 and of any one shape."""
-    return magnitude / STRONGEST * (HIGH - LOW)[operation] + LOW[operation]
+    """Unsigned operation values at magnitudes in [0, 30], in the units of `RANGES`; float64, same shape as the inputs."""
+    return magnitude / MAX_MAGNITUDE * (HIGH - LOW)[operation] + LOW[operation]
 
 
 def augment(levels: Tensor, operation: Tensor, applied: Tensor, value: Tensor, centre: Tensor) -> Tensor:
-    """Applies each image's operations, one after the other.
+    """Applies the operations of each image in order.
 
     Args:
-        levels: (B, 3, S, S) float32, whole grey levels in 0..255, on any device; overwritten.
-        operation: (B, K) int64 on the CPU, indices into OPERATIONS, as the others.
-        applied: (B, K) bool: whether the operation acts at all.
+        levels: (B, 3, S, S) float32, integer levels in 0..255, on any device; overwritten.
+        operation: (B, K) int64, indices into OPERATIONS; on the CPU, as the following.
+        applied: (B, K) bool: whether the operation is applied.
         value: (B, K) float64, signed, in the units of `RANGES`.
         centre: (B, K, 2) float64, the cutout's x and y in [0, 1).
 
     Returns:
-        `levels`, again whole grey levels.
+        `levels`, integer levels.
     """
     for position in range(operation.shape[1]):
         kind = torch.where(applied[:, position], operation[:, position], len(OPERATIONS))
@@ -74,24 +74,24 @@ def augment(levels: Tensor, operation: Tensor, applied: Tensor, value: Tensor, c
 
 
 def _affine(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
-    """Shears, translations and rotations: the nearest source pixel, black where there is none."""
+    """Shears, translations and rotations with nearest-neighbour sampling; black outside the image."""
     n, C, size, _ = x.shape
     angle = torch.zeros_like(value)
     angle[at["Rotate"]] = value[at["Rotate"]].deg2rad()
     cos, sin = angle.cos(), angle.sin()
-    # source (x, y) = matrix @ (column, row) + start; start is where pixel (0, 0) comes from, half a pixel into it
+    # source (x, y) = matrix @ (column, row) + start; start is the source of the centre of pixel (0, 0)
     matrix = torch.stack([cos, -sin, sin, cos], dim=1).view(n, 2, 2)
     start = size / 2 - (size - 1) / 2 * matrix.sum(dim=2)
     for axis, (shear, translate) in enumerate((("ShearX", "TranslateX"), ("ShearY", "TranslateY"))):
         matrix[at[shear], axis, 1 - axis] = value[at[shear]]
         start[at[shear], axis] = 0.5 + value[at[shear]] / 2
-        # by whole pixels: Pillow carries translations out without the fixed point below
+        # integer pixels: Pillow applies translations without the fixed-point arithmetic below
         start[at[translate], axis] = (size * value[at[translate]] + 0.5).floor() + 0.5
-    # Pillow steps through the source in fixed point, so that ties between two pixels fall as they do there
+    # Pillow uses fixed-point source coordinates; this reproduces its rounding of ties
     scale = 2.0**FIXED_POINT
     coefficients = torch.cat([matrix, start[..., None]], dim=2).mul_(scale).add_(0.5).floor_().div_(scale)
     source = coefficients.to(x.device, non_blocking=True) @ _pixels(size, x.device)  # (n, 2, S*S), exact
-    # a black frame one pixel wide takes all that points outside
+    # coordinates outside are clamped to a black one-pixel border
     column, row = source.floor_().clamp_(-1, size).unbind(1)
     index = torch.add(column, row, alpha=size + 2).add_(size + 3).long()
     return F.pad(x, (1, 1, 1, 1)).flatten(2).gather(2, index[:, None].expand(n, C, size * size)).view_as(x)
@@ -106,8 +106,8 @@ def _pixels(size: int, device: torch.device) -> Tensor:
 
 
 def _lookup(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
-    """AutoContrast, Equalize, Invert, Solarize, Posterize: tables from grey level to grey level, one a channel."""
-    levels = x.flatten(2).int().long()  # (straight to 64 bits takes a processor twice as long)
+    """AutoContrast, Equalize, Invert, Solarize, Posterize: one look-up table per channel."""
+    levels = x.flatten(2).int().long()  # (direct conversion to int64 is twice as slow on a CPU)
     grey = torch.arange(256.0, device=x.device)
     table = torch.empty(*x.shape[:2], 256, device=x.device)
     table[at["AutoContrast"]] = _stretched(x[at["AutoContrast"]], grey)
@@ -123,60 +123,60 @@ def _lookup(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
 
 
 def _stretched(x: Tensor, grey: Tensor) -> Tensor:
-    """(n, 3, 256) tables that spread each channel over all levels; a channel of one level stays."""
-    # in double precision, as Pillow, since the result is cut off to whole levels
+    """(n, 3, 256) tables that stretch each channel to all levels; constant channels are unchanged."""
+    # double precision as in Pillow, since the result is truncated to integers
     low, high = x.flatten(2).double().aminmax(dim=2, keepdim=True)
-    # (`255 / tensor` would multiply by the reciprocal, which rounds twice)
+    # (`255 / tensor` multiplies by the reciprocal, which rounds twice)
     scale = torch.full_like(high, 255).div_((high - low).clamp_(min=1))
     return torch.where(high > low, (grey * scale).sub_(low * scale).floor_().clamp_(0, 255), grey)
 
 
 def _equalized(levels: Tensor, grey: Tensor) -> Tensor:
-    """(n, 3, 256) tables that make each channel's histogram flat, in Pillow's whole-number arithmetic."""
+    """(n, 3, 256) tables for histogram equalisation per channel, in Pillow's integer arithmetic."""
     histogram = levels.new_zeros(*levels.shape[:2], 256)
     histogram.scatter_add_(2, levels, torch.ones_like(levels))
     below = histogram.cumsum(dim=2) - histogram
     brightest = histogram.gather(2, levels.amax(dim=2, keepdim=True))
-    step = (levels.shape[2] - brightest).div_(255, rounding_mode="floor")  # pixels a level
+    step = (levels.shape[2] - brightest).div_(255, rounding_mode="floor")  # pixels per level
     shared = (below + step.div(2, rounding_mode="floor")).div_(step.clamp(min=1), rounding_mode="floor")
     return torch.where(step > 0, shared.clamp_(max=255).float(), grey)
 
 
 def _enhance(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
-    """Contrast, Color, Brightness, Sharpness: a blend from mean grey, grey, black or a smoothed image to the image."""
+    """Contrast, Color, Brightness, Sharpness: blend of the image with mean grey, grey, black or a smoothed image."""
     base = torch.empty_like(x)
     gray = _luma(x[: at["Color"].stop])
     mean = gray[at["Contrast"]].mean(dim=(1, 2, 3), keepdim=True, dtype=torch.float64)
     base[at["Contrast"]] = mean.add_(0.5).floor_().float()
     base[at["Color"]] = gray[at["Color"]]
     base[at["Brightness"]] = 0
-    base[at["Sharpness"]] = x[at["Sharpness"]]  # Pillow leaves the outermost pixels as they are
+    base[at["Sharpness"]] = x[at["Sharpness"]]  # Pillow does not smooth border pixels
     base[at["Sharpness"], :, 1:-1, 1:-1] = _smooth(x[at["Sharpness"]])
     factor = value.float().to(x.device, non_blocking=True)[:, None, None, None]
-    # two roundings, as Pillow: a fused multiply-add would fall on the other side of some whole levels
+    # two roundings as in Pillow; a fused multiply-add would give other results
     return (x - base).mul_(factor).add_(base).clamp_(0, 255).floor_()
 
 
 def _luma(x: Tensor) -> Tensor:
-    """(n, 1, S, S) grey of (n, 3, S, S), ITU-R 601 in Pillow's 16-bit weights; exact, as all sums stay below 2 ** 24."""
+    """ITU-R 601 grey (n, 1, S, S) with Pillow's 16-bit weights; exact, as all sums are below 2 ** 24."""
     r, g, b = x.split(1, dim=1)
     return (r * 19595).add_(g, alpha=38470).add_(b, alpha=7471).add_(1 << 15).mul_(2**-16).floor_()
 
 
 def _smooth(x: Tensor) -> Tensor:
-    """Pillow's `ImageFilter.SMOOTH` of the inner pixels: weight 5 for the pixel, 1 for each of its eight neighbours."""
+    """Pillow's `ImageFilter.SMOOTH` for inner pixels: weight 5 for the pixel, 1 for each of its eight neighbours."""
     lines = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
     around = lines[..., :-2, :] + lines[..., 1:-1, :] + lines[..., 2:, :]
     return around.add_(x[..., 1:-1, 1:-1], alpha=4).mul_(1 / 13).add_(0.5).floor_()
 
 
 def _cutout(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
-    """A filled square; as in BCL's code it keeps its side where its corner is moved into the image at the left or top."""
+    """Fills a square; at the left and top edge the square is shifted into the image, as in BCL's code."""
     size = x.shape[-1]
     side = size * value[:, None]
     start = (size * centre - side / 2).clamp_(min=0).floor_()
     pixel = torch.arange(size)
-    # Pillow's rectangles include their last line
+    # Pillow's rectangles include their end coordinates
     inside = (pixel >= start[..., None]) & (pixel <= (start + side)[..., None]) & (side[..., None] > 0)
     along_x, along_y = inside.float().to(x.device, non_blocking=True).unbind(1)
     mask = along_y[:, None, :, None] * along_x[:, None, None, :]
@@ -185,5 +185,5 @@ def _cutout(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
 
 
 Act = Callable[[Tensor, Slices, Tensor, Tensor], Tensor]
-# first operation, the one after the last, and what does them all to (n, 3, S, S) images in the order of OPERATIONS
+# first operation, last operation + 1, and the function for (n, 3, S, S) images in the order of OPERATIONS
 GROUPS: Sequence[tuple[int, int, Act]] = ((0, 5, _affine), (5, 10, _lookup), (10, 14, _enhance), (14, 15, _cutout))

@@ -1,4 +1,4 @@
-"""Resampling of whole batches: crop, flip, resize and blur of each image as two matrix products, with Pillow's filters."""
+"""Batched crop, flip, resize and blur as two matrix products per image, with Pillow's filters."""
 
 from functools import cache
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 CUBIC_A = -0.5  # Pillow's bicubic (torch's own `interpolate` uses -0.75)
-TABLE_NUMBERS = 8_000_000  # largest table of resampling matrices that is kept: 32 MB
-BLUR_PASSES = 3  # box blurs that make Pillow's Gaussian blur
+TABLE_NUMBERS = 8_000_000  # largest cached table of resampling matrices: 32 MB
+BLUR_PASSES = 3  # box blurs in Pillow's Gaussian blur
 
 
 def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
-    """Crops each image to its box, resizes it to `size` x `size` with antialiasing, mirrors it where `flip` says so.
+    """Crops each image to its box, resizes it to `size` x `size` with antialiasing, and flips it where `flip` is True.
 
     Args:
         images: (B, C, H, W) float in [0, 1].
         box: (B, 4) top, left, height, width.
         flip: (B,) bool.
-        size: side of the result.
+        size: output side in px.
         interpolation: "bilinear" or "bicubic", with Pillow's filters.
 
     Returns:
@@ -27,7 +27,7 @@ def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolat
     B, C, height, width = images.shape
     rows = _weights(top, h, torch.zeros_like(flip), height, size, interpolation, images.device)  # (B, size, H)
     columns = _weights(left, w, flip, width, size, interpolation, images.device)  # (B, size, W)
-    # Pillow resizes along the lines first and clips in between, which tells where bicubic overshoots
+    # Pillow resizes rows first and clamps in between, which matters where bicubic overshoots
     narrow = (images.reshape(B, C * height, width) @ columns.transpose(1, 2)).clamp_(0, 1)  # (B, C*H, size)
     out = rows[:, None] @ narrow.view(B, C, height, size)
     return out.clamp_(0, 1)
@@ -36,7 +36,7 @@ def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolat
 def _weights(
     start: Tensor, length: Tensor, mirror: Tensor, source: int, size: int, interpolation: str, device: torch.device
 ) -> Tensor:
-    """`resize_weights` on `device`, rows in reverse order where `mirror` says so; from a table where images are small."""
+    """`resize_weights` on `device`, rows reversed where `mirror` is True; from a cached table for small images."""
     if 2 * source * (source + 1) * size * source <= TABLE_NUMBERS:
         entry = (mirror.long() * source + start) * (source + 1) + length
         return _weight_table(source, size, interpolation, device)[entry.to(device, non_blocking=True)]
@@ -46,10 +46,10 @@ def _weights(
 
 @cache
 def _weight_table(source: int, size: int, interpolation: str, device: torch.device) -> Tensor:
-    """All matrices that crops of a line of `source` pixels can need: (2 * source * (source + 1), size, source).
+    """All matrices for crops of a line of `source` pixels: (2 * source * (source + 1), size, source).
 
-    Boxes have whole pixels, so a 32-px line has 2,112 matrices, mirrored ones included (9 MB): looking them up takes a tenth
-    of the time of computing them for each batch. Boxes that leave the line are in the table too, and are never asked for.
+    Boxes have integer coordinates, so a 32-px line has 2,112 matrices including flipped ones (9 MB); a look-up takes a tenth of
+    the time of computing them per batch. Entries for boxes outside the line are unused.
     """
     start = torch.arange(source).repeat_interleave(source + 1)
     length = torch.arange(source + 1).repeat(source)
@@ -58,10 +58,10 @@ def _weight_table(source: int, size: int, interpolation: str, device: torch.devi
 
 
 def resize_weights(start: Tensor, length: Tensor, source: int, size: int, interpolation: str) -> Tensor:
-    """Matrices that resample the pixels start .. start+length of a line of `source` pixels to `size` pixels.
+    """Matrices that resample pixels start .. start+length of a line of `source` pixels to `size` pixels.
 
-    The filter is widened by the scale when it shrinks (antialiasing), sees no pixel outside the crop, and each row sums to
-    one, as in Pillow's `resize`.
+    As in Pillow's `resize`, the filter is widened by the scale for downsampling (antialiasing), excludes pixels outside the
+    crop, and each row sums to one.
 
     Returns:
         (B, size, source) float32.
@@ -86,7 +86,7 @@ def _cubic(x: Tensor) -> Tensor:
 
 
 def resize_center(images: Tensor, shorter: int, crop: int, interpolation: str) -> Tensor:
-    """Resizes the shorter side of (B, C, H, W) images in [0, 1] to `shorter` px and cuts out the central `crop` px square."""
+    """Resizes the shorter side of (B, C, H, W) images in [0, 1] to `shorter` px and crops the central `crop` px square."""
     height, width = images.shape[2:]
     weights = []
     for length, resized in zip((height, width), resized_sides(height, width, shorter), strict=True):
@@ -97,17 +97,17 @@ def resize_center(images: Tensor, shorter: int, crop: int, interpolation: str) -
 
 
 def resized_sides(height: int, width: int, shorter: int) -> tuple[int, int]:
-    """Height and width in px after the shorter side is resized to `shorter`, the other cut to whole pixels (torchvision)."""
+    """Height and width in px after resizing the shorter side to `shorter`; the other is truncated to integers (torchvision)."""
     return (shorter, int(shorter * width / height)) if height <= width else (int(shorter * height / width), shorter)
 
 
 def center_start(length: int, crop: int) -> int:
-    """Where the central `crop` pixels of a line of `length` begin (torchvision's rounding)."""
+    """Start of the central `crop` pixels of a line of `length` pixels (torchvision's rounding)."""
     return round((length - crop) / 2)
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Blurs each of (B, C, H, W) images by Pillow's Gaussian blur; `sigma` (B,) is its radius in px, above 0, on the CPU."""
+    """Applies Pillow's Gaussian blur to (B, C, H, W) images; `sigma` (B,) is its radius in px, > 0, on the CPU."""
     height, width = images.shape[2:]
     radius = _box_radius(sigma)
     reach = int(radius.max()) + 2
@@ -118,9 +118,9 @@ def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _box_radius(sigma: Tensor) -> Tensor:
-    """Half the widths (B,) of the box blurs whose threefold use has the variance `sigma` squared, without the middle pixel.
+    """Radii (B,) of the box blur whose threefold application has variance `sigma` squared.
 
-    A width that is no whole number of pixels is met by fractional weights at both ends (Gwosdek et al. 2011, "Theoretical
+    Fractional radii use fractional weights at both ends (Gwosdek et al. 2011, "Theoretical
     foundations of Gaussian convolution by extended box filtering"), as Pillow does.
     """
     variance = sigma.double().square() / BLUR_PASSES  # of one box
@@ -130,17 +130,17 @@ def _box_radius(sigma: Tensor) -> Tensor:
 
 
 def _blur_weights(radius: Tensor, reach: int, length: int) -> Tensor:
-    """Matrices (B, length, length) that blur a line of `length` pixels; beyond its ends it goes on with its last pixel.
+    """Matrices (B, length, length) that blur a line of `length` pixels with edge replication.
 
     Args:
-        radius: (B,) of the boxes, on the device.
-        reach: more pixels than any box has to a side.
-        length: of the line.
+        radius: (B,) box radii, on the device.
+        reach: upper bound of the box radii in px.
+        length: pixels of the line.
     """
     radius = radius[:, None]
     distance = torch.arange(length + reach, device=radius.device)
-    box = (radius + 1 - distance).clamp(0, 1) / (2 * radius + 1)  # (B, length + reach): weight of a pixel so far away
-    beyond = box.flip(1).cumsum(1).flip(1)[:, 1 : length + 1]  # of all pixels farther away
+    box = (radius + 1 - distance).clamp(0, 1) / (2 * radius + 1)  # (B, length + reach): weight by distance
+    beyond = box.flip(1).cumsum(1).flip(1)[:, 1 : length + 1]  # total weight of larger distances
     line = distance[:length]
     once = box[:, (line[:, None] - line).abs()]
     once[:, :, 0] += beyond

@@ -1,8 +1,8 @@
-"""The weak augmentation that linear probes train with: a shifted crop and a mirror image, no change of colour.
+"""Weak augmentation for linear probes: random crop and horizontal flip, no colour operations.
 
-Images in memory: padded with black by an eighth of their side (4 of 32 px), cut to their size at a random place, mirrored with
-probability 0.5 (VITA-Group/SDCLR, `train_cifar.py`). Pictures in files: torchvision's `RandomResizedCrop`, mirrored with
-probability 0.5 (`train_imagenet.py`).
+In-memory images: zero padding by an eighth of the side (4 of 32 px), random crop to the original size, flip with probability
+0.5 (VITA-Group/SDCLR, `train_cifar.py`). Image files: torchvision's `RandomResizedCrop`, flip with probability 0.5
+(`train_imagenet.py`).
 """
 
 import numpy as np
@@ -11,35 +11,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from data.pictures import Pictures
-from data.views.executor import Executor, ImageSet
+from data.image_files import ImageFiles
+from data.views.backend import Backend, ImageSet
 from data.views.spec import Evaluation, View
 
 
-def weak(executor: Executor, images: ImageSet, shown: Evaluation, seed: int) -> Tensor:
-    """Weakly augmented images as a frozen network is shown them: (B, 3, S, S) float32, normalised, on the executor's device.
+def weak(backend: Backend, images: ImageSet, evaluation: Evaluation, seed: int) -> Tensor:
+    """Applies the weak augmentation and normalises: (B, 3, S, S) float32 on the backend's device.
 
     Args:
-        executor: makes them.
+        backend: augmentation backend.
         images: B images.
-        shown: how the benchmark shows images; of pictures in files, the side of the crop.
-        seed: of this batch.
+        evaluation: evaluation transform; defines normalisation, and for image files the crop size and interpolation.
+        seed: seed of this batch.
 
     Raises:
-        Unreadable: pictures cannot be read.
+        Unreadable: files cannot be read.
     """
-    if not isinstance(images, Pictures):
-        return executor.evaluate(shifted(images, seed), shown)
+    if not isinstance(images, ImageFiles):
+        return backend.evaluate(shifted(images, seed), evaluation)
     view = View(
-        crop_scale=(0.08, 1.0), interpolation=shown.interpolation, jitter_p=0.0, gray_p=0.0, mean=shown.mean, std=shown.std
+        crop_scale=(0.08, 1.0),
+        interpolation=evaluation.interpolation,
+        jitter_p=0.0,
+        gray_p=0.0,
+        mean=evaluation.mean,
+        std=evaluation.std,
     )
-    assert shown.crop is not None  # pictures have it
-    (made,) = type(executor)([view], executor.device)(images, seed, shown.crop)
-    return made
+    assert evaluation.crop is not None  # defined for all image files
+    (augmented,) = type(backend)([view], backend.device)(images, seed, evaluation.crop)
+    return augmented
 
 
 def shifted(images: Tensor, seed: int) -> Tensor:
-    """(B, 3, H, W) uint8 images, each padded with black, cut out at a random place and mirrored with probability 0.5."""
+    """Randomly crops zero-padded (B, 3, H, W) uint8 images and flips them with probability 0.5."""
     count, _, height, width = images.shape
     border = height // 8
     stream = np.random.default_rng(seed)

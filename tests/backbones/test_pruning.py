@@ -126,9 +126,9 @@ def test_masks_change_in_prune_alone():
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto"])
 def test_networks_without_batch_norm_are_refused(name):
-    with pytest.raises(UserError, match=r"SDCLR needs .* this one has no batch norm; use a ResNet") as told:
+    with pytest.raises(UserError, match=r"SDCLR needs .* this one has no batch norm; use a ResNet") as error:
         check_prunable(backbones.create(name, image_size=224))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 def test_networks_without_convolutions_are_refused():

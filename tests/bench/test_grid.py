@@ -125,7 +125,7 @@ def test_views_are_made_by_whom_one_asks_for_and_never_mixed(tmp_path, capsys):
     command = [*SMALL, "--methods", "bcl", "--probes", "ridge", "--out", str(tmp_path)]
     for name in ("kornia", "torchvision"):
         assert bench.main([*command, "--views", name]) == 0
-        assert f"views: {name} for digitslt (as asked)" in capsys.readouterr().out
+        assert f"views: {name} for digitslt (set by --views)" in capsys.readouterr().out
     records = [json.loads(line) for file in tmp_path.glob("*/results.jsonl") for line in file.read_text().splitlines()]
     assert sorted(record["executor"] for record in records) == ["kornia", "torchvision"]
     assert len(list((tmp_path / "tables").glob("digitslt-*.csv"))) == 2

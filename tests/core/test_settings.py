@@ -49,12 +49,12 @@ def test_text_becomes_typed_values():
         ({"rate": "nan"}, "out of range"),
         ({"count": "0"}, "at least 1"),
         ({"kind": "bleu"}, "did you mean 'blue'"),
-        ({"flag": "1"}, "write true or false"),
+        ({"flag": "1"}, "use true or false"),
         ({"sizes": "16,0"}, "x.sizes=0 is out of range"),
         ({"sizes": "16;24"}, "not of type int"),
     ],
 )
-def test_wrong_values_are_told(changes, message):
+def test_wrong_values_are_reported(changes, message):
     with pytest.raises(UserError, match=message):
         with_changes(Example(), changes, "x")
 
@@ -81,17 +81,17 @@ def test_text_becomes_the_first_type_of_a_union_that_takes_it():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"length": "7"}, "x.length=7 is not of type NUMBERm; its default shows the form: see `list`"),
-        ({"length": "am"}, "x.length=am is not of type NUMBERm; its default shows the form: see `list`"),
+        ({"length": "7"}, "x.length=7 is not of type NUMBERm; see its default in `list`"),
+        ({"length": "am"}, "x.length=am is not of type NUMBERm; see its default in `list`"),
         ({"either": "far"}, "x.either=far is not of the form float|NUMBERm"),
         ({"either": "0.1"}, "x.either=0.1 is out of range; it must be at least 0.5"),
         ({"either": "nan"}, "x.either=nan is out of range; it must be at least 0.5"),
     ],
 )
-def test_wrong_text_for_a_form_or_a_union_is_told_in_one_line(changes, message):
-    with pytest.raises(UserError) as told:
+def test_wrong_text_for_a_form_or_a_union_is_reported_in_one_line(changes, message):
+    with pytest.raises(UserError) as error:
         with_changes(Distances(), changes, "x")
-    assert str(told.value) == message
+    assert str(error.value) == message
 
 
 def test_describe_tells_the_form_of_text():

@@ -1,4 +1,4 @@
-"""What a plan says of its data, and that it reads it once and fetches nothing."""
+"""Data cache: description of the data in a plan, loading once, no downloads."""
 
 from dataclasses import replace
 
@@ -41,28 +41,29 @@ def test_all_splits_stand_in_the_line(tmp_path):
     assert line.endswith(f"; split 3: {third}, split 1: {first}")
 
 
-def test_what_is_not_there_yet_is_told(root):
+def test_what_is_missing_yet_is_reported(root):
     (root / "lists").mkdir()
     (line,) = _plan(root, datasets=["inat18"]).passports
     assert line.startswith("NO PASSPORT: inat18, profile official: ")
     (root / "folderlt" / "train").rename(root / "elsewhere")
     (line,) = _plan(root, datasets=["folderlt"], batch_size=4).passports  # images are looked for by `data` and `run`
-    assert "not there yet" not in line
+    assert "missing" not in line
 
 
-def test_a_published_list_that_a_probe_needs_is_told_where_it_is_not_there(root, monkeypatch):
+def test_a_published_list_that_a_probe_needs_is_reported_where_it_is_missing(root, monkeypatch):
     monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "lists_folder", "folderlt")
     declared = BENCHMARKS["imagenet100lt"].files
     files = {
-        role: replace(declared[role], name=FILES[role], known=None, images=None, smallest=None, largest=None) for role in FILES
+        role: replace(declared[role], name=FILES[role], checksum=None, images=None, smallest=None, largest=None)
+        for role in FILES
     }
     files["fewshot"] = declared["fewshot"]
     monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "files", files)
     monkeypatch.setattr(BENCHMARKS["imagenet100lt"], "classes", 3)
     there = DataCache(root)
     needed, without = (there.line("imagenet100lt", "sdclr", [1], needs) for needs in ({"fewshot", "val"}, {"train"}))
-    assert needed.endswith(f"; not there yet: {declared['fewshot'].name}, the folder {root / 'imagenet'}")
-    assert without.endswith(f"; not there yet: the folder {root / 'imagenet'}")
+    assert needed.endswith(f"; missing: {declared['fewshot'].name}, the folder {root / 'imagenet'}")
+    assert without.endswith(f"; missing: the folder {root / 'imagenet'}")
 
 
 def test_a_contradictory_list_is_a_mistake(root):

@@ -1,11 +1,11 @@
 import torch
 
 from data.loader import Loader, steps_per_epoch
-from data.views.executor import Executor
+from data.views.backend import Backend
 
 
-class Echo(Executor):
-    """An executor that keeps what it was given and returns the images as their own views."""
+class Echo(Backend):
+    """A backend that records its arguments and returns the images as views."""
 
     def __init__(self):
         super().__init__(())
@@ -41,7 +41,7 @@ def test_an_epoch_entered_in_the_middle_goes_on_as_if_from_its_start():
     full = list(whole.epoch(5, size=2))
     late = list(rest.epoch(5, size=2, start=2))
     assert [batch.index.tolist() for batch in late] == [batch.index.tolist() for batch in full[2:]]
-    assert rest.executor.calls == whole.executor.calls[2:]
+    assert rest.backend.calls == whole.backend.calls[2:]
 
 
 def test_orders_and_seeds_differ_by_epoch_and_by_run():
@@ -50,14 +50,14 @@ def test_orders_and_seeds_differ_by_epoch_and_by_run():
     other = Loader(_images(30), Echo(), 8, seed=1)
     orders.append(torch.cat([b.index for b in other.epoch(0, size=2)]).tolist())
     assert len({tuple(order) for order in orders}) == 3
-    seeds = [seed for seed, _, _ in first.executor.calls + other.executor.calls]
+    seeds = [seed for seed, _, _ in first.backend.calls + other.backend.calls]
     assert len(set(seeds)) == len(seeds)
 
 
-def test_strengths_of_the_batch_reach_the_executor():
+def test_strengths_of_the_batch_reach_the_backend():
     loader = Loader(_images(20), Echo(), 8, seed=0)
     batches = list(loader.epoch(0, size=2, strength=lambda index: index / 20))
-    for batch, (_, _, strength) in zip(batches, loader.executor.calls, strict=True):
+    for batch, (_, _, strength) in zip(batches, loader.backend.calls, strict=True):
         assert torch.equal(strength, batch.index / 20)
 
 
@@ -74,7 +74,7 @@ def test_further_images_are_mixed_in_and_have_no_place_in_the_set():
     assert torch.equal(index, torch.where(grey < 30, grey, -1).long())
     assert len({(batch.index < 0).sum().item() for batch in batches}) > 1  # shuffled, not dealt out
     assert all(batch.epoch == 2 for batch in batches)
-    for batch, (_, _, strength) in zip(batches, loader.executor.calls, strict=True):
+    for batch, (_, _, strength) in zip(batches, loader.backend.calls, strict=True):
         assert torch.equal(strength, (batch.index >= 0).float())  # strengths are asked for with the -1 too
 
 
@@ -84,7 +84,7 @@ def test_an_epoch_with_further_images_can_be_entered_in_the_middle():
     late = list(rest.epoch(1, size=2, start=3, extra=_images(40)[30:]))
     assert [batch.index.tolist() for batch in late] == [batch.index.tolist() for batch in full[3:]]
     assert all(torch.equal(a.views[0], b.views[0]) for a, b in zip(late, full[3:], strict=True))
-    assert rest.executor.calls == whole.executor.calls[3:]
+    assert rest.backend.calls == whole.backend.calls[3:]
 
 
 def test_a_single_image_left_over_by_further_ones_joins_the_step_before():

@@ -1,4 +1,4 @@
-"""Passports: what they say, what changes them, and that the command line prints them from what is there."""
+"""Passports: text, hashes, and the command line."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def of(cifar10_labels, cifar100_labels):
     return make
 
 
-def test_a_passport_says_it_all(of, cifar100_labels):
+def test_passport_text(of, cifar100_labels):
     passport = of()
     assert passport.line == (
         "cifar100lt (profile sdclr): 9754 images, 450 to 4 of a class, ratio 112.5; CIFAR-100, official release, "
@@ -36,7 +36,7 @@ def test_a_passport_says_it_all(of, cifar100_labels):
     assert f"PASSPORT {passport.short}: cifar100lt, profile sdclr, split 1\n" in text
     assert "many (largest third): 34; medium (middle third): 33; few (smallest third): 33" in text
     assert "many (more than 100 images): 33; medium (20 to 100): 34; few (fewer than 20): 33" in text
-    assert " 100; images of each, by class number: 4 5 9 234 25 257 106 450 " in text
+    assert " 100; class counts: 4 5 9 234 25 257 106 450 " in text
     assert "split     1, official\n" in text
     lists = BENCHMARKS["cifar100lt"]().lists(cifar100_labels, "sdclr", 1)
     for name, indices in vars(lists).items():
@@ -44,14 +44,14 @@ def test_a_passport_says_it_all(of, cifar100_labels):
     assert max(map(len, text.splitlines())) <= 128
 
 
-def test_an_empty_group_is_shown_as_such(of):
+def test_an_empty_group_is_transformed_as_such(of):
     assert "medium (20 to 100): 2; few (fewer than 20): EMPTY" in of("cifar10lt").text()
 
 
 def test_what_is_this_suites_is_said(of):
-    assert "of this suite" in of(split=6).text()
-    assert "of this suite" in of(profile="ir=50").text()
-    assert "of this suite" in of(profile="gh", split=2).text()
+    assert "defined by this suite" in of(split=6).text()
+    assert "defined by this suite" in of(profile="ir=50").text()
+    assert "defined by this suite" in of(profile="gh", split=2).text()
     assert "1, official" in of(profile="gh").text()
 
 
@@ -73,7 +73,7 @@ def test_wording_is_no_part_of_the_hash(of):
         assert dataclasses.replace(passport, **{field: value}).short != passport.short
 
 
-def test_the_command_line_prints_passports_of_what_is_there(tmp_path, capsys):
+def test_the_command_line_prints_passports_of_existing_data(tmp_path, capsys):
     asked = ["list", "--datasets", "digitslt", "cifar100lt", "--passport", "--splits", "2", "3", "--data-root", str(tmp_path)]
     assert bench.main(asked) == 0
     second, third, missing = capsys.readouterr().out.strip().split("\n\n")
@@ -84,13 +84,13 @@ def test_the_command_line_prints_passports_of_what_is_there(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_list_of_some_datasets_tells_profiles_and_what_is_there(tmp_path, capsys):
+def test_list_prints_profiles_and_copies_of_selected_datasets(tmp_path, capsys):
     assert bench.main(["list", "--datasets", "cifar*", "--data-root", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "METHODS" not in printed
     assert "profile sdclr: 9754 images, splits 1 to 1000 (official: 1 to 5)" in printed
     assert "profile ir=NUMBER: any other imbalance ratio" in printed
-    assert "images: not there yet" in printed
+    assert "images: missing" in printed
 
 
 @pytest.mark.parametrize("name", BENCHMARKS.names())
@@ -113,9 +113,9 @@ def test_a_balanced_set_is_called_so_and_grouped_as_the_long_tailed(of):
     passport, longtailed = of("cifar10lt", "balanced"), of("cifar10lt")
     assert passport.line.startswith("cifar10lt (profile balanced): 11160 images, 1116 of every class, ratio 1; CIFAR-100, ")
     counts = " ".join(map(str, longtailed.counts))
-    assert f"  groups    by the long-tailed set, images of each class: {counts}\n" in passport.text()
+    assert f"  groups    class counts of the long-tailed set: {counts}\n" in passport.text()
     assert "many (more than 100 images): 8; medium (20 to 100): 2; few (fewer than 20): EMPTY" in passport.text()
-    assert "groups    by" not in longtailed.text()
+    assert "groups    class counts" not in longtailed.text()
     assert "1, official\n" in passport.text()
     assert of("cifar10lt", "ir=1,n=3000").official is False
 
@@ -137,7 +137,7 @@ def test_what_training_depends_on_is_no_list_of_the_probes(of, profile):
 
 
 def test_hashes_stay_what_they_were(of):
-    """Of runs that are there already; older passports have the short hash alone."""
+    """Existing runs depend on these hashes; older passports have the short hash only."""
     assert of("cifar10lt").short == "2ad6b15a5b73"
     assert of().short == "3d19477aa45f"
 
@@ -151,11 +151,11 @@ def test_json_is_read_back(of, profile):
 def test_of_two_passports_only_changed_lists_are_named(of):
     passport = of(profile="balanced")
     more = dataclasses.replace(passport, lists={**passport.lists, "more": (3, "0" * 64)})
-    assert passport.trains_as(more)
+    assert passport.same_training_data(more)
     assert passport.changed_lists(more) == []
     assert more.changed_lists(passport) == ["more"]
     assert passport.changed_lists(dataclasses.replace(passport, lists={**passport.lists, "val": (3, "0" * 64)})) == ["val"]
-    assert not passport.trains_as(of(split=2))
+    assert not passport.same_training_data(of(split=2))
 
 
 def _changes(content):

@@ -4,13 +4,13 @@ import time
 import pytest
 import torch
 
-from data.prefetch import ahead
+from data.prefetch import prefetch
 
 CPU = torch.device("cpu")
 
 
 def _alive():
-    return sum(thread.name == "views ahead" for thread in threading.enumerate())
+    return sum(thread.name == "prefetch" for thread in threading.enumerate())
 
 
 def test_items_come_in_order_and_are_made_ahead():
@@ -21,7 +21,7 @@ def test_items_come_in_order_and_are_made_ahead():
             made.append(k)
             yield k
 
-    stream = ahead(items(), CPU, depth=2)
+    stream = prefetch(items(), CPU, depth=2)
     assert next(stream) == 0
     deadline = time.monotonic() + 5
     while len(made) < 4 and time.monotonic() < deadline:  # one given, two waiting, one in hand
@@ -37,15 +37,15 @@ def test_an_error_is_raised_at_its_place():
         yield 1
         raise OSError("disk")
 
-    stream = ahead(items(), CPU)
+    stream = prefetch(items(), CPU)
     assert next(stream) == 1
     with pytest.raises(OSError, match="disk"):
         next(stream)
     assert not _alive()
 
 
-def test_who_leaves_early_leaves_no_thread():
-    stream = ahead(iter(range(1000)), CPU)
+def test_closing_the_iterator_ends_the_thread():
+    stream = prefetch(iter(range(1000)), CPU)
     assert next(stream) == 0
     assert _alive() == 1
     stream.close()
@@ -57,5 +57,5 @@ def test_the_thread_works_on_the_gpu_of_its_caller(device, index, monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    assert list(ahead(iter("ab"), torch.device(device))) == ["a", "b"]
+    assert list(prefetch(iter("ab"), torch.device(device))) == ["a", "b"]
     assert chosen == [index]

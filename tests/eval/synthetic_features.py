@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from backbones.corpus import Corpus
 from data.benchmark import Images
-from data.lists.holdout import ListedLists
+from data.image_files import ImageFiles
+from data.lists.holdout import FileIndexLists
 from data.lists.longtail import IndexLists
-from data.pictures import Pictures
 from data.split import Split
 from data.views.spec import Evaluation
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 from eval.features import FrozenFeatures
 from eval.probes import PROBES
 
@@ -77,7 +77,7 @@ class SyntheticFeatures:
             else feature_lists
         )
         pixels = encoded_images(0, len(self.train)), encoded_images(len(self.train), len(self.test))
-        train, test = ((Pictures(list(part)) if in_files else part) for part in pixels)
+        train, test = ((ImageFiles(list(part)) if in_files else part) for part in pixels)
         shown = Evaluation(resize=1, crop=1) if in_files else EVALUATION
         backbone = FeatureLookup(torch.cat([self.train, self.test]).float(), self.flip_offset)
         split = synthetic_split(Images(train, self.labels, test, self.test_labels), self.lists, self.classes)
@@ -101,7 +101,7 @@ def gaussian_classes(
     order = np.arange(100 * classes)
     train, val = order[: 70 * classes], order[70 * classes :]
     pretrain = np.concatenate([train[train % classes == c][:n] for c, n in enumerate(np.linspace(60, 20, classes).astype(int))])
-    lists = ListedLists(pretrain, train[: 40 * classes], train[: 10 * classes], train, val)
+    lists = FileIndexLists(pretrain, train[: 40 * classes], train[: 10 * classes], train, val)
     return SyntheticFeatures(cloud(labels), labels, cloud(test_labels), test_labels, lists, classes, flip_offset)
 
 

@@ -9,7 +9,7 @@ from backbones.corpus import Corpus
 from data.benchmark import Images
 from data.lists.longtail import IndexLists
 from data.views.spec import Evaluation
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 from data.views.weak_augmentation import shifted
 from eval.features import BLOCK, FrozenFeatures, LabelledFeatures, ProgressCounter
 from tests.eval.synthetic_features import synthetic_split

@@ -9,10 +9,10 @@ from torch import nn
 
 from backbones.corpus import Corpus
 from data.benchmark import Images
+from data.image_files import ImageFiles
 from data.lists.longtail import IndexLists
-from data.pictures import Pictures
 from data.views.spec import Evaluation
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 from eval.features import FrozenFeatures
 from eval.probes import PROBES, sdclr
 from tests.eval.synthetic_features import synthetic_split
@@ -125,7 +125,7 @@ def test_image_files_use_the_imagenet_schedule(frozen, monkeypatch):
     used = []
     monkeypatch.setattr(sdclr, "train_head", lambda frozen, batches, n, seed, schedule: used.append(schedule))
     PROBES["sdclr-cached"]().run(frozen, 0)
-    frozen.images = dataclasses.replace(frozen.images, train=Pictures(list(frozen.images.train)))
+    frozen.images = dataclasses.replace(frozen.images, train=ImageFiles(list(frozen.images.train)))
     monkeypatch.setattr(FrozenFeatures, "augmented", lambda *_: None)
     PROBES["sdclr-cached"]().run(frozen, 0)
     assert used == [sdclr.CIFAR_FULL, sdclr.FILES_FULL]

@@ -26,7 +26,7 @@ def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys, caplog):
     assert bench.main(asked) == 0
     printed = capsys.readouterr()
     assert "estimated time" in printed.out
-    assert "views: torchvision for folderlt (auto: pictures in files, and no GPU)" in printed.out
+    assert "views: torchvision for folderlt (auto: image files, no GPU)" in printed.out
     (folder,) = out.glob("folderlt-*")
     records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert {record["probe"] for record in records} == {"knn", "ridge"}

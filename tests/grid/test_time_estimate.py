@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from data.pictures import Pictures
+from data.image_files import ImageFiles
 from grid import time_estimate
 from grid.options import GridOptions
 from grid.plan import choose_parallelism, make_plan
@@ -32,7 +32,7 @@ def test_image_files_are_timed_on_the_files_of_the_benchmark(tmp_path, monkeypat
     size = plan.runs[0].config.recipe.sizes[0]
     assert estimated.seconds[0] == pytest.approx(23 * 0.001 * size, abs=0.5)  # and the hook and the features
     images = seen[0].corpus.images
-    assert isinstance(images, Pictures)
+    assert isinstance(images, ImageFiles)
     widths = set(images.read().width.tolist())
     assert widths <= {40 + 3 * i for i in range(12)}  # of the photographs
     assert len(widths) > 1

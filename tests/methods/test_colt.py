@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from core.errors import UserError
 from data.loader import Batch
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 from methods.colt import cluster_budgets, confusion, distribution_loss, nearest_to_centers
 from methods.losses import log_probabilities, nt_xent, nt_xent_of
 from run_store.folder import TrainingFacts, folder_of

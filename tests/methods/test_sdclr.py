@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from backbones.corpus import Corpus
 from data.loader import Batch
 from data.views.spec import Evaluation
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 from methods.losses import nt_xent
 from tests.runs import small_config
 from training.prepare import build_method

@@ -145,7 +145,7 @@ def test_errors_have_one_line(run, file, tmp_path):
     assert not (tmp_path / "probed").exists()
     initial = build_method(run.config, 8).backbone.state_dict()
     save_file(initial, tmp_path / "initial.safetensors")
-    assert "no trained network" in _said(tmp_path / "initial.safetensors", backbone="tiny-resnet8", **DIGITS)
+    assert "the network is untrained" in _said(tmp_path / "initial.safetensors", backbone="tiny-resnet8", **DIGITS)
 
 
 def test_an_incomplete_or_changed_run_is_an_error(tmp_path):

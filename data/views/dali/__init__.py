@@ -1,1 +1,1 @@
-"""What needs DALI to be installed. A package of its own, as registries import every module of `data/` itself."""
+"""Modules that import DALI; a separate package, as registries import every module of `data.views`."""

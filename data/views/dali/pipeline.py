@@ -1,4 +1,4 @@
-"""The graph of operators that DALI carries out, on a processor or on a GPU: decode, cut out, resize, mirror."""
+"""DALI pipeline on CPU or GPU: decode, crop, resize, flip."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,18 +13,18 @@ FILTERS = {"bilinear": DALIInterpType.INTERP_LINEAR, "bicubic": DALIInterpType.I
 
 @pipeline_def
 def cut_and_resize(encoded: bool, on_gpu: bool, interpolations: Sequence[str]) -> tuple[DataNode, ...]:
-    """One output for each of `interpolations`, all from the same images: (S, S, 3) uint8 each.
+    """Returns one output per entry of `interpolations`, all from the same images: (S, S, 3) uint8 each.
 
-    It draws nothing at random. Inputs of a run, with a row for each image:
-        images: files as bytes, or (H, W, 3) uint8; the latter on the device.
+    Deterministic. Inputs of a run, one row per image:
+        images: encoded files, or (H, W, 3) uint8 on the device.
         size: (2,) float32, height and width of the outputs in px.
-        start0, shape0, ...: (2,) int32, the box that is cut out for output 0, ..., vertical before horizontal, in px.
-        from0, to0, ...: (2,) float32, where the part of the box that is shown begins and ends, in px of the box. The filter
-            sees what lies around that part, and nothing around the box. Where `to` is below `from` the part is mirrored.
+        start0, shape0, ...: (2,) int32, crop box of output 0, ..., in px, vertical before horizontal.
+        from0, to0, ...: (2,) float32, region of interest in the box, in px. The filter reads pixels outside the region,
+            but not outside the box. `to` below `from` flips the region.
 
     Args:
-        encoded: whether images come as files.
-        on_gpu: whether the GPU of the pipeline works; a pipeline without `device_id` has none.
+        encoded: whether images are encoded files.
+        on_gpu: whether to use the GPU of the pipeline, which then needs `device_id`.
         interpolations: "bilinear" or "bicubic".
     """
     if encoded:
@@ -33,9 +33,9 @@ def cut_and_resize(encoded: bool, on_gpu: bool, interpolations: Sequence[str]) -
             files,
             device="mixed" if on_gpu else "cpu",
             output_type=DALIImageType.RGB,
-            adjust_orientation=False,  # as torchvision's and every Pillow loader that does not ask for it
-            hw_decoder_load=0.0,  # else a picture's decoder, and so its last bit, would depend on the others of its batch
-            jpeg_fancy_upsampling=True,  # as libjpeg, and so Pillow
+            adjust_orientation=False,  # as torchvision: EXIF orientation is ignored
+            hw_decoder_load=0.0,  # else the decoder of an image, and its rounding, would depend on the batch
+            jpeg_fancy_upsampling=True,  # as in libjpeg and Pillow
         )
     else:
         images = fn.external_source(name="images", device="gpu" if on_gpu else "cpu", dtype=DALIDataType.UINT8, layout="HWC")
@@ -46,5 +46,5 @@ def cut_and_resize(encoded: bool, on_gpu: bool, interpolations: Sequence[str]) -
 def _cut(images: DataNode, size: DataNode, k: int, interpolation: DALIInterpType) -> Any:
     start, shape = (fn.external_source(name=f"{name}{k}", dtype=DALIDataType.INT32, ndim=1) for name in ("start", "shape"))
     begin, end = (fn.external_source(name=f"{name}{k}", dtype=DALIDataType.FLOAT, ndim=1) for name in ("from", "to"))
-    box = fn.slice(images, start, shape, axis_names="HW")  # `resize` alone would let the filter see beyond the box
+    box = fn.slice(images, start, shape, axis_names="HW")  # `resize` alone would let the filter read pixels outside the box
     return fn.resize(box, size=size, roi_start=begin, roi_end=end, interp_type=interpolation, antialias=True)

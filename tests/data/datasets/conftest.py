@@ -1,4 +1,4 @@
-"""A data root with a small folder of photographs."""
+"""Fixture: a data root with a small folder of photographs."""
 
 import pytest
 

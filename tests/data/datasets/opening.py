@@ -1,4 +1,4 @@
-"""Opens a benchmark by lists as a run does, for tests."""
+"""Opens a benchmark with index files as a run does, for tests."""
 
 from data.benchmark import BENCHMARKS
 

@@ -1,4 +1,4 @@
-"""The profiles that make imbalance measurable: the balanced twin, and any ratio at one size."""
+"""CIFAR profiles: balanced, and any imbalance ratio at fixed size."""
 
 import json
 
@@ -21,7 +21,7 @@ def labels(cifar10_labels, cifar100_labels):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_balanced_profile_trains_on_the_official_twins(name, labels):
+def test_the_balanced_profile_trains_on_the_official_balanced_lists(name, labels):
     official = json.loads((GOLDEN / f"{name}_splits.json").read_text())
     benchmark = BENCHMARKS[f"{name}lt"]()
     assert benchmark.profiles["balanced"].official == 5
@@ -36,7 +36,7 @@ def test_the_balanced_profile_trains_on_the_official_twins(name, labels):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("profile", ["balanced", "ir=1", "ir=1,n=5000"])
-def test_groups_of_a_balanced_set_are_those_of_its_longtailed_twin(name, profile, labels):
+def test_groups_of_a_balanced_set_are_those_of_its_longtailed_balanced_list(name, profile, labels):
     benchmark = BENCHMARKS[f"{name}lt"]()
     for split in (1, 2, 7):
         longtailed = benchmark.lists(labels[name], "sdclr", split).pretrain

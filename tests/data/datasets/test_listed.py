@@ -1,4 +1,4 @@
-"""Benchmarks by lists: the user's own photographs in a temporary folder."""
+"""FolderLT: a user-defined benchmark in a temporary folder."""
 
 import re
 from collections import Counter
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from data.benchmark import BENCHMARKS, NotThere
+from data.benchmark import BENCHMARKS, MissingData
+from data.image_files import ImageFiles
 from data.lists.holdout import hold_out_tenth
 from data.passport import read_passports
-from data.pictures import Pictures
 from tests.data.datasets.opening import opened
 from tests.folders import FILES
 
@@ -20,10 +20,10 @@ def _edit(root, role, change):
     file.write_text(change(file.read_text()))
 
 
-def test_lists_point_into_one_set_of_distinct_pictures(root):
+def test_lists_point_into_one_set_of_distinct_images(root):
     _edit(root, "train", lambda text: text + "pretrain/class1/0.jpg 1\n")
     images, lists, benchmark = opened(root)
-    assert isinstance(images.train, Pictures)
+    assert isinstance(images.train, ImageFiles)
     assert len(images.train) == len(images.train_labels) == 23 + 15
     assert len(images.test) == 9
     names = np.array(images.train.names())
@@ -66,10 +66,10 @@ def test_a_tenth_is_held_out_but_at_least_one_and_never_the_last():
     assert sorted([*kept, *held]) == list(range(len(labels)))
 
 
-def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
+def test_images_that_are_validation_and_training_at_once_are_reported(root, caplog):
     (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\n")
     opened(root)
-    assert "folderlt: 1 validation images are labelled training images too" in caplog.text
+    assert "folderlt: 1 validation images are also labelled training images" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
         (
             "pretrain",
             lambda text: text.replace("0/3.jpg", "0/gone.jpg"),
-            "1 of 47 images .* not in .*: pretrain/class0/gone.jpg;",
+            "1 of 47 images .* missing in .*: pretrain/class0/gone.jpg;",
         ),
         ("test", lambda text: text.replace("/class", "/klass"), "9 of 47 images .*klass0/0.jpg, .*klass0/1.jpg, .*, ...;"),
         ("pretrain", lambda text: text.replace(" 1\n", " 3\n"), r"lt_train.txt has no image of class 1, of classes 0 to 3"),
@@ -93,12 +93,12 @@ def test_images_that_are_validation_and_training_at_once_are_told(root, caplog):
             lambda text: text + "pretrain/class0/0.jpg 1\n",
             "line 16: pretrain/class0/0.jpg has label 1, but 0 in another",
         ),
-        ("train", lambda text: text + text, "balanced_train.txt, line 16 repeats train/class0/0.jpg of line 1"),
-        ("pretrain", lambda text: text + "../../secret.jpg 0\n", "line 24: .* is not a path below the folder"),
-        ("pretrain", lambda text: text + "a.jpg -1\n", "line 24: the label -1 is not a whole number"),
+        ("train", lambda text: text + text, "balanced_train.txt, line 16 duplicates train/class0/0.jpg of line 1"),
+        ("pretrain", lambda text: text + "../../secret.jpg 0\n", "line 24: .* is not a relative path below the image folder"),
+        ("pretrain", lambda text: text + "a.jpg -1\n", "line 24: the label -1 is not an integer >= 0"),
     ],
 )
-def test_a_mistake_in_a_list_is_told_before_anything_runs(root, mistake, role, change, said, tmp_path):
+def test_a_mistake_in_a_list_is_reported_before_anything_runs(root, mistake, role, change, said, tmp_path):
     _edit(root, role, change)
     asked = ["--datasets", "folderlt", "--preset", "smoke", "--batch-size", "4", "--methods", "simclr", "--device", "cpu"]
     assert re.search(said, mistake(*asked, "--data-root", root, "--out", tmp_path / "runs"))
@@ -112,11 +112,11 @@ def test_windows_line_ends_are_no_mistake(root):
             file = root / "folderlt" / name
             file.write_bytes(file.read_text().replace("\n", ends).encode())
         _, lists, benchmark = opened(root)
-        sums.append(benchmark.sums(lists))
+        sums.append(benchmark.checksums(lists))
     assert sums[0] == sums[1]
 
 
-def test_a_missing_list_or_folder_is_told(root):
+def test_a_missing_list_or_folder_is_reported(root):
     (root / "folderlt" / FILES["test"]).unlink()
     with pytest.raises(UserError, match=r"test\.txt is missing, the test list of folderlt; put it there"):
         opened(root)
@@ -126,7 +126,7 @@ def test_a_missing_list_or_folder_is_told(root):
 
 def test_lists_are_asked_of_the_object_that_read_them(root):
     images, _, _ = opened(root)
-    with pytest.raises(ValueError, match="come with its images"):
+    with pytest.raises(ValueError, match="are read with its images"):
         BENCHMARKS["folderlt"]().lists(images.train_labels, "own", 1)
 
 
@@ -153,7 +153,7 @@ def test_few_shot_images_choose_nothing(root):
 
 
 @pytest.mark.parametrize("label", ["9000000000000", "9" * 5000])
-def test_a_label_that_no_class_can_have_is_told(root, label):
+def test_a_label_that_no_class_can_have_is_reported(root, label):
     _edit(root, "pretrain", lambda text: text.replace(" 0\n", f" {label}\n", 1))
     with pytest.raises(UserError, match="label"):
         opened(root)
@@ -164,13 +164,13 @@ def test_a_label_that_no_class_can_have_is_told(root, label):
 
 @pytest.fixture
 def twin(root):
-    """The twin's list, as many images of every class; it has none of the pictures that probes see."""
+    """The balanced list with equal class counts; disjoint from the probe images."""
     lines = [f"pretrain/class{c}/{i}.jpg {c}\n" for c in range(3) for i in range(4)]
     (root / "folderlt" / "balanced_twin.txt").write_text("".join(lines))
     return lines
 
 
-def test_the_twin_is_trained_on_and_grouped_as_the_long_tailed_list(root, twin):
+def test_the_balanced_list_is_trained_on_and_grouped_as_the_long_tailed_list(root, twin):
     images, lists, benchmark = opened(root, profile="balanced")
     assert Counter(images.train_labels[lists.pretrain].tolist()) == {0: 4, 1: 4, 2: 4}
     assert benchmark.group_counts(images.train_labels, "balanced", 1).tolist() == [12, 7, 4]
@@ -179,22 +179,24 @@ def test_the_twin_is_trained_on_and_grouped_as_the_long_tailed_list(root, twin):
     assert own.pretraining != balanced.pretraining
     assert own.line != balanced.line
     assert "(profile balanced): 12 images, 4 of every class, ratio 1; the user's own lists" in balanced.line
-    assert "groups    by the long-tailed set, images of each class: 12 7 4\n" in balanced.text()
+    assert "groups    class counts of the long-tailed set: 12 7 4\n" in balanced.text()
     assert balanced.lists["val"] == own.lists["val"]
 
 
-def test_an_uneven_twin_is_grouped_as_the_long_tailed_list_too(root, twin):
+def test_an_uneven_balanced_list_is_grouped_as_the_long_tailed_list_too(root, twin):
     (root / "folderlt" / "balanced_twin.txt").write_text("".join(twin[:-1]))
     images, _, benchmark = opened(root, profile="balanced")
     assert benchmark.group_counts(images.train_labels, "balanced", 1).tolist() == [12, 7, 4]
 
 
-def test_a_twin_that_is_missing_or_tested_is_told(root, twin):
+def test_a_balanced_list_that_is_missing_or_tested_is_reported(root, twin):
     _edit(root, "test", lambda text: text + twin[0])
     _edit(root, "pretrain", lambda text: text.replace(twin[0], ""))
     with pytest.raises(UserError, match=r"balanced_twin\.txt and .*test\.txt share 1 images"):
         opened(root)
     (root / "folderlt" / "balanced_twin.txt").unlink()
     opened(root)
-    with pytest.raises(NotThere, match=r"balanced_twin\.txt is missing, the balanced list of folderlt; put it into folderlt"):
+    with pytest.raises(
+        MissingData, match=r"balanced_twin\.txt is missing, the balanced list of folderlt; put it into folderlt"
+    ):
         opened(root, profile="balanced")

@@ -1,4 +1,4 @@
-"""The declared benchmarks by lists: declarations, official lists where they lie, iNaturalist's form, real photographs."""
+"""Published benchmarks with index files: declarations, official lists if available, iNaturalist annotations, photographs."""
 
 import json
 import tarfile
@@ -14,9 +14,9 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.datasets.inat18 import read_annotations
 from data.datasets.listed import ListFile
-from data.lists.index_file import read_lines
+from data.lists.index_file import read_index_file
 from data.loader import Loader
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 from eval.groups import grouped
 from tests.conftest import GOLDEN
 
@@ -36,17 +36,17 @@ def test_every_declaration_is_whole(name, tmp_path):
         assert (declared.url is None) == (name == "folderlt")
         assert declared.url is None or declared.url.startswith("https://")
         assert declared.url is None or declared.url.rsplit("/")[-1].startswith(declared.name)
-        assert declared.known is None or len(declared.known) in (len("sha256:") + 64, len("md5:") + 32)
-    assert "not there yet" in benchmark.present(tmp_path)
+        assert declared.checksum is None or len(declared.checksum) in (len("sha256:") + 64, len("md5:") + 32)
+    assert "missing" in benchmark.describe_copy(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_networks_are_shown_pictures_at_the_size_of_their_views():
+def test_networks_are_transformed_images_at_the_size_of_their_views():
     benchmark = BENCHMARKS["folderlt"]
-    small = benchmark.shown_to(replace(benchmark.recipe, sizes=(56, 84, 112)))
+    small = benchmark.evaluation_of(replace(benchmark.recipe, sizes=(56, 84, 112)))
     assert (small.resize, small.crop) == (128, 112)
-    assert benchmark.shown_to(benchmark.recipe) == benchmark.evaluation
-    assert BENCHMARKS["cifar10lt"].shown_to(replace(benchmark.recipe, sizes=(16,))).crop is None
+    assert benchmark.evaluation_of(benchmark.recipe) == benchmark.evaluation
+    assert BENCHMARKS["cifar10lt"].evaluation_of(replace(benchmark.recipe, sizes=(16,))).crop is None
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -60,7 +60,7 @@ def test_the_official_lists_are_what_the_declaration_says(name):
     assert len(found) >= 3
     for declared in found:
         benchmark._read(folder / declared.name, declared)
-        assert declared.known == f"sha256:{facts[declared.name]['sha256_file']}"
+        assert declared.checksum == f"sha256:{facts[declared.name]['sha256_file']}"
         assert declared.images == facts[declared.name]["lines"]
 
 
@@ -75,7 +75,7 @@ def test_the_groups_of_the_official_lists(name, groups):
     assert tuple(map(len, grouped(counts, benchmark.groups))) == groups
     file = SHARED / "splits" / OFFICIAL[name] / declared.name
     if file.is_file():
-        assert np.bincount(read_lines(file).labels).tolist() == counts
+        assert np.bincount(read_index_file(file).labels).tolist() == counts
 
 
 # iNaturalist's form
@@ -102,14 +102,14 @@ def test_annotations_are_joined_by_their_ids(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (json.dumps(_annotations())[:-20], "truncated or no annotation file"),
+        (json.dumps(_annotations())[:-20], "truncated or not an annotation file"),
         (json.dumps({"images": []}), r"lacks 'annotations'\)"),
-        (json.dumps([]), "truncated or no annotation file"),
+        (json.dumps([]), "truncated or not an annotation file"),
         (json.dumps(_annotations(annotations=_annotations()["annotations"][1:])), "3 annotations for 4 images"),
-        (json.dumps(_annotations(categories=[{"id": 0}])), "image 2: the category 1 is none of its categories"),
+        (json.dumps(_annotations(categories=[{"id": 0}])), "image 2: the category 1 is not in its categories"),
     ],
 )
-def test_a_wrong_annotation_file_is_told(tmp_path, content, said):
+def test_a_wrong_annotation_file_is_reported(tmp_path, content, said):
     (tmp_path / "train2018.json").write_text(content)
     with pytest.raises(UserError, match=said):
         read_annotations(tmp_path / "train2018.json")
@@ -118,7 +118,7 @@ def test_a_wrong_annotation_file_is_told(tmp_path, content, said):
 def test_inaturalist_is_read_from_its_annotation_files(tmp_path, monkeypatch, photographs):
     declared = BENCHMARKS["inat18"]
     monkeypatch.setattr(declared, "classes", 2)
-    monkeypatch.setattr(declared, "files", {role: ListFile(f.name, f.url, f.known) for role, f in declared.files.items()})
+    monkeypatch.setattr(declared, "files", {role: ListFile(f.name, f.url, f.checksum) for role, f in declared.files.items()})
     folder = tmp_path / "inat18"
     folder.mkdir()
     train, test = _annotations(), _annotations()
@@ -135,7 +135,7 @@ def test_inaturalist_is_read_from_its_annotation_files(tmp_path, monkeypatch, ph
     assert (len(lists.pretrain), len(lists.train), len(lists.val)) == (4, 2, 2)
     assert len(images.test) == 4
     assert benchmark.class_names == ("0", "1")
-    assert benchmark.absent(tmp_path) == {"fewshot", "balanced", "shot100"}
+    assert benchmark.missing_lists(tmp_path) == {"fewshot", "balanced", "shot100"}
 
 
 def test_annotation_files_are_fetched_out_of_their_archives(tmp_path, monkeypatch):

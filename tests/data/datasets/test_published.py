@@ -1,13 +1,13 @@
-"""Benchmarks by published lists, on a small stand-in for ImageNet."""
+"""Benchmarks with published index files, on a small substitute for ImageNet."""
 
 import hashlib
 
 import pytest
 
 from core.errors import UserError
-from data.benchmark import BENCHMARKS, NotThere
+from data.benchmark import BENCHMARKS, MissingData
 from data.datasets.listed import ListFile
-from data.lists.index_file import read_lines
+from data.lists.index_file import read_index_file
 from data.passport import read_passports
 from tests.data.datasets.opening import opened
 from tests.folders import FILES
@@ -39,7 +39,7 @@ def test_published_lists_are_taken_where_they_lie(imagenet, root):
     assert images.source.name == "ImageNet by the lists of VITA-Group/SDCLR; images unverified"
     file = imagenet / "lt_train.txt"
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    assert opened(root, "imagenet100lt")[2].sums(lists) == benchmark.sums(lists)
+    assert opened(root, "imagenet100lt")[2].checksums(lists) == benchmark.checksums(lists)
 
 
 def test_missing_lists_are_fetched_and_checked_before_they_are_kept(imagenet, root, monkeypatch):
@@ -57,20 +57,20 @@ def test_missing_lists_are_fetched_and_checked_before_they_are_kept(imagenet, ro
     assert len(opened(root, "imagenet100lt")[1].pretrain) == 23
     (imagenet / "val.txt").unlink()
     published["val.txt"] += b"train/class0/0.jpg 0\n"
-    with pytest.raises(UserError, match=r"list val\.txt of ImageNet-100-LT is not at .*has 4 images, not 3"):
+    with pytest.raises(UserError, match=r"index file val\.txt of ImageNet-100-LT is not at .*has 4 images, not 3"):
         opened(root, "imagenet100lt")
     assert not (imagenet / "val.txt").exists()
 
 
-def test_a_foreign_published_list_is_told(imagenet, root):
+def test_a_foreign_published_list_is_reported(imagenet, root):
     file = imagenet / "lt_train.txt"
     file.write_text(file.read_text() + "train/class0/0.jpg 0\n")
-    with pytest.raises(UserError, match=r"lt_train\.txt is truncated or not of ImageNet by .* its sha256 begins with"):
+    with pytest.raises(UserError, match=r"lt_train\.txt is truncated or not of ImageNet by .* its sha256 starts with"):
         opened(root, "imagenet100lt")
     (imagenet / "val.txt").write_text("train/class0/0.jpg 0\ntrain/class0/1.jpg 0\n")
     file.unlink()
     with pytest.raises(
-        UserError, match=r"list lt_train\.txt of ImageNet-100-LT is not at .*no connection\); put the file there"
+        UserError, match=r"index file lt_train\.txt of ImageNet-100-LT is not at .*no connection\); put the file there"
     ):
         opened(root, "imagenet100lt")
 
@@ -94,9 +94,9 @@ def test_a_passport_needs_lists_alone_and_says_which_are_missing(imagenet, root)
     benchmark = BENCHMARKS["imagenet100lt"]()
     (passport,) = read_passports(benchmark, "sdclr", [1], root)
     assert len(benchmark.labels(root)[0]) == 23 + 3
-    assert "not there balanced_train.txt" in passport.text()
+    assert "missing   balanced_train.txt" in passport.text()
     assert "not there" not in passport.line
-    with pytest.raises(NotThere, match=r"balanced_train\.txt not in .*`bench\.py data imagenet100lt` fetches them"):
+    with pytest.raises(MissingData, match=r"balanced_train\.txt not in .*`bench\.py data imagenet100lt` downloads them"):
         benchmark.load(root, fetch=False)
     with pytest.raises(UserError, match="cannot be downloaded"):
         benchmark.load(root)
@@ -109,11 +109,11 @@ def test_only_lists_that_are_needed_are_fetched_and_looked_through(imagenet, roo
         (root / "imagenet" / "train" / f"class{c}" / "4.jpg").unlink()
     images, lists, benchmark = opened(root, "imagenet100lt", needs={"pretrain", "test"})
     assert (len(lists.pretrain), len(images.test)) == (23, 9)
-    assert benchmark.lacking(root, {"fewshot"}) == []
-    assert benchmark.lacking(root, {"train"}) == ["balanced_train.txt"]
-    with pytest.raises(UserError, match=r"3 of 35 images that the lists .*train/class0/4\.jpg"):
+    assert benchmark.missing_files(root, {"fewshot"}) == []
+    assert benchmark.missing_files(root, {"train"}) == ["balanced_train.txt"]
+    with pytest.raises(UserError, match=r"3 of 35 images in the index files .*train/class0/4\.jpg"):
         opened(root, "imagenet100lt", needs={"val"})
-    with pytest.raises(UserError, match=r"the list balanced_train\.txt .*cannot be downloaded"):
+    with pytest.raises(UserError, match=r"the index file balanced_train\.txt .*cannot be downloaded"):
         opened(root, "imagenet100lt", needs={"train"})
 
 
@@ -128,12 +128,12 @@ def test_a_list_that_comes_later_changes_no_other_sum(imagenet, root):
     assert "train" not in before.lists
     assert (after.pretraining, after.line) == (before.pretraining, before.line)
     assert after.short != before.short
-    listing = read_lines(imagenet / "lt_train.txt")
+    listing = read_index_file(imagenet / "lt_train.txt")
     assert after.lists["pretrain"] == (23, listing.sha256())
-    assert after.lists["train"] == (15, read_lines(imagenet / "balanced_train.txt").sha256())
+    assert after.lists["train"] == (15, read_index_file(imagenet / "balanced_train.txt").sha256())
 
 
-def test_no_folder_of_images_is_told_with_what_belongs_there(imagenet, root):
+def test_no_folder_of_images_is_reported_with_what_belongs_there(imagenet, root):
     (root / "imagenet").rename(root / "elsewhere")
-    with pytest.raises(UserError, match=r"ImageNet-100-LT needs the folder .*imagenet, with ImageNet's `train/WNID"):
+    with pytest.raises(UserError, match=r"ImageNet-100-LT needs the folder .*imagenet with ImageNet's `train/WNID"):
         opened(root, "imagenet100lt")

@@ -1,10 +1,10 @@
-"""Index lists in text form: what is read, what is refused, and how that is said."""
+"""Index files: parsing, validation and error messages."""
 
 import numpy as np
 import pytest
 
 from core.errors import UserError
-from data.lists.index_file import check_classes, check_listing, index, printable, read_lines
+from data.lists.index_file import check_classes, check_index_file, merge_index_files, printable, read_index_file
 from data.lists.missing_files import missing_files
 
 
@@ -15,8 +15,8 @@ def listed(tmp_path):
     def read(content, classes=None, name="list.txt"):
         file = tmp_path / name
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        listing = read_lines(file)
-        check_listing(listing, classes)
+        listing = read_index_file(file)
+        check_index_file(listing, classes)
         return listing
 
     return read
@@ -51,26 +51,26 @@ def test_bytes_that_are_no_utf8_name_the_file_that_has_them(listed, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("a.jpg 0\nb.jpg\n", r"list.txt, line 2 is not of the form `relative/path label`: 'b.jpg'"),
-        ("a.jpg 0\n\nb.jpg 1\n", "line 2 is not of the form"),
-        ("a.jpg 0\nb.jpg -1\n", "line 2: the label -1 is not a whole number from 0 on"),
-        ("a.jpg 0.5\n", "line 1: the label 0.5 is not a whole number"),
-        ("a.jpg 1_0\n", "line 1: the label 1_0 is not a whole number"),
-        ("a.jpg \u0663\n", "line 1: the label \u0663 is not a whole number"),
-        (f"a.jpg {10**30}\n", "label too large"),
-        ("a.jpg 0\nb.jpg 1\nc.jpg 7\n", "line 3: label 7 is out of range; the classes are 0 to 6"),
-        ("a.jpg 0\nb.jpg 1\na.jpg 1\n", "line 3 repeats a.jpg of line 1"),
-        ("a.jpg 0\n../b.jpg 1\n", "line 2: '../b.jpg' is not a path below the folder of images"),
-        ("a/../../b.jpg 1\n", "is not a path below"),
-        ("/etc/a.jpg 1\n", "is not a path below"),
-        ("C:/a.jpg 1\n", "is not a path below"),
-        ("a\\b.jpg 1\n", "is not a path below"),
-        ("./a.jpg 1\n", "is not a path below"),
-        ("a//b.jpg 1\n", "is not a path below"),
-        ("a/b/ 1\n", "is not a path below"),
-        ("a/.. 1\n", "is not a path below"),
-        ("", "names no image"),
-        (b"\xff\xfea\x00", r"line 1 is not of the form"),
+        ("a.jpg 0\nb.jpg\n", r"list.txt, line 2 is not `relative/path label`: 'b.jpg'"),
+        ("a.jpg 0\n\nb.jpg 1\n", "line 2 is not `relative/path label`"),
+        ("a.jpg 0\nb.jpg -1\n", "line 2: the label -1 is not an integer >= 0"),
+        ("a.jpg 0.5\n", "line 1: the label 0.5 is not an integer >= 0"),
+        ("a.jpg 1_0\n", "line 1: the label 1_0 is not an integer >= 0"),
+        ("a.jpg \u0663\n", "line 1: the label \u0663 is not an integer >= 0"),
+        (f"a.jpg {10**30}\n", "label that is too large"),
+        ("a.jpg 0\nb.jpg 1\nc.jpg 7\n", "line 3: label 7 is out of range; valid labels are 0 to 6"),
+        ("a.jpg 0\nb.jpg 1\na.jpg 1\n", "line 3 duplicates a.jpg of line 1"),
+        ("a.jpg 0\n../b.jpg 1\n", "line 2: '../b.jpg' is not a relative path below the image folder"),
+        ("a/../../b.jpg 1\n", "is not a relative path below"),
+        ("/etc/a.jpg 1\n", "is not a relative path below"),
+        ("C:/a.jpg 1\n", "is not a relative path below"),
+        ("a\\b.jpg 1\n", "is not a relative path below"),
+        ("./a.jpg 1\n", "is not a relative path below"),
+        ("a//b.jpg 1\n", "is not a relative path below"),
+        ("a/b/ 1\n", "is not a relative path below"),
+        ("a/.. 1\n", "is not a relative path below"),
+        ("", "is empty"),
+        (b"\xff\xfea\x00", r"line 1 is not `relative/path label`"),
     ],
 )
 def test_a_wrong_line_is_named(listed, content, said):
@@ -84,12 +84,12 @@ def test_dots_and_colons_within_names_are_no_fault(listed):
     assert listed("".join(f"{name} 0\n" for name in names)).names == names
 
 
-def test_a_list_that_is_not_there_is_told(tmp_path):
+def test_a_list_that_is_missing_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.txt cannot be read \(No such file"):
-        read_lines(tmp_path / "nothing.txt")
+        read_index_file(tmp_path / "nothing.txt")
 
 
-def test_an_empty_class_is_told(listed):
+def test_an_empty_class_is_reported(listed):
     listing = listed("a 0\nb 3\n")
     with pytest.raises(UserError, match="no image of class 1 and 1 more, of classes 0 to 3"):
         check_classes(listing, 4)
@@ -98,13 +98,13 @@ def test_an_empty_class_is_told(listed):
 
 def test_lists_are_placed_in_one_table_and_must_agree(listed):
     first, second = listed("a 0\nb 1\nc 0\n"), listed("c 0\nd 2\na 0\n")
-    names, labels, (here, there) = index([first, second])
+    names, labels, (here, there) = merge_index_files([first, second])
     assert names == ["a", "b", "c", "d"]
     assert labels.tolist() == [0, 1, 0, 2]
     assert here.tolist() == [0, 1, 2]
     assert there.tolist() == [2, 3, 0]
-    with pytest.raises(UserError, match=r"other\.txt, line 2: b has label 2, but 1 in another list"):
-        index([first, listed("d 2\nb 2\n", name="other.txt")])
+    with pytest.raises(UserError, match=r"other\.txt, line 2: b has label 2, but 1 in another index file"):
+        merge_index_files([first, listed("d 2\nb 2\n", name="other.txt")])
 
 
 def test_missing_files_are_found_in_order(tmp_path):

@@ -134,28 +134,28 @@ def test_a_ratio_has_one_name(spelled, profile):
         ("cifar10lt", "coa", "cifar10lt has no profile 'coa'; did you mean 'cao'"),
         ("cifar100lt", "cao", "cifar100lt has no profile 'cao'; choose from: balanced, gh, ir=NUMBER, sdclr"),
         ("digitslt", "ir=50", "digitslt has no profile 'ir=50'; choose from: own"),
-        ("cifar10lt", "ir=0.5", "profile ir=0.5: .* a number from 1 on"),
-        ("cifar10lt", "ir=nan", "profile ir=nan: .* a number from 1 on"),
-        ("cifar10lt", "ir=inf", "profile ir=inf: .* a number from 1 on"),
+        ("cifar10lt", "ir=0.5", "profile ir=0.5: .* a number of at least 1"),
+        ("cifar10lt", "ir=nan", "profile ir=nan: .* a number of at least 1"),
+        ("cifar10lt", "ir=inf", "profile ir=inf: .* a number of at least 1"),
         ("cifar10lt", "ir=abc", "profile ir=abc is not of the form ir=NUMBER"),
-        ("cifar10lt", "ir=50,9000", "profile ir=50,9000 is not of the form ir=NUMBER,n=NUMBER"),
-        ("cifar10lt", "ir=50,n=1e4", "is not of the form ir=NUMBER,n=NUMBER, the latter whole"),
-        ("cifar10lt", "ir=50,n=-1", "is not of the form ir=NUMBER,n=NUMBER"),
-        ("cifar10lt", "ir=100,n=12000", "needs more than the 4500 images .*; give a size of at most 11165"),
-        ("cifar100lt", "ir=10,n=40000", "needs more than the 450 images of a class .*; give a size of at most 17614"),
+        ("cifar10lt", "ir=50,9000", "profile ir=50,9000 is not of the form ir=NUMBER,n=INTEGER"),
+        ("cifar10lt", "ir=50,n=1e4", "is not of the form ir=NUMBER,n=INTEGER"),
+        ("cifar10lt", "ir=50,n=-1", "is not of the form ir=NUMBER,n=INTEGER"),
+        ("cifar10lt", "ir=100,n=12000", "needs more than the 4500 available .*; use a size of at most 11165"),
+        ("cifar100lt", "ir=10,n=40000", "needs more than the 450 available images per class; use a size of at most 17614"),
         ("cifar100lt", "ir=100,n=2000", "profile ir=100,n=2000 leaves the smallest of 100 classes empty: .* or a larger size"),
         ("cifar10lt", "ir=1,n=9", "empty: the largest has 0 images, or a larger size"),
-        ("cifar10lt", "ir=4501", "empty: the largest has 4500 images; give a ratio of at most 4500"),
+        ("cifar10lt", "ir=4501", "empty: the largest has 4500 images; use a ratio of at most 4500"),
         ("cifar100lt", "ir=451", "leaves the smallest of 100 classes empty"),
     ],
 )
-def test_a_profile_that_cannot_be_is_told(name, profile, said):
+def test_a_profile_that_cannot_be_is_reported(name, profile, said):
     with pytest.raises(UserError, match=said):
         BENCHMARKS[name]().profile(profile)
 
 
 def test_other_labels_are_no_official_split(labels):
-    with pytest.raises(RuntimeError, match="split 3 of CIFAR-10-LT came out other than the official list"):
+    with pytest.raises(RuntimeError, match="split 3 of CIFAR-10-LT differs from the official list"):
         BENCHMARKS["cifar10lt"]().lists(labels["cifar10"][::-1], "sdclr", 3)
 
 

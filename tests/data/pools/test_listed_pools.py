@@ -1,4 +1,4 @@
-"""Pools of photographs in files: found, checked, mixed among others, and read into memory beside images in memory."""
+"""OOD pools of image files: loading, validation, mixing with training images, decoding for in-memory benchmarks."""
 
 import hashlib
 
@@ -11,11 +11,11 @@ from torch import nn
 from backbones.corpus import Corpus
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
+from data.image_files import ImageFiles
 from data.loader import Loader
-from data.pictures import Pictures
 from data.pools.pool import POOLS, load_pool
 from data.views.spec import Evaluation, View
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 
 COUNT = 5
 
@@ -39,7 +39,7 @@ def root(tmp_path, photographs, monkeypatch):
 
 def test_a_listed_pool_stays_in_its_files(root):
     pool = load_pool("imagenet-r", None, root)
-    assert isinstance(pool.images, Pictures)
+    assert isinstance(pool.images, ImageFiles)
     assert [name.removeprefix(f"{root}/imagenet-r/") for name in pool.images.names()][:2] == ["n0/art_0.jpg", "n1/art_1.jpg"]
     assert pool.about.startswith(f"imagenet-r, {COUNT} images, sha256 ")
 
@@ -51,31 +51,33 @@ def test_beside_images_in_memory_it_is_read_into_memory(root):
     assert pool.about == load_pool("imagenet-r", None, root).about
 
 
-def test_what_is_wrong_with_it_is_told(root):
+def test_what_is_wrong_with_it_is_reported(root):
     (root / "imagenet-r" / "n0" / "art_2.jpg").unlink()
-    with pytest.raises(UserError, match=r"1 of the 5 pictures of the pool imagenet-r are not in .*: n0/art_2\.jpg; restore"):
+    with pytest.raises(UserError, match=r"1 of the 5 images of the pool imagenet-r are missing in .*: n0/art_2\.jpg; restore"):
         load_pool("imagenet-r", None, root)
     file = root / "lists" / "imagenet-r" / "imagenet-r.txt"
     file.write_text(file.read_text() + "n0/more.jpg 0\n")
-    with pytest.raises(UserError, match=r"imagenet-r\.txt is truncated or not the list of the pool imagenet-r: .*; delete it"):
+    with pytest.raises(
+        UserError, match=r"imagenet-r\.txt is truncated or not the index file of the pool imagenet-r: .*; delete it"
+    ):
         load_pool("imagenet-r", None, root)
-    with pytest.raises(UserError, match=r"the pool places69 needs its pictures in .*places69; put them there"):
+    with pytest.raises(UserError, match=r"the pool places69 needs its images in .*places69; put them there"):
         load_pool("places69", None, root)
 
 
-def test_pictures_are_taken_embedded_and_mixed_among_others(root, photographs):
+def test_images_are_taken_embedded_and_mixed_among_others(root, photographs):
     pictures = load_pool("imagenet-r", None, root).images
     corpus = Corpus(pictures[:2], TorchViews(()), Evaluation(resize=24, crop=16), pool=pictures)
     rows = torch.cat(list(corpus.embed(nn.Flatten(), pictures)))
     assert rows.shape == (COUNT, 3 * 16 * 16)
     taken = corpus.take(torch.tensor([4, 0]))
-    assert isinstance(taken, Pictures)
+    assert isinstance(taken, ImageFiles)
     assert [name.rsplit("/", 1)[1] for name in taken.names()] == ["art_4.jpg", "art_0.jpg"]
     loader = Loader(pictures[:3], TorchViews((View(),)), batch_size=4, seed=0)
     index = torch.cat([batch.index for batch in loader.epoch(0, size=16, extra=taken)])
     assert sorted(index.tolist()) == [-1, -1, 0, 1, 2]
     in_memory = Loader(photographs[:3], TorchViews((View(),)), batch_size=4, seed=0)
-    with pytest.raises(ValueError, match="cannot be mixed into images in memory"):
+    with pytest.raises(ValueError, match="cannot be added to in-memory images"):
         next(iter(in_memory.epoch(0, size=16, extra=taken)))
 
 

@@ -1,4 +1,4 @@
-"""The named pools, on tiny files in the official forms with sizes and sums exchanged for theirs."""
+"""Named OOD pools, on tiny files in the official formats with adapted sizes and checksums."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from data.pools import emoji, random_300k
 from data.pools.pool import load_pool, pixels_sha256
 from data.sources import cifar100, fetch
 
-COUNT = 6  # images of a tiny pool, or of one of its sheets
+COUNT = 6  # images of a tiny pool, or of one of its PNG files
 CLIENTS = os.environ["PATH"]  # where a real npm is
 SHEETS = Path(__file__).parents[4] / "shared" / "data" / "cifar100-sheets"
 
@@ -94,7 +94,7 @@ def test_300k_out_of_reach_says_where_to_put_the_file(root):
     [
         (lambda content: content[:-1], "bytes, not"),
         (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "MD5"),
-        (lambda content: b"?" + content[1:], "not a whole .npy file"),
+        (lambda content: b"?" + content[1:], "not a complete .npy file"),
     ],
 )
 def test_a_damaged_300k_is_named_and_never_used(random_images, root, damage, said):
@@ -108,7 +108,7 @@ def test_another_array_is_not_taken_for_300k(random_images, root, monkeypatch, o
     file = root / random_300k.FILE
     np.save(file, other)
     monkeypatch.setattr(random_300k, "BYTES", file.stat().st_size)
-    with pytest.raises(UserError, match="a pool is uint8"):
+    with pytest.raises(UserError, match="a pool must be uint8"):
         load_pool("300k", 32, root)
 
 
@@ -166,7 +166,7 @@ def test_a_damaged_cifar100_is_named_and_never_used(root, monkeypatch, form, fil
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHEETS.is_dir(), reason="no CIFAR-100 sheets beside the checkout")
+@pytest.mark.skipif(not SHEETS.is_dir(), reason="no CIFAR-100 PNG files next to the checkout")
 def test_the_real_sheets_are_read(root):
     (root / cifar100.SHEETS).symlink_to(SHEETS)
     pool = load_pool("cifar100", 32, root)
@@ -179,7 +179,7 @@ def test_the_real_sheets_are_read(root):
 
 @pytest.fixture
 def emoji_package(tmp_path, monkeypatch):
-    """An `npm` whose `pack` delivers pictures in three modes; returns what they look like, (3, 3, 32, 32)."""
+    """An `npm` whose `pack` delivers images in three modes; returns the expected pixels, (3, 3, 32, 32)."""
     clear = Image.new("RGBA", (64, 64), (10, 20, 30, 0))
     half = Image.new("RGBA", (64, 64), (0, 100, 200, 255))
     half.paste((0, 100, 200, 51), (0, 0, 64, 32))  # the upper half is 0.2 opaque
@@ -187,7 +187,7 @@ def emoji_package(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
     with tarfile.open(folder / "package.tgz", "w:gz") as archive:
-        # another order than the names', and files that are no pictures of the pool
+        # another order than the names', and files that are not part of the pool
         for name, picture in [("64/b", half), ("64/c", blue), ("64/a", clear), ("sheets/64", blue), ("sheets-clean/64", blue)]:
             content = io.BytesIO()
             picture.save(content, "png")
@@ -220,7 +220,7 @@ def test_emoji_are_fetched_once_over_white_and_kept_verified(emoji_package, root
         load_pool("emoji", 32, root)
 
 
-def test_a_halved_picture_rounds_half_up():
+def test_a_halved_image_rounds_half_up():
     picture = np.zeros((64, 64, 4), dtype=np.uint8)
     picture[..., 3] = 255
     picture[0, :2, 0] = 1  # the mean of 1, 1, 0, 0
@@ -230,7 +230,7 @@ def test_a_halved_picture_rounds_half_up():
 
 
 def test_another_package_is_refused_and_leaves_nothing(emoji_package, root):
-    with pytest.raises(UserError, match="delivered 3 pictures with the SHA-256"):
+    with pytest.raises(UserError, match="it has 3 images with SHA-256"):
         load_pool("emoji", 32, root)
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == []
 

@@ -1,4 +1,4 @@
-"""Pools by name, and the user's own: what a name means, how pictures become images, which pool is best."""
+"""Pool registry and user-defined pools: names, decoding, preference order."""
 
 import logging
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_every_pool_has_a_name_in_order_and_says_what_it_is(tmp_path):
     lines = pools_text(tmp_path)
     assert [line.split(": ")[0] for line in lines] == ["300k", "cifar100", "emoji", "imagenet-r", "places69", "folder:PATH"]
     assert all("\n" not in line for line in lines)
-    assert [line.endswith("not there yet") for line in lines] == [True] * 5 + [False]
+    assert [line.endswith("missing") for line in lines] == [True] * 5 + [False]
 
 
 @pytest.mark.parametrize("name", ["300k", "cifar100", "emoji"])
@@ -49,12 +49,12 @@ def test_a_named_pool_is_checked_without_looking_for_it(name):
         ("cifar10", "did you mean 'cifar100'"),
         ("folder", "did you mean 'folder:PATH'"),
         ("zzz", "choose from: 300k, cifar100, emoji, folder:PATH"),
-        ("folder:", "names no place"),
+        ("folder:", "has no path"),
         ("folder:nowhere", "nowhere does not exist"),
         (f"folder:{__file__}", "neither a folder nor a .npy file"),
     ],
 )
-def test_a_wrong_name_is_told_the_nearest(name, said, tmp_path):
+def test_a_wrong_name_is_reported_the_nearest(name, said, tmp_path):
     with pytest.raises(UserError, match=said):
         check_pool(name)
     with pytest.raises(UserError, match=said):
@@ -77,10 +77,10 @@ def test_the_best_pool_on_disk_is_chosen(tmp_path):
     assert best_pool(tmp_path, without=("imagenet-r",), order=("imagenet-r", "300k")) == "300k"
 
 
-# pictures
+# image files
 
 
-def test_pictures_of_every_mode_become_rgb_in_the_order_of_their_paths(folder):
+def test_images_of_every_mode_become_rgb_in_the_order_of_their_paths(folder):
     square = (16, 16)
     (folder / "deep" / "er").mkdir(parents=True)
     grey16 = Image.fromarray(np.full((16, 16), 100 * 256, dtype=np.uint16))
@@ -98,7 +98,7 @@ def test_pictures_of_every_mode_become_rgb_in_the_order_of_their_paths(folder):
     clear = Image.new("P", square, 0)
     clear.putpalette([5, 5, 5])
     clear.save(folder / "h.png", transparency=0)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("not an image")
     pool = _pool(folder)
     assert pool.images.shape == (8, 3, SIZE, SIZE)
     assert pool.images.dtype == np.uint8
@@ -119,7 +119,7 @@ def test_the_central_square_is_kept_and_smoothed(folder):
     _is(images[1], (127, 127, 127), 12)
 
 
-def test_a_picture_that_a_camera_held_sideways_is_turned_upright(folder):
+def test_a_image_that_a_camera_held_sideways_is_turned_upright(folder):
     sideways = np.zeros((16, 16, 3), dtype=np.uint8)
     sideways[:, :8] = 255  # bright left; turned clockwise, bright above
     exif = Image.Exif()
@@ -130,27 +130,27 @@ def test_a_picture_that_a_camera_held_sideways_is_turned_upright(folder):
     assert image[:, SIZE // 2 + 1 :].max() < 50
 
 
-def test_unreadable_pictures_are_named_counted_and_left_out(folder, caplog):
+def test_unreadable_images_are_named_counted_and_skipped(folder, caplog):
     for i in range(3):
         Image.new("RGB", (16, 16), (i, 0, 0)).save(folder / f"{i}.png")
     noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "half.jpg")
     (folder / "half.jpg").write_bytes((folder / "half.jpg").read_bytes()[:2000])
     for i in range(6):
-        (folder / f"x{i}.webp").write_bytes(b"no picture")
+        (folder / f"x{i}.webp").write_bytes(b"not an image")
     with caplog.at_level(logging.WARNING):
         pool = _pool(folder)
     assert pool.images[:, 0, 0, 0].tolist() == [0, 1, 2]
     (record,) = caplog.records
-    assert f"left out 7 unreadable of 10 pictures in the pool {folder}: half.jpg, x0.webp" in record.getMessage()
+    assert f"skipped 7 unreadable of 10 images in the pool {folder}: half.jpg, x0.webp" in record.getMessage()
     assert record.getMessage().endswith("and 2 more")
 
 
-def test_a_folder_without_a_readable_picture_is_a_mistake(folder):
-    with pytest.raises(UserError, match="holds no JPEG, PNG or WebP file"):
+def test_a_folder_without_a_readable_image_is_a_mistake(folder):
+    with pytest.raises(UserError, match="contains no JPEG, PNG or WebP file"):
         _pool(folder)
     (folder / "a.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"no picture in the pool .* can be read \(a\.png\)"):
+    with pytest.raises(UserError, match=r"no image in the pool .* can be read \(a\.png\)"):
         _pool(folder)
 
 
@@ -197,14 +197,14 @@ def test_batches_are_resized_and_summed_as_the_whole(tmp_path, monkeypatch):
 )
 def test_an_array_of_another_form_is_a_mistake(tmp_path, array):
     np.save(tmp_path / "own.npy", array)
-    with pytest.raises(UserError, match=r"own\.npy holds .*; a pool is uint8 \(M, S, S, 3\)"):
+    with pytest.raises(UserError, match=r"own\.npy contains .*; a pool must be uint8 \(M, S, S, 3\)"):
         _pool(tmp_path / "own.npy")
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY\x01\x00"])
 def test_a_damaged_array_is_a_mistake(tmp_path, content):
     (tmp_path / "own.npy").write_bytes(content)
-    with pytest.raises(UserError, match=r"own\.npy is not a whole \.npy file"):
+    with pytest.raises(UserError, match=r"own\.npy is not a complete \.npy file"):
         _pool(tmp_path / "own.npy")
 
 

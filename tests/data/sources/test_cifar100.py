@@ -1,4 +1,4 @@
-"""CIFAR-100's forms, on small files with the known sums exchanged for theirs. The pool's tests cover its training images."""
+"""CIFAR-100 file formats, on small files with adapted checksums. Tests of the OOD pool cover the training images."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.sources import cifar100
 
-COUNT = 8  # images a sheet
+COUNT = 8  # images per PNG file
 SHEETS = Path(__file__).parents[4] / "shared" / "data" / "cifar100-sheets"
 
 
@@ -84,8 +84,8 @@ def test_every_form_is_the_same_images_and_says_which_order_they_have(small, tmp
     assert np.array_equal(labels, images.train_labels)
     assert source == images.source
     surrogate = form == cifar100.SHEETS
-    assert ("surrogate order" in source.name) == ("surrogate order" in benchmark.present(tmp_path)) == surrogate
-    assert benchmark.present(tmp_path).startswith(f"found in {tmp_path / form}")
+    assert ("surrogate order" in source.name) == ("surrogate order" in benchmark.describe_copy(tmp_path)) == surrogate
+    assert benchmark.describe_copy(tmp_path).startswith(f"found in {tmp_path / form}")
     assert (source == cifar100.OFFICIAL) == (not surrogate)
     assert source.mark == ("surrogate-order" if surrogate else "")
 
@@ -109,7 +109,7 @@ def test_it_is_downloaded_once(small, tmp_path, monkeypatch):
 
 
 def test_out_of_reach_it_says_what_to_do(small, tmp_path):
-    assert cifar100.present(tmp_path).startswith("not there yet")
+    assert cifar100.describe_copy(tmp_path).startswith("missing")
     with pytest.raises(UserError, match=r"cannot be downloaded \(no network\); put torchvision's folder .*--data-root"):
         cifar100.load(tmp_path)
 
@@ -131,7 +131,7 @@ def test_a_damaged_file_is_named_and_never_used(small, tmp_path, monkeypatch, fo
     content = bytearray(file.read_bytes())
     if damage == "remove":
         file.unlink()
-        assert f"{name} is missing" in cifar100.present(tmp_path)
+        assert f"{name} is missing" in cifar100.describe_copy(tmp_path)
     else:
         content[len(content) // 2] ^= 255
         file.write_bytes(content if damage == "flip" else content[: len(content) // 2])
@@ -141,11 +141,13 @@ def test_a_damaged_file_is_named_and_never_used(small, tmp_path, monkeypatch, fo
 
 def test_labels_in_another_order_are_refused(small, tmp_path, monkeypatch):
     _sheets(tmp_path, small | {"train": (small["train"][0], small["train"][1][::-1])}, monkeypatch)
-    with pytest.raises(UserError, match=r"train_labels\.json does not hold CIFAR-100's fine labels in the official order"):
+    with pytest.raises(
+        UserError, match=r"train_labels\.json does not contain the fine labels of CIFAR-100 in the official order"
+    ):
         cifar100.labels(tmp_path)
 
 
-def test_sheets_need_not_be_there_for_the_labels_alone(small, tmp_path, monkeypatch):
+def test_labels_do_not_need_the_png_files(small, tmp_path, monkeypatch):
     _sheets(tmp_path, small, monkeypatch)
     (tmp_path / cifar100.SHEETS / "data_batch_2.png").unlink()
     assert cifar100.labels(tmp_path)[1].checksum == "none: data_batch_2.png is missing"
@@ -164,7 +166,7 @@ def test_the_known_labels_are_those_of_the_official_order(cifar100_labels):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHEETS.is_dir(), reason="no CIFAR-100 sheets beside the checkout")
+@pytest.mark.skipif(not SHEETS.is_dir(), reason="no CIFAR-100 PNG files next to the checkout")
 def test_the_real_sheets_are_read(tmp_path, cifar100_labels):
     (tmp_path / cifar100.SHEETS).symlink_to(SHEETS)
     images = cifar100.load(tmp_path)

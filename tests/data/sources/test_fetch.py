@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: whole, verified, once; and archives that mean harm."""
+"""Downloads from a local server: atomic, verified, once; and malicious archives."""
 
 import hashlib
 import io
@@ -111,7 +111,7 @@ def test_half_a_file_is_never_kept(server, tmp_path, known):
     assert _left(tmp_path) == []
 
 
-def test_a_wrong_sum_or_structure_is_told_and_nothing_kept(server, tmp_path):
+def test_a_wrong_sum_or_structure_is_reported_and_nothing_kept(server, tmp_path):
     with pytest.raises(UserError, match=r"hash of downloaded file"):
         _download(server, tmp_path / "list.txt", f"sha256:{'0' * 64}")
 
@@ -123,7 +123,7 @@ def test_a_wrong_sum_or_structure_is_told_and_nothing_kept(server, tmp_path):
     assert _left(tmp_path) == []
 
 
-def test_no_server_and_no_file_are_told_in_one_line(server, tmp_path):
+def test_no_server_and_no_file_are_reported_in_one_line(server, tmp_path):
     server.content.clear()
     with pytest.raises(UserError, match="404"):
         _download(server, tmp_path / "list.txt")
@@ -165,7 +165,7 @@ def test_a_member_of_an_archive_is_fetched_alone(server, tmp_path):
     assert _left(tmp_path) == ["train.json"]
     server.content["/list.txt"] = _archive([_entry("readme"), _entry("link.json", type=tarfile.SYMTYPE, linkname="readme")])
     for member in ("other.json", "link.json"):
-        with pytest.raises(UserError, match=rf"delivers no file {member}"):
+        with pytest.raises(UserError, match=rf"contains no file {member}"):
             _download(server, tmp_path / member, None, member=member)
     assert _left(tmp_path) == ["train.json"]
 
@@ -186,15 +186,15 @@ def test_a_member_of_an_archive_is_fetched_alone(server, tmp_path):
 def test_no_member_leaves_the_folder(tmp_path, entries):
     (tmp_path / "secret").write_text("mine")
     (tmp_path / "bad.tar.gz").write_bytes(_archive(entries))
-    with pytest.raises(UserError, match=r"bad\.tar\.gz (would write outside|holds the absolute path)"):
+    with pytest.raises(UserError, match=r"bad\.tar\.gz (would write outside|contains the absolute path)"):
         unpack(tmp_path / "bad.tar.gz", tmp_path / "folder")
     assert set(_left(tmp_path)) <= {"bad.tar.gz", "folder", "secret"}
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"no archive", lambda whole: b""])
-def test_a_truncated_archive_is_told(tmp_path, damage):
+def test_a_truncated_archive_is_reported(tmp_path, damage):
     (tmp_path / "cut.tar.gz").write_bytes(damage(_archive([_entry("a")])))
-    with pytest.raises(UserError, match=r"cut\.tar\.gz is truncated or no tar archive"):
+    with pytest.raises(UserError, match=r"cut\.tar\.gz is truncated or not a tar archive"):
         unpack(tmp_path / "cut.tar.gz", tmp_path / "folder")
 
 

@@ -1,4 +1,4 @@
-"""What views draw, apart from any pixel: against torchvision's own draws where it has them, else against what is declared."""
+"""Sampling of augmentation parameters, against torchvision's distributions where available, else against the spec."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""RandAugment: the operations against Pillow's and BCL's numbers, the draws against BCL's rules, the views they end up in."""
+"""RandAugment: operations against Pillow and BCL, sampling against BCL, and the resulting views."""
 
 import dataclasses
 
@@ -12,8 +12,8 @@ from data.views import postprocess
 from data.views.params import Params, draw_batch
 from data.views.randaugment import HIGH, LOW, OPERATIONS, SIGNED, augment, values
 from data.views.spec import RandAugment, View
-from data.views.torch_executor import TorchViews
-from data.views.torchvision_executor import randaugment_operation
+from data.views.torch_backend import TorchViews
+from data.views.torchvision_backend import randaugment_operation
 
 BCL_I = RandAugment()
 BCL_D = RandAugment(operations=2, weakest=5, span=25, jittered=True)
@@ -168,7 +168,7 @@ def test_strengths_change_nothing_but_the_operations():
 
 def test_parameters_of_batches_join():
     parts = _params(BCL_D, torch.rand(6), views=2)
-    joined = Params.join(parts)
+    joined = Params.concatenate(parts)
     for field in dataclasses.fields(Params):
         assert torch.equal(getattr(joined, field.name)[6:], getattr(parts[1], field.name))
 
@@ -179,13 +179,13 @@ def test_parameters_of_batches_join():
 def test_views_are_plain_where_nothing_hits_and_pillows_where_it_does(photographs, monkeypatch, spec, joined_pixels, size):
     monkeypatch.setattr(postprocess, "JOINED_PIXELS", joined_pixels)
     plain = TorchViews((View(), View()))(photographs, 3, size)
-    executor = TorchViews((View(randaugment=spec), View(randaugment=spec)))
+    backend = TorchViews((View(randaugment=spec), View(randaugment=spec)))
     for strength in (None, torch.zeros(len(photographs))):
-        assert all(torch.equal(a, b) for a, b in zip(executor(photographs, 3, size, strength), plain, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(backend(photographs, 3, size, strength), plain, strict=True))
 
     strength = torch.rand(len(photographs), generator=torch.Generator().manual_seed(0))
-    ours = executor(photographs, 3, size, strength)
-    drawn = _draw(executor.views, len(photographs), 3, strength)
+    ours = backend(photographs, 3, size, strength)
+    drawn = _draw(backend.views, len(photographs), 3, strength)
     mean, std = (torch.tensor(statistic)[:, None, None] for statistic in (View().mean, View().std))
     for view, base, params in zip(ours, plain, drawn, strict=True):
         hit = params.applied.any(dim=1)

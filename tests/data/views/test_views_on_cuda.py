@@ -1,4 +1,4 @@
-"""Executors that work on the training device, on a GPU that is not there: nothing left on the CPU, no needless wait."""
+"""Backends on a simulated GPU: results are on the device, and there is no unnecessary synchronisation."""
 
 from contextlib import nullcontext
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from data import loader
-from data.pictures import Pictures
-from data.views.executor import EXECUTORS
+from data.image_files import ImageFiles
+from data.views.backend import BACKENDS
 from data.views.spec import CONTRASTIVE, Evaluation, RandAugment, View
 from tests.fake_cuda import fake_cuda
 
-ON_DEVICE = ("torch", "kornia")  # DALI's pipeline is built without a GPU in test_dali_executor.py; the reference is on the CPU
+ON_DEVICE = ("torch", "kornia")  # DALI's pipeline is built without a GPU in test_dali_backend.py; the reference is on the CPU
 WAITING = ("kornia",)  # its operations look at the values of their arguments
 STRONG = CONTRASTIVE.but(blur_p=0.5, solarize_p=0.5, randaugment=RandAugment(operations=2)).on(View())
 
@@ -22,41 +22,41 @@ STRONG = CONTRASTIVE.but(blur_p=0.5, solarize_p=0.5, randaugment=RandAugment(ope
 def test_views_are_made_on_the_device(name, views, memory, photographs):
     strength = torch.linspace(0, 1, 12) if STRONG in views else None
     with fake_cuda() as device:
-        executor = EXECUTORS[name](views, "cuda")
+        backend = BACKENDS[name](views, "cuda")
         if memory:
             with device.waits():  # once a run
-                images = photographs[:12].to(executor.home)
+                images = photographs[:12].to(backend.input_device)
         else:
-            images = Pictures(list(photographs[:12].numpy()))
+            images = ImageFiles(list(photographs[:12].numpy()))
         with device.waits() if name in WAITING else nullcontext():
-            made = executor(images, 3, 24, strength)
+            made = backend(images, 3, 24, strength)
         assert [(x.device.type, x.dtype, tuple(x.shape)) for x in made] == [("cuda", torch.float32, (12, 3, 24, 24))] * 2
 
 
 @pytest.mark.parametrize("name", ON_DEVICE)
-@pytest.mark.parametrize("shown", [Evaluation(), Evaluation(resize=28, crop=24)], ids=["as it is", "resized"])
-def test_images_are_shown_on_the_device(name, shown, photographs):
+@pytest.mark.parametrize("evaluation", [Evaluation(), Evaluation(resize=28, crop=24)], ids=["as it is", "resized"])
+def test_images_are_transformed_on_the_device(name, evaluation, photographs):
     with fake_cuda() as device:
-        executor = EXECUTORS[name]((), "cuda")
+        backend = BACKENDS[name]((), "cuda")
         with device.waits():
-            images = photographs[:12].to(executor.home)
-            x = executor.evaluate(images, shown)
-        assert (x.device.type, tuple(x.shape)) == ("cuda", (12, 3, shown.crop or 32, shown.crop or 32))
+            images = photographs[:12].to(backend.input_device)
+            x = backend.evaluate(images, evaluation)
+        assert (x.device.type, tuple(x.shape)) == ("cuda", (12, 3, evaluation.crop or 32, evaluation.crop or 32))
 
 
 @pytest.mark.parametrize("memory", [True, False], ids=["in memory", "pictures"])
 def test_batches_are_on_the_device_without_waiting(memory, photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(loader, "ahead", lambda batches, device: batches)  # a mode holds for its own thread alone
-    (tmp_path / "no.jpg").write_text("no picture")
+    monkeypatch.setattr(loader, "prefetch", lambda batches, device: batches)  # a mode holds for its own thread alone
+    (tmp_path / "no.jpg").write_text("not an image")
     with fake_cuda() as device:
-        executor = EXECUTORS["torch"]([View(), STRONG], "cuda")
+        backend = BACKENDS["torch"]([View(), STRONG], "cuda")
         if memory:
             with device.waits():
-                images = photographs[:20].to(executor.home)
+                images = photographs[:20].to(backend.input_device)
         else:
-            images = Pictures([*photographs[:19].numpy(), tmp_path / "no.jpg"])
+            images = ImageFiles([*photographs[:19].numpy(), tmp_path / "no.jpg"])
         with device.waits():  # once an epoch: its order goes to the device
-            batches = loader.Loader(images, executor, 8, seed=0).epoch(
+            batches = loader.Loader(images, backend, 8, seed=0).epoch(
                 0, 24, strength=lambda index: torch.linspace(0, 1, len(index))
             )
         made = list(batches)

@@ -1,4 +1,4 @@
-"""Every executor of views against torchvision: pixel by pixel on the very same draws, by statistics on its own draws."""
+"""Every augmentation backend against torchvision: per pixel with equal parameters, by statistics with independent ones."""
 
 import dataclasses
 
@@ -12,12 +12,12 @@ from torchvision.transforms import InterpolationMode
 
 from benchmarks.views_parity import CASES, FULL, NOTHING, levels_of
 from data.benchmark import BENCHMARKS, data_folder
+from data.image_files import ImageFiles
 from data.loader import Loader
-from data.pictures import Pictures
-from data.views.executor import EXECUTORS
+from data.views.backend import BACKENDS
 from data.views.params import Params, draw
 from data.views.spec import Evaluation, View
-from data.views.torchvision_executor import TorchvisionViews
+from data.views.torchvision_backend import TorchvisionViews
 
 MODES = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
 # grey levels: the limit of every mean difference, and of the differences that an operation is known to have
@@ -29,9 +29,9 @@ TAILS = {"crop": 1.5, "brightness": 1.5, "contrast": 1.5, "saturation": 1.5, "hu
 WIDER = {("dali", "crop"): 7, ("kornia", "blur"): 15}
 
 
-@pytest.fixture(params=EXECUTORS.names())
+@pytest.fixture(params=BACKENDS.names())
 def name(request):
-    missing = EXECUTORS[request.param].missing()
+    missing = BACKENDS[request.param].missing_dependency()
     if missing:
         pytest.skip(missing)
     return request.param
@@ -45,7 +45,7 @@ def cifar10_sample():
 
 @pytest.fixture(scope="session")
 def reference():
-    """Grey levels of a case by torchvision, made once for all executors."""
+    """Grey levels of a case by torchvision, made once for all backends."""
     made = {}
 
     def get(case, images):
@@ -59,7 +59,7 @@ def reference():
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """Pictures of several sizes and modes from scikit-learn's photographs."""
+    """Image files of several sizes and modes from scikit-learn's photographs."""
     from sklearn.datasets import load_sample_images
 
     folder = tmp_path_factory.mktemp("pictures")
@@ -104,7 +104,7 @@ def test_views_are_torchvisions_on_the_same_draws(name, case, images, reference,
 
 def test_normalisation_is_subtracted_and_divided(name, photographs):
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-    plain, normalised = (EXECUTORS[name]([v])(photographs, 0, 32)[0] for v in (FULL, View(mean=mean, std=std)))
+    plain, normalised = (BACKENDS[name]([v])(photographs, 0, 32)[0] for v in (FULL, View(mean=mean, std=std)))
     expected = transforms.functional.normalize(plain, mean, std)
     assert normalised.dtype == torch.float32
     assert normalised.shape == (len(photographs), 3, 32, 32)
@@ -138,7 +138,7 @@ def test_the_reference_is_torchvisions_own_transforms(photographs):
         order, *factor = transforms.ColorJitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
         drawn = (torch.tensor([box]), yes, yes, order[None], torch.tensor([factor]), yes, torch.zeros(1), yes)
         params.append(Params(*drawn, none.long(), none.bool(), none.double(), none[..., None].double()))
-    (ours,) = TorchvisionViews([view]).render(photographs[:32], [Params.join(params)], 24)
+    (ours,) = TorchvisionViews([view]).render(photographs[:32], [Params.concatenate(params)], 24)
     assert torch.equal(ours, torch.stack(theirs))
 
 
@@ -160,8 +160,8 @@ def test_composed_views_have_torchvisions_statistics(name, photographs):
     )
     torch.manual_seed(0)
     theirs = torch.stack([composed(picture) for _ in range(rounds) for picture in _pil(photographs)])
-    executor = EXECUTORS[name]([view])
-    ours = torch.cat([executor(photographs, seed, size)[0].clone() for seed in range(rounds)])
+    backend = BACKENDS[name]([view])
+    ours = torch.cat([backend(photographs, seed, size)[0].clone() for seed in range(rounds)])
     statistics = [
         *(lambda x, c=c: x.mean(dim=(2, 3))[:, c] for c in range(3)),
         *(lambda x, c=c: x.var(dim=(2, 3))[:, c] for c in range(3)),
@@ -175,12 +175,12 @@ def test_composed_views_have_torchvisions_statistics(name, photographs):
 
 
 def test_the_seed_alone_decides_the_views(name, photographs, files):
-    executor = EXECUTORS[name]((View(), View(blur_p=0.5)))
+    backend = BACKENDS[name]((View(), View(blur_p=0.5)))
     before = torch.get_num_threads()
-    for images in (photographs, Pictures(files)):
-        first, again, other = ([view.clone() for view in executor(images, seed, 24)] for seed in (1, 1, 2))
+    for images in (photographs, ImageFiles(files)):
+        first, again, other = ([view.clone() for view in backend(images, seed, 24)] for seed in (1, 1, 2))
         torch.set_num_threads(before + 1)
-        with_threads = executor(images, 1, 24)
+        with_threads = backend(images, 1, 24)
         torch.set_num_threads(before)
         for a, b, c in zip(first, again, with_threads, strict=True):
             assert torch.equal(a, b)
@@ -193,25 +193,25 @@ def test_an_image_keeps_its_view_whatever_else_is_in_the_batch(name, photographs
     view = View(blur_p=0.5, solarize_p=0.2)
     side = torch.full((len(photographs),), 32)
     params = draw(view, side, side, torch.Generator().manual_seed(0))
-    executor = EXECUTORS[name]((view,))
-    together = executor.render(photographs, [params], 32)[0].clone()
+    backend = BACKENDS[name]((view,))
+    together = backend.render(photographs, [params], 32)[0].clone()
     for i in (5, 6, 7, 8):
         one = dataclasses.replace(params, **{f.name: getattr(params, f.name)[i : i + 1] for f in dataclasses.fields(params)})
-        (alone,) = executor.render(photographs[i : i + 1], [one], 32)
+        (alone,) = backend.render(photographs[i : i + 1], [one], 32)
         assert torch.allclose(alone[0], together[i], atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [96, 224])
-def test_pictures_in_files_of_any_size_and_mode(name, files, size):
+def test_images_in_files_of_any_size_and_mode(name, files, size):
     view = dataclasses.replace(NOTHING, crop_scale=(0.08, 1), crop_ratio=(3 / 4, 4 / 3), flip_p=0.5)
-    read = Pictures(files).read()
+    read = ImageFiles(files).read()
     ours, theirs = (levels_of(each, view, read, size, seeds=2) for each in (name, "torchvision"))
     if name in ("torch", "kornia"):  # Pillow crops for them too
         assert torch.equal(ours.round(), theirs.round())
     assert (ours - theirs).abs().mean(dim=(1, 2, 3)).max() < LIMIT
     ours, theirs = (levels_of(each, FULL, read, size, seeds=2) for each in (name, "torchvision"))
     assert (ours - theirs).abs().mean() < LIMIT
-    # the reference against the pictures as Pillow opens them
+    # the reference against Pillow
     params = draw(view, read.height, read.width, torch.Generator().manual_seed(1))
     (reference,) = TorchvisionViews([view]).render(read, [dataclasses.replace(params, flip=torch.zeros(6) > 0)], size)
     for picture, box, made in zip(_opened(files), params.box.tolist(), reference, strict=True):
@@ -222,38 +222,38 @@ def test_pictures_in_files_of_any_size_and_mode(name, files, size):
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_evaluation_is_torchvisions(name, photographs, files, interpolation):
     wide = torch.cat([photographs, photographs.flip(3)], dim=3)[:, :, :, :52].repeat(1, 1, 2, 1)[:, :, :40]
-    executor = EXECUTORS[name]([View()])
+    backend = BACKENDS[name]([View()])
     for images, pictures, resize, crop in (
         (wide, _pil(wide), 36, 32),
         (wide.transpose(2, 3).contiguous(), _pil(wide.transpose(2, 3)), 36, 32),
         (wide, _pil(wide), 24, None),
-        (Pictures(files), _opened(files), 256, 224),
+        (ImageFiles(files), _opened(files), 256, 224),
     ):
-        shown = Evaluation(resize, crop, interpolation, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+        evaluation = Evaluation(resize, crop, interpolation, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
         composed = transforms.Compose(
             [transforms.Resize(resize, MODES[interpolation], antialias=True), transforms.CenterCrop(crop or resize)]
         )
         theirs = torch.stack([transforms.functional.pil_to_tensor(composed(picture)) for picture in pictures])
-        mean, std = (torch.tensor(values)[:, None, None] for values in (shown.mean, shown.std))
-        ours = executor.evaluate(images, shown).cpu()
+        mean, std = (torch.tensor(values)[:, None, None] for values in (evaluation.mean, evaluation.std))
+        ours = backend.evaluate(images, evaluation).cpu()
         off = ((ours * std + mean) * 255 - theirs).abs()
         assert ours.dtype == torch.float32
         assert off.mean() < (1e-4 if name == "torchvision" else 0.5)
         assert off.mean(dim=(1, 2, 3)).max() < LIMIT
 
 
-def test_images_are_shown_as_they_are_where_no_size_is_declared(name, photographs, files):
-    executor = EXECUTORS[name]([View()])
-    shown = executor.evaluate(photographs, Evaluation(mean=(0, 0, 0), std=(1, 1, 1)))
-    assert torch.allclose(shown.cpu(), photographs / 255)
+def test_images_are_transformed_as_they_are_where_no_size_is_declared(name, photographs, files):
+    backend = BACKENDS[name]([View()])
+    evaluation = backend.evaluate(photographs, Evaluation(mean=(0, 0, 0), std=(1, 1, 1)))
+    assert torch.allclose(evaluation.cpu(), photographs / 255)
     with pytest.raises(ValueError, match="different sizes"):
-        executor.evaluate(Pictures(files), Evaluation())
+        backend.evaluate(ImageFiles(files), Evaluation())
 
 
 def test_an_epoch_can_be_entered_in_the_middle(name, photographs, files):
-    for images in (photographs[:40], Pictures(files)):
+    for images in (photographs[:40], ImageFiles(files)):
         size = len(images) // 3
-        whole, rest = (Loader(images, EXECUTORS[name]([View(), View()]), size, seed=4) for _ in range(2))
+        whole, rest = (Loader(images, BACKENDS[name]([View(), View()]), size, seed=4) for _ in range(2))
         late = list(rest.epoch(2, size=24, start=1))
         for a, b in zip(list(whole.epoch(2, size=24))[1:], late, strict=True):
             assert torch.equal(a.index, b.index)

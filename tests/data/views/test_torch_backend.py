@@ -1,4 +1,4 @@
-"""The tensor operations of views against torchvision's and Pillow's; `test_executors.py` has what holds for all executors."""
+"""Tensor operations against torchvision and Pillow; tests of all backends are in `test_backends.py`."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from data.views.color import color_jitter, gray_and_normalize
 from data.views.params import draw
 from data.views.resample import crop_resize
 from data.views.spec import CONTRASTIVE, RandAugment, View
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 
 PLAIN = View(crop_scale=(1, 1), crop_ratio=(1, 1), flip_p=0, jitter_p=0, gray_p=0, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -78,16 +78,16 @@ def test_gray_and_normalisation_equal_torchvisions(photographs):
 
 
 def test_equal_views_are_the_same_made_together_or_apart(photographs, monkeypatch):
-    executor = TorchViews((View(), View()))
+    backend = TorchViews((View(), View()))
     monkeypatch.setattr(postprocess, "JOINED_PIXELS", 10**9)
-    together = executor(photographs, 3, 24)
+    together = backend(photographs, 3, 24)
     monkeypatch.setattr(postprocess, "JOINED_PIXELS", 0)
-    for a, b in zip(together, executor(photographs, 3, 24), strict=True):
+    for a, b in zip(together, backend(photographs, 3, 24), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
 
 
-def test_what_the_executor_does_not_have_is_refused(photographs):
-    with pytest.raises(ValueError, match="no declared view has RandAugment"):
+def test_unsupported_arguments_are_refused(photographs):
+    with pytest.raises(ValueError, match="no view has RandAugment"):
         TorchViews((View(),))(photographs, 0, 32, strength=torch.ones(len(photographs)))
     augmented = TorchViews((CONTRASTIVE.but(randaugment=RandAugment()).on(View()),))
     for strength in (torch.ones(len(photographs) - 1), torch.full((len(photographs),), 1.1), torch.tensor(torch.nan)):

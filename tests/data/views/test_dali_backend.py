@@ -1,4 +1,4 @@
-"""The executor by DALI against Pillow, torchvision and the executor by torch, on the very same parameters."""
+"""DALI backend against Pillow, torchvision and the torch backend with equal parameters."""
 
 import dataclasses
 import logging
@@ -12,16 +12,16 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 
 from core.errors import UserError
+from data.image_files import ImageFiles, Unreadable
 from data.loader import Loader
-from data.pictures import Pictures, Unreadable
-from data.views import dali_executor
-from data.views.dali_executor import DaliViews
-from data.views.executor import EXECUTORS, choose_executor
+from data.views import dali_backend
+from data.views.backend import BACKENDS, choose_backend
+from data.views.dali_backend import DaliViews
 from data.views.params import draw_batch
 from data.views.spec import Evaluation, RandAugment, View
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 
-pytestmark = pytest.mark.skipif(DaliViews.missing() is not None, reason=str(DaliViews.missing()))
+pytestmark = pytest.mark.skipif(DaliViews.missing_dependency() is not None, reason=str(DaliViews.missing_dependency()))
 
 IMAGENETTE = Path(__file__).parents[4] / "shared" / "data" / "imagenette-lt"
 STRONG = View(blur_p=0.5, solarize_p=0.2, randaugment=RandAugment(operations=2, weakest=5, span=25))
@@ -30,14 +30,14 @@ MODES = {"colour.jpg": "RGB", "grey.jpg": "L", "cmyk.jpg": "CMYK", "plain.png": 
 
 @pytest.fixture
 def files(tmp_path):
-    """Pictures of several kinds and sizes."""
+    """Image files of several formats and sizes."""
     from sklearn.datasets import load_sample_images
 
     whole = Image.fromarray(load_sample_images().images[1])
     for k, (name, mode) in enumerate(MODES.items()):
         whole.resize((160 + 20 * k, 220 - 25 * k)).convert(mode).save(tmp_path / name)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     whole.resize((150, 90)).save(tmp_path / "turned.jpg", exif=exif)
     deep = np.asarray(whole.resize((120, 100)).convert("L")).astype(np.uint16) * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
@@ -95,94 +95,94 @@ def test_whole_views_equal_those_by_torch(photographs):
 
 
 def test_strengths_of_the_images_reach_the_views(photographs):
-    executor = DaliViews((STRONG,))
-    plain = executor(photographs, 3, 24)[0]
+    backend = DaliViews((STRONG,))
+    plain = backend(photographs, 3, 24)[0]
     strength = torch.zeros(len(photographs))
-    assert torch.equal(executor(photographs, 3, 24, strength)[0], plain)
+    assert torch.equal(backend(photographs, 3, 24, strength)[0], plain)
     strength[::2] = 1
-    hit = (executor(photographs, 3, 24, strength)[0] != plain).flatten(1).any(dim=1)
+    hit = (backend(photographs, 3, 24, strength)[0] != plain).flatten(1).any(dim=1)
     assert not hit[1::2].any()
     assert hit[::2].double().mean() > 0.8
 
 
-def test_every_kind_of_picture_in_a_file_is_seen_as_pillow_sees_it(files):
+def test_every_kind_of_image_in_a_file_is_seen_as_pillow_sees_it(files):
     views = (View(), View(interpolation="bilinear"))
-    for a, b in zip(*(made(views)(Pictures(files), 1, 48) for made in (DaliViews, TorchViews)), strict=True):
+    for a, b in zip(*(made(views)(ImageFiles(files), 1, 48) for made in (DaliViews, TorchViews)), strict=True):
         difference = _levels(a, b).mean(dim=(1, 2, 3))
         for file, levels in zip(files, difference.tolist(), strict=True):
             assert levels < 0.6, file.name  # measured: up to 0.3
 
 
-def test_a_frozen_network_is_shown_what_torchvision_shows(files):
-    shown = Evaluation(resize=256, crop=224)
-    normalize = transforms.Normalize(shown.mean, shown.std)
+def test_a_frozen_network_is_transformed_what_torchvision_shows(files):
+    evaluation = Evaluation(resize=256, crop=224)
+    normalize = transforms.Normalize(evaluation.mean, evaluation.std)
     reference = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalize])
     theirs = torch.stack([reference(Image.open(file).convert("RGB")) for file in files])
-    ours = DaliViews(()).evaluate(Pictures(files), shown)
+    ours = DaliViews(()).evaluate(ImageFiles(files), evaluation)
     assert ours.shape == theirs.shape
     assert _levels(ours, theirs).mean() < 0.3  # measured: 0.2
     assert _levels(ours, theirs).max() < 3
     with pytest.raises(ValueError, match="different sizes"):
-        DaliViews(()).evaluate(Pictures(files), Evaluation())
+        DaliViews(()).evaluate(ImageFiles(files), Evaluation())
 
 
-def test_images_in_memory_are_shown_as_they_are_or_resized(photographs):
+def test_images_in_memory_are_transformed_as_they_are_or_resized(photographs):
     dali, by_torch = DaliViews(()), TorchViews(())
     assert torch.equal(dali.evaluate(photographs, Evaluation()), by_torch.evaluate(photographs, Evaluation()))
-    shown = Evaluation(resize=48, crop=40, interpolation="bicubic")
-    assert _levels(dali.evaluate(photographs, shown), by_torch.evaluate(photographs, shown)).mean() < 0.5
+    evaluation = Evaluation(resize=48, crop=40, interpolation="bicubic")
+    assert _levels(dali.evaluate(photographs, evaluation), by_torch.evaluate(photographs, evaluation)).mean() < 0.5
 
 
-def test_damaged_pictures_are_left_out_named_and_counted(files, caplog):
+def test_damaged_images_are_skipped_named_and_counted(files, caplog):
     caplog.set_level(logging.WARNING)
     folder = files[0].parent
     whole = (folder / "colour.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 4])
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("not an image")
     damaged = [*files, folder / "cut.jpg", folder / "text.jpg"]
-    loader = Loader(Pictures(damaged), DaliViews((View(), View())), batch_size=5, seed=0)
+    loader = Loader(ImageFiles(damaged), DaliViews((View(), View())), batch_size=5, seed=0)
     batches = list(loader.epoch(0, size=32))
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(len(files)))
     assert all(len(view) == len(batch.index) for batch in batches for view in batch.views)
     assert loader.unreadable == {str(file) for file in damaged[-2:]}
     assert len(caplog.messages) == 2
     with pytest.raises(Unreadable, match="cut") as caught:
-        DaliViews(()).evaluate(Pictures([files[0], folder / "cut.jpg"]), Evaluation(resize=40, crop=32))
+        DaliViews(()).evaluate(ImageFiles([files[0], folder / "cut.jpg"]), Evaluation(resize=40, crop=32))
     assert list(caught.value.reasons) == [1]
 
 
 def test_what_dali_cannot_decode_is_decoded_by_pillow(files, caplog):
     caplog.set_level(logging.WARNING)
     Image.open(files[0]).convert("RGB").save(files[0].parent / "old.pcx")
-    pictures = Pictures([*files, files[0].parent / "old.pcx"])
-    executor = DaliViews((View(), View()))
+    pictures = ImageFiles([*files, files[0].parent / "old.pcx"])
+    backend = DaliViews((View(), View()))
     for _ in range(2):
-        for a, b in zip(executor(pictures, 1, 32), TorchViews(executor.views)(pictures, 1, 32), strict=True):
+        for a, b in zip(backend(pictures, 1, 32), TorchViews(backend.views)(pictures, 1, 32), strict=True):
             assert torch.equal(a, b)
-    shown = Evaluation(resize=40, crop=32)
-    assert torch.equal(executor.evaluate(pictures, shown), TorchViews(()).evaluate(pictures, shown))
+    evaluation = Evaluation(resize=40, crop=32)
+    assert torch.equal(backend.evaluate(pictures, evaluation), TorchViews(()).evaluate(pictures, evaluation))
     (message,) = caplog.messages
-    assert message.startswith("Pillow decodes batches with a picture that DALI cannot decode: nvImageCodec failure")
-    assert executor(Pictures(files), 1, 32)[0].shape == (len(files), 3, 32, 32)  # DALI goes on with other batches
+    assert message.startswith("batches with an image that DALI cannot decode are decoded by Pillow: nvImageCodec failure")
+    assert backend(ImageFiles(files), 1, 32)[0].shape == (len(files), 3, 32, 32)  # DALI goes on with other batches
 
 
 def test_other_failures_of_dali_are_not_passed_over(photographs):
-    executor = DaliViews((View(),))
-    (params,) = draw_batch(executor.views, *_sides(photographs), seed=0)
+    backend = DaliViews((View(),))
+    (params,) = draw_batch(backend.views, *_sides(photographs), seed=0)
     outside = dataclasses.replace(params, box=params.box + torch.tensor([30, 0, 0, 0]))
     with pytest.raises(RuntimeError, match="slice"):
-        executor.render(photographs, [outside], 16)
-    assert executor.render(photographs, [params], 16)[0].isfinite().all()  # a pipeline that failed is made anew
+        backend.render(photographs, [outside], 16)
+    assert backend.render(photographs, [params], 16)[0].isfinite().all()  # a pipeline that failed is made anew
 
 
 def test_threads_change_nothing(photographs, files):
-    for images in (photographs, Pictures(files)):
+    for images in (photographs, ImageFiles(files)):
         one, two = (_with_threads(n, lambda images=images: DaliViews((View(), STRONG))(images, 5, 32)) for n in (1, 2))
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 def test_an_epoch_entered_in_the_middle_goes_on_bit_by_bit(photographs, files):
-    for images, batch_size in ((photographs[:50], 16), (Pictures(files), 3)):
+    for images, batch_size in ((photographs[:50], 16), (ImageFiles(files), 3)):
         whole, rest = (Loader(images, DaliViews((View(), View())), batch_size, seed=3) for _ in range(2))
         full = list(whole.epoch(1, size=24))
         for a, b in zip(full[1:], rest.epoch(1, size=24, start=1), strict=True):
@@ -192,15 +192,15 @@ def test_an_epoch_entered_in_the_middle_goes_on_bit_by_bit(photographs, files):
 
 def test_batches_of_any_size_from_one_pipeline_and_results_that_last(photographs, monkeypatch):
     built = []
-    build = dali_executor.build
-    monkeypatch.setattr(dali_executor, "build", lambda *arguments: built.append(arguments) or build(*arguments))
-    executor = DaliViews((View(), View()))
-    first = executor(photographs[:40], 1, 32)
+    build = dali_backend.build
+    monkeypatch.setattr(dali_backend, "build", lambda *arguments: built.append(arguments) or build(*arguments))
+    backend = DaliViews((View(), View()))
+    first = backend(photographs[:40], 1, 32)
     kept = [view.clone() for view in first]
     for count, size in ((40, 16), (7, 24), (1, 32), (40, 32)):
-        assert all(view.shape == (count, 3, size, size) for view in executor(photographs[:count], 2, size))
+        assert all(view.shape == (count, 3, size, size) for view in backend(photographs[:count], 2, size))
     assert len(built) == 1
-    executor(photographs[:41], 1, 32)
+    backend(photographs[:41], 1, 32)
     assert len(built) == 2
     assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
 
@@ -218,36 +218,36 @@ def test_a_graph_for_the_gpu_is_made_of_its_operators():
         assert gpu not in graph(encoded, False)
     assert mixed in graph(True, True)  # the decoder
     assert mixed not in graph(True, False) + graph(False, True)
-    assert DaliViews((), "cuda:0").home == torch.device("cuda:0")
-    assert DaliViews(()).home == torch.device("cpu")
+    assert DaliViews((), "cuda:0").input_device == torch.device("cuda:0")
+    assert DaliViews(()).input_device == torch.device("cpu")
 
 
 def test_a_jpeg_without_its_end_is_looked_at_before_a_gpu_decodes_it(files):
     whole = (files[0].parent / "colour.jpg").read_bytes()
-    assert dali_executor._cut_short(whole[:-2])
-    assert not dali_executor._cut_short(whole)
-    assert not dali_executor._cut_short(whole + bytes(20))  # cameras pad files
+    assert dali_backend._is_truncated(whole[:-2])
+    assert not dali_backend._is_truncated(whole)
+    assert not dali_backend._is_truncated(whole + bytes(20))  # cameras pad files
 
 
-def test_a_machine_without_dali_is_told_what_to_install(monkeypatch):
-    assert "dali" in EXECUTORS
-    monkeypatch.setattr(dali_executor, "wheel", lambda: None)
+def test_a_machine_without_dali_is_reported_what_to_install(monkeypatch):
+    assert "dali" in BACKENDS
+    monkeypatch.setattr(dali_backend, "wheel", lambda: None)
     for cuda, package in ((None, "130"), ("12.8", "120"), ("13.0", "130")):
         monkeypatch.setattr(torch.version, "cuda", cuda)
         with pytest.raises(UserError, match=f"--views dali: DALI is not installed: pip install nvidia-dali-cuda{package}$"):
-            choose_executor("dali", in_files=True, device=torch.device("cpu"))
-    monkeypatch.setattr(dali_executor.sys, "platform", "darwin")
-    assert DaliViews.missing() == "DALI exists for Linux only"
+            choose_backend("dali", in_files=True, device=torch.device("cpu"))
+    monkeypatch.setattr(dali_backend.sys, "platform", "darwin")
+    assert DaliViews.missing_dependency() == "DALI exists for Linux only"
 
 
 def test_on_a_gpu_it_has_to_be_for_torchs_cuda(monkeypatch):
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    monkeypatch.setattr(dali_executor, "wheel", lambda: "nvidia-dali-cuda130")
+    monkeypatch.setattr(dali_backend, "wheel", lambda: "nvidia-dali-cuda130")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    assert choose_executor("auto", in_files=True, device=gpu)[0] == "dali"
+    assert choose_backend("auto", in_files=True, device=gpu)[0] == "dali"
     monkeypatch.setattr(torch.version, "cuda", "12.8")
-    assert choose_executor("dali", in_files=True, device=cpu)[0] == "dali"
-    name, why = choose_executor("auto", in_files=True, device=gpu)
+    assert choose_backend("dali", in_files=True, device=cpu)[0] == "dali"
+    name, why = choose_backend("auto", in_files=True, device=gpu)
     assert name == "torch"
     assert why.endswith("pip uninstall nvidia-dali-cuda130 && pip install nvidia-dali-cuda120")
 
@@ -255,8 +255,8 @@ def test_on_a_gpu_it_has_to_be_for_torchs_cuda(monkeypatch):
 @pytest.mark.skipif(not IMAGENETTE.is_dir(), reason="the photographs of imagenette-lt are not here")
 def test_real_photographs_in_files_give_the_views_by_torch():
     names = [line.split()[0] for line in (IMAGENETTE / "lt_train.txt").read_text().splitlines()[::80]]
-    pictures = Pictures([IMAGENETTE / name for name in names])
+    pictures = ImageFiles([IMAGENETTE / name for name in names])
     for a, b in zip(*(made((View(), View()))(pictures, 1, 112) for made in (DaliViews, TorchViews)), strict=True):
         assert _levels(a, b).mean() < 0.5  # measured: 0.2
-    shown = Evaluation(resize=128, crop=112)
-    assert _levels(*(made(()).evaluate(pictures, shown) for made in (DaliViews, TorchViews))).mean() < 0.3
+    evaluation = Evaluation(resize=128, crop=112)
+    assert _levels(*(made(()).evaluate(pictures, evaluation) for made in (DaliViews, TorchViews))).mean() < 0.3

@@ -1,4 +1,4 @@
-"""Pictures in files: read, decoded, cropped; damaged ones left out of training and told of."""
+"""Image files: reading, decoding, cropping; damaged files are skipped with a warning."""
 
 import logging
 
@@ -10,24 +10,24 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 
 from core.errors import UserError
+from data.image_files import ImageFiles, Unreadable
 from data.loader import Loader
-from data.pictures import Pictures, Unreadable
-from data.views.decoding import crop_pictures, show_pictures
+from data.views.decoding import decode_and_crop, decode_for_evaluation
 from data.views.params import draw_batch
 from data.views.spec import Evaluation, View
-from data.views.torch_executor import TorchViews
+from data.views.torch_backend import TorchViews
 
 MODES = {"colour.jpg": "RGB", "grey.jpg": "L", "cmyk.jpg": "CMYK", "alpha.png": "RGBA", "palette.png": "P", "bits.png": "1"}
 
 
 @pytest.fixture
 def folder(tmp_path, photographs):
-    """Seven pictures of different sizes and kinds."""
+    """Seven images of different sizes and modes."""
     for k, (name, mode) in enumerate(MODES.items()):
         picture = Image.fromarray(photographs[k].permute(1, 2, 0).numpy()).resize((40 + 8 * k, 60 - 5 * k))
         picture.convert(mode).save(tmp_path / name)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.fromarray(photographs[9].permute(1, 2, 0).numpy()).resize((50, 30)).save(tmp_path / "turned.jpg", exif=exif)
     return tmp_path
 
@@ -38,11 +38,11 @@ def files(folder):
 
 
 def _opened(file):
-    return Image.open(file).convert("RGB")  # as torchvision's folders open pictures
+    return Image.open(file).convert("RGB")  # as torchvision.datasets.ImageFolder
 
 
-def test_every_kind_of_picture_is_read_as_torchvision_reads_it(files):
-    encoded = Pictures(files).read()
+def test_every_kind_of_image_is_read_as_torchvision_reads_it(files):
+    encoded = ImageFiles(files).read()
     assert encoded.height.tolist() == [_opened(file).height for file in files]
     assert encoded.width.tolist() == [_opened(file).width for file in files]
     decoded = encoded.decode_each(lambda _, picture: np.asarray(picture))
@@ -50,11 +50,11 @@ def test_every_kind_of_picture_is_read_as_torchvision_reads_it(files):
         assert np.array_equal(pixels, np.asarray(_opened(file))), file.name
 
 
-def test_views_of_pictures_are_cropped_as_torchvision_crops(files):
+def test_views_of_images_are_cropped_as_torchvision_crops(files):
     views = (View(), View(interpolation="bilinear"))
-    encoded = Pictures(files).read()
+    encoded = ImageFiles(files).read()
     drawn = draw_batch(views, encoded.height, encoded.width, seed=1)
-    made = crop_pictures(encoded, views, drawn, 24)
+    made = decode_and_crop(encoded, views, drawn, 24)
     modes = (transforms.InterpolationMode.BICUBIC, transforms.InterpolationMode.BILINEAR)
     for crops, params, mode in zip(made, drawn, modes, strict=True):
         assert crops.dtype == torch.uint8
@@ -65,16 +65,16 @@ def test_views_of_pictures_are_cropped_as_torchvision_crops(files):
         assert (params.box[:, 1] + params.box[:, 3] <= encoded.width).all()
 
 
-def test_a_frozen_network_is_shown_the_resized_centre(files):
+def test_a_frozen_network_is_transformed_the_resized_centre(files):
     reference = transforms.Compose([transforms.Resize(36), transforms.CenterCrop(32), transforms.PILToTensor()])
-    shown = show_pictures(Pictures(files).read(), Evaluation(resize=36, crop=32))
+    shown = decode_for_evaluation(ImageFiles(files).read(), Evaluation(resize=36, crop=32))
     assert torch.equal(shown, torch.stack([reference(_opened(file)) for file in files]))
     with pytest.raises(ValueError, match="different sizes"):
-        show_pictures(Pictures(files).read(), Evaluation())
+        decode_for_evaluation(ImageFiles(files).read(), Evaluation())
 
 
 def test_subsets_and_arrays_among_files(files, photographs):
-    pictures = Pictures(files).joined(photographs[:2])
+    pictures = ImageFiles(files).concatenate(photographs[:2])
     assert len(pictures) == len(files) + 2
     some = pictures[torch.tensor([len(files), 1])]
     assert some.names() == ["(array)", str(files[1])]
@@ -85,17 +85,17 @@ def test_subsets_and_arrays_among_files(files, photographs):
 
 
 def _damage(folder, files):
-    """Makes a cut-off photograph, a text with a picture's name, and the name of a file that is not there."""
+    """Creates a truncated image, a text file with an image suffix, and a missing file."""
     whole = (folder / "colour.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 4])
-    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("not an image")
     return [*files, folder / "cut.jpg", folder / "text.jpg", folder / "gone.jpg"]
 
 
-def test_damaged_pictures_are_left_out_named_once_and_counted(folder, files, caplog):
+def test_damaged_images_are_skipped_named_once_and_counted(folder, files, caplog):
     caplog.set_level(logging.WARNING)
     damaged = _damage(folder, files)
-    loader = Loader(Pictures(damaged), TorchViews((View(), View())), batch_size=5, seed=0)
+    loader = Loader(ImageFiles(damaged), TorchViews((View(), View())), batch_size=5, seed=0)
     first = list(loader.epoch(0, size=16))
     seen = torch.cat([batch.index for batch in first]).tolist()
     assert sorted(seen) == list(range(len(files)))
@@ -108,17 +108,17 @@ def test_damaged_pictures_are_left_out_named_once_and_counted(folder, files, cap
     assert not caplog.messages
 
 
-def test_an_epoch_with_damaged_pictures_can_be_entered_in_the_middle(folder, files):
+def test_an_epoch_with_damaged_images_can_be_entered_in_the_middle(folder, files):
     damaged = _damage(folder, files)
-    whole, rest = (Loader(Pictures(damaged), TorchViews((View(),)), 5, seed=3) for _ in range(2))
+    whole, rest = (Loader(ImageFiles(damaged), TorchViews((View(),)), 5, seed=3) for _ in range(2))
     for a, b in zip(list(whole.epoch(1, size=16))[1:], rest.epoch(1, size=16, start=1), strict=True):
         assert torch.equal(a.index, b.index)
         assert torch.equal(a.views[0], b.views[0])
 
 
 def test_a_batch_is_filled_up_where_too_few_of_it_can_be_read(folder, files):
-    """The last batch of an epoch has two pictures; in one of these epochs the damaged one is among them."""
-    loader = Loader(Pictures([*files, folder / "gone.jpg"]), TorchViews((View(),)), 6, seed=0)
+    """The last batch of an epoch has two images; in one of the epochs, one of them is damaged."""
+    loader = Loader(ImageFiles([*files, folder / "gone.jpg"]), TorchViews((View(),)), 6, seed=0)
     assert len(loader.images) % 6 == 2
     for epoch in range(12):
         batches = list(loader.epoch(epoch, size=16))
@@ -128,33 +128,33 @@ def test_a_batch_is_filled_up_where_too_few_of_it_can_be_read(folder, files):
     assert any(filled)
 
 
-def test_what_else_goes_wrong_is_no_pictures_fault(files):
+def test_what_else_goes_wrong_is_no_images_fault(files):
     def fails(position, picture):
         raise IndexError("a mistake of the suite's own")
 
     with pytest.raises(IndexError, match="own"):
-        Pictures(files).read().decode_each(fails)
+        ImageFiles(files).read().decode_each(fails)
 
 
-def test_a_set_without_pictures_is_told_in_one_line(tmp_path):
+def test_a_set_without_images_is_reported_in_one_line(tmp_path):
     for k in range(4):
-        (tmp_path / f"{k}.jpg").write_text("no picture")
-    loader = Loader(Pictures(sorted(tmp_path.iterdir())), TorchViews((View(),)), 4, seed=0)
-    with pytest.raises(UserError, match=r"^fewer than 2 of 4 pictures can be read; restore .*\.jpg and the others$"):
+        (tmp_path / f"{k}.jpg").write_text("not an image")
+    loader = Loader(ImageFiles(sorted(tmp_path.iterdir())), TorchViews((View(),)), 4, seed=0)
+    with pytest.raises(UserError, match=r"^fewer than 2 of 4 images can be read; restore .*\.jpg and the others$"):
         list(loader.epoch(0, size=16))
 
 
 def test_unreadable_tells_positions(folder, files):
     with pytest.raises(Unreadable, match="text") as caught:
-        Pictures(_damage(folder, files)).read()
+        ImageFiles(_damage(folder, files)).read()
     assert sorted(caught.value.reasons) == [len(files) + 1, len(files) + 2]
     with pytest.raises(Unreadable, match="cut") as caught:
-        Pictures([files[0], folder / "cut.jpg"]).read().decode_each(lambda _, picture: None)
+        ImageFiles([files[0], folder / "cut.jpg"]).read().decode_each(lambda _, picture: None)
     assert sorted(caught.value.reasons) == [1]
 
 
-def test_further_images_are_mixed_among_pictures(files, photographs):
-    loader = Loader(Pictures(files), TorchViews((View(),)), batch_size=4, seed=0)
+def test_further_images_are_mixed_among_images(files, photographs):
+    loader = Loader(ImageFiles(files), TorchViews((View(),)), batch_size=4, seed=0)
     batches = list(loader.epoch(0, size=16, extra=photographs[:3]))
     index = torch.cat([batch.index for batch in batches])
     assert sorted(index.tolist()) == [-1, -1, -1, *range(len(files))]
@@ -165,7 +165,7 @@ def test_threads_change_nothing(files):
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            return TorchViews((View(), View()))(Pictures(files), seed=5, size=24)
+            return TorchViews((View(), View()))(ImageFiles(files), seed=5, size=24)
         finally:
             torch.set_num_threads(before)
 

@@ -1,0 +1,54 @@
+"""Batches of images under the evaluation transform, for feature extraction with frozen networks."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.seeds import seed_of
+from data.image_files import ImageFiles, Unreadable
+from data.views.backend import Backend, ImageSet
+from data.views.spec import Evaluation
+from data.views.weak_augmentation import weak
+
+BATCH = 500  # images per batch
+
+
+def evaluation_batches(
+    backend: Backend,
+    images: ImageSet | NDArray[np.uint8],
+    evaluation: Evaluation,
+    *,
+    black: bool = False,
+    augmented: int | None = None,
+) -> Iterator[Tensor]:
+    """Yields batches of transformed images in order: (B, 3, S, S) float32, normalised, on the backend's device.
+
+    Args:
+        backend: applies the transform.
+        images: (N, 3, H, W) uint8, or image files.
+        evaluation: the evaluation transform.
+        black: whether an unreadable file is replaced by a black image.
+        augmented: None for no augmentation, or the seed of the weak augmentation of linear probes.
+
+    Raises:
+        Unreadable: files cannot be read and `black` is False.
+    """
+    for start in range(0, len(images), BATCH):
+        part = images[start : start + BATCH]
+        if isinstance(part, np.ndarray):
+            part = torch.from_numpy(part.copy())  # torch does not accept read-only memory maps, which pools can be
+        seed = None if augmented is None else seed_of(augmented, "batch", start)
+        yield _transformed(backend, part, evaluation, black, seed)
+
+
+def _transformed(backend: Backend, images: ImageSet, evaluation: Evaluation, black: bool, seed: int | None) -> Tensor:
+    while True:  # one pass can find files that cannot be read, the next one files that cannot be decoded
+        try:
+            return backend.evaluate(images, evaluation) if seed is None else weak(backend, images, evaluation, seed)
+        except Unreadable as error:
+            if not (black and isinstance(images, ImageFiles)):
+                raise
+            images = images.with_black(list(error.reasons))

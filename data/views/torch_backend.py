@@ -1,0 +1,45 @@
+"""Augmentation backend by batched torch operations on the training device, the fastest for in-memory images.
+
+Crop, flip and resize are two batched matrix products (`data/views/resample.py`); colour operations work on flattened channels
+(`data/views/color.py`). Image files are decoded, cropped and resized by Pillow in threads.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from data.image_files import Encoded
+from data.views.backend import Backend, Loaded, register
+from data.views.color import to_float
+from data.views.decoding import decode_and_crop
+from data.views.params import Params
+from data.views.postprocess import finish, in_one_batch
+from data.views.resample import crop_resize
+
+
+@register("torch")
+class TorchViews(Backend):
+    """Backend by batched torch operations on the device.
+
+    Results do not depend on the number of threads; they are equal up to rounding on different device types.
+    """
+
+    about = "batched tensor operations on the training device; image files are decoded by Pillow in threads"
+
+    def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
+        """Renders all views; equal views as one batch if that is faster."""
+        views, joined = self.views, in_one_batch(self.views, self.device, len(images), size)
+        if isinstance(images, Encoded):
+            crops = [to_float(x.to(self.device, non_blocking=True)) for x in decode_and_crop(images, views, drawn, size)]
+            return finish([torch.cat(crops)] if joined else crops, views, drawn)
+        pixels = to_float(images.to(self.device))
+        if joined:
+            pixels, steps = pixels.repeat(len(views), 1, 1, 1), [Params.concatenate(drawn)]
+        else:
+            steps = list(drawn)
+        crops = [
+            crop_resize(pixels, step.box, step.flip, size, view.interpolation)
+            for view, step in zip(views[: len(steps)], steps, strict=True)
+        ]
+        return finish(crops, views, drawn)
