@@ -240,7 +240,7 @@ def views_(
     data_root: Path | None = None,
     out: Path = Path("runs/views"),
 ) -> int:
-    """Draw images and the views that methods get of them, by every executor: a PNG for each method and dataset.
+    """Draw images and the views that methods get of them, by every augmentation backend: a PNG for each method and dataset.
 
     Parameters
     ----------

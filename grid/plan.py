@@ -42,7 +42,7 @@ class Plan:
     preset: str
     why_preset: str
     device: torch.device
-    views: str  # which executor makes the views of each dataset, and why, for people
+    views: str  # augmentation backend of each dataset and the reason, for people
     data: DataCache
     cores: int  # processor threads that this process may use
     asked_jobs: int | None = None  # processes that share the runs

@@ -43,7 +43,7 @@ class Record:
     epochs: int | None  # None, like all that follows of training, for weights from elsewhere
     batch_size: int | None
     precision: str
-    executor: str  # what made the views
+    executor: str  # augmentation backend
     class_counts: list[int]  # images per class in the pretraining set
     group_counts: list[int]  # images per class that decide the groups: of a balanced twin, those of the long-tailed set
     grouping: str  # rule of the groups

@@ -34,7 +34,7 @@ class RunConfig:
     preset: str
     recipe: Recipe
     precision: str  # "fp32" or "bf16"
-    executor: str  # which executor makes the views
+    executor: str  # augmentation backend
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `config.json` holds them."""
@@ -80,7 +80,7 @@ def resolve(
         recipe_changes: what the user sets of the recipe. A batch size without a learning rate scales the rate with it, a
             number of epochs without a warm-up the warm-up.
         hparam_changes: what the user sets of the method.
-        executor: name of the executor of the views.
+        executor: name of the augmentation backend.
 
     Raises:
         UserError: unknown names, values of a wrong type or out of range, a split that does not exist, a batch larger than the

@@ -1,7 +1,7 @@
 """Tables of accuracies as papers print them: one for each benchmark and probe, of all that may be compared.
 
 One table holds one benchmark, profile, source of the images, preset, recipe (network, length, batch, optimiser), precision,
-executor and probe. One row holds runs of one method with one set of hyper-parameters, over splits and seeds.
+augmentation backend and probe. One row holds runs of one method with one set of hyper-parameters, over splits and seeds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
