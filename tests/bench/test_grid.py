@@ -160,7 +160,7 @@ def test_list_and_doctor_tell_everything(capsys, tmp_path):
         "device:",
         "precision auto",
         "views auto, images in memory: torch",
-        "cifar10lt: not there yet",
+        "cifar10lt: missing",
         "digitslt: bundled",
     ):
         assert part in told

@@ -54,7 +54,7 @@ def synthetic_split(images: Images, lists: IndexLists, classes: int) -> Split:
     """A split of a benchmark with `classes` classes, grouped by thirds."""
     counts = tuple(np.bincount(images.train_labels[lists.pretrain], minlength=classes).tolist())
     benchmark = SimpleNamespace(class_names=tuple(map(str, range(classes))), groups="thirds")
-    return Split(benchmark, images, lists, SimpleNamespace(counts=counts, deciding=counts))
+    return Split(benchmark, images, lists, SimpleNamespace(counts=counts, counts_for_groups=counts))
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def test_errors_have_one_line(run, file, tmp_path):
     assert "is not a run folder" in _said(tmp_path)
     assert "omit the option" in _said(run.path, views="torchvision", probes=["ridge"])
     said = _said(file, backbone="slim-resnet8", **DIGITS)
-    assert said.startswith(f"{file} as slim-resnet8 for digitslt: 9 of its")
+    assert said.startswith(f"{file} as slim-resnet8 for digitslt: 9 of ")
     assert not (tmp_path / "probed").exists()
     initial = build_method(run.config, 8).backbone.state_dict()
     save_file(initial, tmp_path / "initial.safetensors")
