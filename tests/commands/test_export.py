@@ -138,28 +138,28 @@ def test_the_model_card_has_setting_and_results(tmp_path):
 
 
 def test_untrained_and_unfinished_runs_are_errors(tmp_path):
-    def said(path, *to):
-        with pytest.raises(UserError) as told:
+    def error(path, *to):
+        with pytest.raises(UserError) as raised:
             export(path, *to)
-        assert "\n" not in str(told.value)
-        return str(told.value)
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
 
     run = trained_run(tmp_path / "a")
-    assert "is not complete" in said(run.path)
+    assert "is not complete" in error(run.path)
     run.facts.unlink()
-    assert "is not complete" in said(run.path)
+    assert "is not complete" in error(run.path)
     untrained = trained_run(tmp_path / "b", epochs=0)
     probe_path(untrained.path, probes=["knn"], device="cpu")
-    assert "untrained network (0 epochs)" in said(untrained.path)
-    assert "is not a run folder" in said(tmp_path)
+    assert "untrained network (0 epochs)" in error(untrained.path)
+    assert "is not a run folder" in error(tmp_path)
     done = _finished(tmp_path / "c")
-    assert "is an export; probe its model.safetensors with --backbone tiny-resnet8" in said(export(done.path))
+    assert "is an export; probe its model.safetensors with --backbone tiny-resnet8" in error(export(done.path))
     full = tmp_path / "full"
     full.mkdir()
     (full / "mine.txt").write_text("x")
-    assert "is not empty" in said(done.path, full)
+    assert "is not empty" in error(done.path, full)
     done.results.unlink()
-    assert "has no record" in said(done.path)
+    assert "has no record" in error(done.path)
 
 
 def test_an_export_is_atomic(tmp_path, monkeypatch):

@@ -97,7 +97,7 @@ def make_grid(out, *datasets):
     runs = []
     for dataset in datasets:
         for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("knn", "ridge")):
-            record = replace(record, dataset=dataset, data=f"{dataset}, made up", run_id=f"{dataset}{record.method}")
+            record = replace(record, dataset=dataset, data=f"{dataset}, synthetic", run_id=f"{dataset}{record.method}")
             folder = out / f"{dataset}-{record.method}-split1-seed0-{record.run_id}"
             if record.probe == "knn":
                 make_run(out, folder.name, record, config=CONFIG | {"dataset": dataset, "method": record.method})

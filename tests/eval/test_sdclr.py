@@ -80,18 +80,18 @@ def test_the_first_best_epoch_on_validation_is_tested(frozen, name, monkeypatch)
 
 
 def test_the_exact_form_augments_every_image_in_every_epoch(frozen, monkeypatch):
-    asked = []
+    calls = []
     original = FrozenFeatures.augmented_batches
     monkeypatch.setattr(
         FrozenFeatures,
         "augmented_batches",
-        lambda self, indices, seed, batch: asked.append((indices, seed, batch)) or original(self, indices, seed, batch),
+        lambda self, indices, seed, batch: calls.append((indices, seed, batch)) or original(self, indices, seed, batch),
     )
     PROBES["sdclr"]().run(frozen, seed=0)
-    assert len(asked) == 30
-    assert len({seed for _, seed, _ in asked}) == 30
-    assert len({tuple(indices) for indices, _, _ in asked}) == 30
-    for indices, _, batch in asked:
+    assert len(calls) == 30
+    assert len({seed for _, seed, _ in calls}) == 30
+    assert len({tuple(indices) for indices, _, _ in calls}) == 30
+    for indices, _, batch in calls:
         assert sorted(indices) == frozen.lists.train.tolist()
         assert batch == 128
 

@@ -53,17 +53,17 @@ def test_the_balanced_subset_equals_that_of_the_notebook():
 @pytest.mark.parametrize("name", NAMES)
 def test_only_images_in_memory_are_augmented(monkeypatch, name, in_files):
     made = gaussian_classes()
-    asked = []
+    calls = []
     for source in ("unaugmented", "augmented"):
         original = getattr(FrozenFeatures, source)
 
-        def ask(self, indices, *rest, original=original, source=source):
-            asked.append((source, rest, fingerprint(indices)))
+        def record(self, indices, *rest, original=original, source=source):
+            calls.append((source, rest, fingerprint(indices)))
             return original(self, indices, *rest)
 
-        monkeypatch.setattr(FrozenFeatures, source, ask)
+        monkeypatch.setattr(FrozenFeatures, source, record)
     result = PROBES[name]().run(made.frozen(in_files=in_files), seed=7)
-    ((source, rest, indices),) = asked
+    ((source, rest, indices),) = calls
     assert (source, rest) == (("unaugmented", ()) if in_files else ("augmented", (7, "ts")))
     pretrain = made.lists.pretrain
     few = made.lists.fewshot if in_files else pretrain[balanced_subset(made.labels[pretrain])]

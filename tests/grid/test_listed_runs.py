@@ -22,8 +22,8 @@ def root(tmp_path, photographs):
 
 def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys, caplog):
     out = tmp_path / "runs"
-    asked = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out)]
-    assert bench.main(asked) == 0
+    command = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out)]
+    assert bench.main(command) == 0
     printed = capsys.readouterr()
     assert "estimated time" in printed.out
     assert "views: torchvision for folderlt (auto: image files, no GPU)" in printed.out
@@ -36,45 +36,45 @@ def test_a_whole_run_on_a_folder_of_photographs(root, tmp_path, capsys, caplog):
         assert len(record["class_accuracy"]) == 3
         assert "the user's own lists" in record["data"]
     before = (folder / "results.jsonl").read_text()
-    assert bench.main(asked) == 0
+    assert bench.main(command) == 0
     assert (folder / "results.jsonl").read_text() == before
     assert "other data" not in caplog.text
 
 
 def test_changed_index_lists_are_reported_and_probes_can_be_repeated(root, tmp_path, caplog, monkeypatch):
     out = tmp_path / "runs"
-    asked = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out), "--probes", "knn"]
-    assert bench.main(asked) == 0
+    command = [*SMALL, "--methods", "simclr", "--data-root", str(root), "--out", str(out), "--probes", "knn"]
+    assert bench.main(command) == 0
     (folder,) = out.glob("folderlt-*")
     (root / "folderlt" / "fewshot_train.txt").write_text("train/class0/0.jpg 0\ntrain/class1/0.jpg 1\ntrain/class2/0.jpg 2\n")
     (root / "folderlt" / "val.txt").write_text("train/class0/1.jpg 0\ntrain/class1/1.jpg 1\ntrain/class2/1.jpg 2\n")
-    assert bench.main(asked) == 0
+    assert bench.main(command) == 0
     assert "was probed with other index lists (train, val; passport " in caplog.text
     caplog.clear()
 
     monkeypatch.setattr("grid.execute.train", None)  # changed lists of probes need no training
     (folder / "results.jsonl").unlink()
-    assert bench.main([*asked, "sdclr-cached-1pct"]) == 0
-    assert bench.main(asked) == 0
+    assert bench.main([*command, "sdclr-cached-1pct"]) == 0
+    assert bench.main(command) == 0
     assert "other" not in caplog.text
     records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     assert [(record["probe"], record["n_train"]) for record in records] == [("knn", 15), ("sdclr-cached-1pct", 3)]
 
     file = root / "folderlt" / FILES["pretrain"]
     file.write_text(file.read_text().replace("pretrain/class0/11.jpg 0\n", ""))
-    assert bench.main(asked) == 0
+    assert bench.main(command) == 0
     assert "was trained on other data" in caplog.text
     (folder / "results.jsonl").unlink()
-    assert bench.main(asked) == 1  # probing on other data than that of training is refused
+    assert bench.main(command) == 1  # probing on other data than that of training is refused
 
 
 def test_a_balanced_profile_is_trained_on_and_uses_the_groups_of_the_long_tailed_set(root, tmp_path, caplog):
     twin = "".join(f"pretrain/class{c}/{i}.jpg {c}\n" for c in range(3) for i in range(4))
     (root / "folderlt" / "balanced_twin.txt").write_text(twin)
     out = tmp_path / "runs"
-    asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--data-root", str(root), "--out", str(out)]
+    command = [*SMALL, "--methods", "simclr", "--probes", "knn", "--data-root", str(root), "--out", str(out)]
     caplog.set_level("INFO")
-    assert bench.main([*asked, "--profiles", "balanced", "own"]) == 0
+    assert bench.main([*command, "--profiles", "balanced", "own"]) == 0
     assert "[1/2] simclr on folderlt profile balanced split 1 seed 0" in caplog.text
     assert "[2/2] simclr on folderlt split 1 seed 0" in caplog.text
     found = {}
@@ -85,24 +85,25 @@ def test_a_balanced_profile_is_trained_on_and_uses_the_groups_of_the_long_tailed
 
 
 def test_available_index_lists_determine_the_probes(root, tmp_path, mistake, caplog):
-    asked = ["plan", *SMALL, "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
-    said = mistake(*asked, "--probes", "knn", "sdclr-cached-1pct")
+    command = ["plan", *SMALL, "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
+    message = mistake(*command, "--probes", "knn", "sdclr-cached-1pct")
     assert (
-        said == "bench.py: the probe sdclr-cached-1pct needs a fewshot list, which folderlt lacks; choose others with --probes"
+        message
+        == "bench.py: the probe sdclr-cached-1pct needs a fewshot list, which folderlt lacks; choose others with --probes"
     )
-    assert "lacks the index lists of all chosen probes" in mistake(*asked, "--probes", "*1pct")
+    assert "lacks the index lists of all chosen probes" in mistake(*command, "--probes", "*1pct")
     caplog.set_level("INFO")
-    assert bench.main([str(argument) for argument in asked]) == 0
+    assert bench.main([str(argument) for argument in command]) == 0
     assert "folderlt: skipped the probe ridge-1pct, which needs a fewshot list" in caplog.text
     assert "100shot" not in caplog.text
     caplog.clear()
     (root / "folderlt" / "fewshot_train.txt").write_text((root / "folderlt" / FILES["train"]).read_text())
-    assert bench.main([*map(str, asked), "--probes", "sdclr-cached-1pct"]) == 0
+    assert bench.main([*map(str, command), "--probes", "sdclr-cached-1pct"]) == 0
 
 
 def test_a_batch_larger_than_the_pretraining_set_is_an_error(root, tmp_path, mistake):
-    asked = [*SMALL, "recipe.batch_size=24", "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
-    assert "batch size 24 is larger than folderlt's 23 images; lower --batch-size" in mistake(*asked)
+    command = [*SMALL, "recipe.batch_size=24", "--methods", "simclr", "--data-root", root, "--out", tmp_path / "runs"]
+    assert "batch size 24 is larger than folderlt's 23 images; lower --batch-size" in mistake(*command)
 
 
 @pytest.mark.parametrize("kind", ["folder", "array"])
@@ -111,9 +112,9 @@ def test_pools_with_image_files(root, tmp_path, photographs, kind):
     if kind == "array":
         pool = tmp_path / "pool.npy"
         np.save(pool, photographs[:20].permute(0, 2, 3, 1).numpy())
-    asked = [*SMALL, f"colt.pool=folder:{pool}", "colt.budget=5", "--methods", "colt", "--probes", "knn"]
-    asked += ["--data-root", str(root), "--out", str(tmp_path / "runs")]
-    assert bench.main(asked) == 0
+    command = [*SMALL, f"colt.pool=folder:{pool}", "colt.budget=5", "--methods", "colt", "--probes", "knn"]
+    command += ["--data-root", str(root), "--out", str(tmp_path / "runs")]
+    assert bench.main(command) == 0
     (folder,) = (tmp_path / "runs").glob("folderlt-*")
     count = 20 if kind == "array" else 15
     assert json.loads((folder / "results.jsonl").read_text())["pool"].startswith(f"folder:{pool}, {count} images, sha256 ")

@@ -39,7 +39,7 @@ def test_a_pool_is_named_in_configuration_records_and_tables(pool, tmp_path, cap
 def test_auto_selects_the_best_available_pool(tmp_path, monkeypatch, caplog):
     pools = []
     for best in ("emoji", "300k"):
-        monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best, **asked: best)
+        monkeypatch.setattr("grid.plan.best_pool", lambda root, best=best, **command: best)
         options = GridOptions(methods=["colt", "simclr"], preset="paper", device="cpu", data_root=tmp_path)
         colt, simclr = make_plan(options).runs
         pools.append((colt.config.hparams["pool"], colt.config.hparams["budget"]))
@@ -57,22 +57,22 @@ def test_cifar100_is_no_pool_for_a_benchmark_made_of_it(tmp_path, mistake):
         (colt,) = make_plan(options).runs
         pools.append(colt.config.hparams["pool"])
     assert pools == ["cifar100", "emoji"]
-    asked = ["plan", "--methods", "colt", "--datasets", "cifar100lt", "--set", "colt.pool=cifar100", "--data-root", tmp_path]
-    assert "colt.pool=cifar100: cifar100lt consists of the same images; choose another pool" in mistake(*asked)
+    command = ["plan", "--methods", "colt", "--datasets", "cifar100lt", "--set", "colt.pool=cifar100", "--data-root", tmp_path]
+    assert "colt.pool=cifar100: cifar100lt consists of the same images; choose another pool" in mistake(*command)
 
 
 def test_a_run_does_not_resume_with_another_pool(pool, tmp_path, capsys, monkeypatch):
-    asked = [*SMALL, "--methods", "colt", "--set", pool, "--out", str(tmp_path / "runs"), "--probes", "knn"]
+    command = [*SMALL, "--methods", "colt", "--set", pool, "--out", str(tmp_path / "runs"), "--probes", "knn"]
     monkeypatch.setattr("grid.execute.stop_requests", lambda: nullcontext(lambda: True))
-    assert bench.main(asked) == 130
+    assert bench.main(command) == 130
     monkeypatch.undo()
     file = tmp_path / "pool.npy"
     np.save(file, 255 - np.load(file))
-    assert bench.main(asked) == 1
+    assert bench.main(command) == 1
     assert "was trained with the OOD pool" in capsys.readouterr().err
 
 
 def test_a_pool_smaller_than_the_budget_is_refused_before_the_first_run(pool, tmp_path, mistake):
-    asked = [*SMALL, "--methods", "simclr", "colt", "--out", tmp_path / "runs", "--set", pool, "colt.budget=300"]
-    assert "colt samples 300 images, but its OOD pool has 256; lower colt.budget or choose another pool" in mistake(*asked)
+    command = [*SMALL, "--methods", "simclr", "colt", "--out", tmp_path / "runs", "--set", pool, "colt.budget=300"]
+    assert "colt samples 300 images, but its OOD pool has 256; lower colt.budget or choose another pool" in mistake(*command)
     assert list((tmp_path / "runs").iterdir()) == []

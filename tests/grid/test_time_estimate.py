@@ -130,4 +130,4 @@ def test_the_estimate_includes_epoch_hooks(monkeypatch):
     monkeypatch.setattr(training.method, "on_epoch_start", hook)
     assert time_estimate._hook_seconds(training, 6400) == [0.25, 25.0, 0.25]
     monkeypatch.setattr(time_estimate, "HOOK_SECONDS", 0.4)
-    assert time_estimate._hook_seconds(training, 6400) == [0.25, 25.0, 12.625]  # the rest at the mean of what was timed
+    assert time_estimate._hook_seconds(training, 6400) == [0.25, 25.0, 12.625]  # remaining epochs: the mean

@@ -54,10 +54,10 @@ def _wait_until(happened):
 def test_every_worker_saves_on_a_stop_signal(number, tmp_path):
     running = _start_map(tmp_path, 2)
     running.send_signal(number)
-    _, said = running.communicate(timeout=60)
+    _, stderr = running.communicate(timeout=60)
     assert len(list(tmp_path.glob("saved-*"))) == 2
-    assert said.strip().endswith("KeyboardInterrupt")
-    assert said.count("Traceback") == 1  # the parent's, which the command line turns into a message
+    assert stderr.strip().endswith("KeyboardInterrupt")
+    assert stderr.count("Traceback") == 1  # the parent's, which the command line turns into a message
 
 
 def test_workers_that_get_two_signals_save_too(tmp_path):

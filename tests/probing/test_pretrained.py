@@ -42,11 +42,11 @@ def _under(prefix, weights):
     return {prefix + name: tensor for name, tensor in weights.items()}
 
 
-def _said(path, **options):
-    with pytest.raises(UserError) as told:
+def _error(path, **options):
+    with pytest.raises(UserError) as raised:
         probe_path(path, **({"device": "cpu", "out": path.parent / "probed"} | options))
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
 
 
 def test_missing_probes_of_a_run_are_added(run, tmp_path, monkeypatch):
@@ -107,10 +107,10 @@ def test_records_of_another_split_name_the_training_split(run, tmp_path):
     assert record.recipe == own.recipe | {"pretrained_on": "digitslt (profile own) split 1"}
     for name in ("method", "hparams", "preset", "epochs", "n_pretrain", "pretrain_sha256", "train_seconds", "images_seen"):
         assert getattr(record, name) == getattr(own, name)
-    told = json.loads((folder / "config.json").read_text())
-    assert told["weights"]["run"] == run.config.run_id
-    assert told["weights"]["pretrained_on"] == run.config.to_json()
-    assert "has records of simclr on digitslt split 1 seed 0 and is not a run folder" in _said(folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["weights"]["run"] == run.config.run_id
+    assert config["weights"]["pretrained_on"] == run.config.to_json()
+    assert "has records of simclr on digitslt split 1 seed 0 and is not a run folder" in _error(folder)
 
 
 def test_an_opened_run_equals_the_trained_one(tmp_path):
@@ -130,33 +130,33 @@ def test_records_of_other_data_are_not_mixed(file, tmp_path):
     passport = folder / "passport.json"
     kept = Passport.from_json(json.loads(passport.read_text()))
     write_passport(folder, replace(kept, source=Source("other digits", "sha256 1111")))
-    assert "has records of other data" in _said(file, **options | {"probes": ["ridge"]})
+    assert "has records of other data" in _error(file, **options | {"probes": ["ridge"]})
 
 
 def test_errors_have_one_line(run, file, tmp_path):
-    assert "give it with --backbone" in _said(file, **DIGITS)
-    assert "omit --backbone" in _said(run.path, backbone="resnet18")
-    assert f"give the run folder {run.path}" in _said(run.weights, backbone="tiny-resnet8")
-    assert "there is no file" in _said(tmp_path / "no.pth", backbone="tiny-resnet8")
-    assert "is not a run folder" in _said(tmp_path)
-    assert "omit the option" in _said(run.path, views="torchvision", probes=["ridge"])
-    said = _said(file, backbone="slim-resnet8", **DIGITS)
-    assert said.startswith(f"{file} as slim-resnet8 for digitslt: 9 of ")
+    assert "give it with --backbone" in _error(file, **DIGITS)
+    assert "omit --backbone" in _error(run.path, backbone="resnet18")
+    assert f"give the run folder {run.path}" in _error(run.weights, backbone="tiny-resnet8")
+    assert "there is no file" in _error(tmp_path / "no.pth", backbone="tiny-resnet8")
+    assert "is not a run folder" in _error(tmp_path)
+    assert "omit the option" in _error(run.path, views="torchvision", probes=["ridge"])
+    message = _error(file, backbone="slim-resnet8", **DIGITS)
+    assert message.startswith(f"{file} as slim-resnet8 for digitslt: 9 of ")
     assert not (tmp_path / "probed").exists()
     initial = build_method(run.config, 8).backbone.state_dict()
     save_file(initial, tmp_path / "initial.safetensors")
-    assert "the network is untrained" in _said(tmp_path / "initial.safetensors", backbone="tiny-resnet8", **DIGITS)
+    assert "the network is untrained" in _error(tmp_path / "initial.safetensors", backbone="tiny-resnet8", **DIGITS)
 
 
 def test_an_incomplete_or_changed_run_is_an_error(tmp_path):
     run = trained_run(tmp_path)
-    assert "on its own data is not complete" in _said(run.path, splits=[2])
+    assert "on its own data is not complete" in _error(run.path, splits=[2])
     text = (run.path / "config.json").read_text()
     (run.path / "config.json").write_text(text.replace('"seed": 0', '"seed": 1'))
-    assert "does not match run id" in _said(run.path)
+    assert "does not match run id" in _error(run.path)
     (run.path / "config.json").write_text(text)
     run.facts.unlink()
-    assert "is not complete" in _said(run.path)
+    assert "is not complete" in _error(run.path)
 
 
 def _all(out):
