@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+LARGEST_INT = 2**31 - 1  # upper bound of integers without a bound of their own: products of two fit into 64 bits
 
 
 def setting(default: Any, meaning: str, low: float | None = None, high: float | None = None) -> Any:
@@ -83,10 +84,12 @@ def _parse(text: str, hint: Any, name: str) -> Any:
 
 def _check_bounds(value: Any, bounds: Mapping[str, Any], name: str) -> None:
     """Raises UserError for a number, or an element of a tuple, that is out of bounds or not finite."""
-    low, high = bounds["low"], bounds["high"]
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, bool | str):
             continue
+        low, high = bounds["low"], bounds["high"]
+        if isinstance(number, int) and high is None:
+            high = LARGEST_INT
         if not ((low is None or number >= low) and (high is None or number <= high) and abs(number) < float("inf")):
             allowed = f"from {low} to {high}" if high is not None else f"at least {low}" if low is not None else "finite"
             raise UserError(f"{name}={number} is out of range; it must be {allowed}")

@@ -11,7 +11,7 @@ class Recipe:
     """Recipe of one pretraining run. Defaults: CIFAR in VITA-Group/SDCLR, `cmds/shell_scrips/`."""
 
     backbone: str = setting("resnet18", "registered backbone or timm model")
-    epochs: int = setting(2000, "training epochs; 0 evaluates the randomly initialised backbone", low=0)
+    epochs: int = setting(2000, "training epochs; 0 evaluates the randomly initialised backbone", 0, 10**6)
     batch_size: int = setting(512, "images per step; the last, smaller batch of an epoch is kept", low=2)
     optimizer: Literal["sgd", "adamw", "muon"] = setting("sgd", "SGD with momentum 0.9, AdamW, or Muon")
     lr: float = setting(0.5, "peak learning rate at batch_size", low=0)
@@ -19,4 +19,4 @@ class Recipe:
     warmup_epochs: float = setting(10.0, "linear warm-up from 0 to lr, in epochs", low=0)
     schedule: Literal["cosine", "linear"] = setting("cosine", "decay from lr to final_lr: half cosine or linear")
     final_lr: float = setting(1e-6, "learning rate at the end of the schedule", low=0)
-    sizes: tuple[int, ...] = setting((32,), "view sizes in px, each for an equal fraction of the epochs", low=4)
+    sizes: tuple[int, ...] = setting((32,), "view sizes in px, each for an equal fraction of the epochs", 4, 4096)

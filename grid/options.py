@@ -20,6 +20,8 @@ def _numbers(_: object, tokens: Sequence[Token]) -> list[int]:
     return [int(token.value) for token in tokens]
 
 
+LARGEST = 10**6  # number of processes, threads or epochs
+
 Several = Parameter(consume_multiple=True, negative=())
 Numbers = Parameter(consume_multiple=True, negative=(), converter=_numbers)
 Number = Parameter(converter=lambda kind, tokens: _numbers(kind, tokens)[0])
@@ -92,9 +94,9 @@ class GridOptions:
 
 
 def check_positive(option: str, number: int | None) -> None:
-    """Raises UserError for a number below 1."""
-    if number is not None and number < 1:
-        raise UserError(f"{option} {number}: give at least 1")
+    """Raises UserError for a number below 1 or above LARGEST."""
+    if number is not None and not 1 <= number <= LARGEST:
+        raise UserError(f"{option} {number}: give a number from 1 to {LARGEST}")
 
 
 def check_names(

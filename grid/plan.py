@@ -27,6 +27,7 @@ from run_store.folder import RunFolder, State, folder_of
 from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision, has_bf16, memory_bytes
 from training.monitor import LISTS as MONITORED
+from training.optimizer import training_bytes
 from training.prepare import build_method, check_pool_size
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,9 @@ def make_plan(options: GridOptions) -> Plan:
     for option in ("methods", "datasets", "splits", "seeds"):
         if not getattr(options, option):
             raise UserError(f"--{option} is empty; give at least one value, or omit the option")
+    for seed in options.seeds:
+        if not 0 <= seed < 2**63:
+            raise UserError(f"--seeds {seed} is out of range; give seeds from 0 to {2**63 - 1}")
     device = choose_device(options.device)
     preset, preset_reason = choose_preset(options.preset, device)
     precision = choose_precision(options.precision, preset, device)
@@ -140,7 +144,7 @@ def make_plan(options: GridOptions) -> Plan:
         )
     ]
     for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
-        _check_network(config)
+        _check_network(config, device)
         pool = config.hparams.get("pool", "")
         if pool in POOLS:
             check_pool_size(config, POOLS[pool].count)
@@ -156,8 +160,7 @@ def make_plan(options: GridOptions) -> Plan:
 
 def _monitored(options: GridOptions, datasets: Sequence[str], data_root: Path) -> bool:
     """Whether the kNN monitor is enabled. Raises UserError for invalid options, or if a benchmark lacks the index lists."""
-    if options.monitor_every is not None and options.monitor_every < 1:
-        raise UserError(f"--monitor-every {options.monitor_every}: give at least 1 epoch")
+    check_positive("--monitor-every", options.monitor_every)
     if options.monitor == "none":
         if options.monitor_every is not None:
             raise UserError("--monitor-every has no effect without --monitor knn")
@@ -254,8 +257,12 @@ def _pool(method: str, dataset: str, preset: str, changes: Mapping[str, Any], da
     return {"pool": name, "budget": count // 2}
 
 
-def _check_network(config: RunConfig) -> None:
-    """Builds the method and runs its network on the meta device. Raises UserError if the network does not fit."""
+def _check_network(config: RunConfig, device: torch.device) -> None:
+    """Builds the method and runs its network on the meta device.
+
+    Raises:
+        UserError: the network does not support the images, or the memory of `device` is too small.
+    """
     name = config.recipe.backbone
     image_size = size = BENCHMARKS[config.dataset].image_size
     try:
@@ -270,7 +277,13 @@ def _check_network(config: RunConfig) -> None:
             f"backbone {name!r} does not support images of {size} px ({first_line(error)}); choose another"
         ) from error
     with torch.device("meta"):
-        build_method(config, config.recipe.batch_size)
+        method = build_method(config, config.recipe.batch_size)
+    needed, available = training_bytes(method, config.recipe.optimizer), memory_bytes(device)
+    if available is not None and needed > available:
+        raise UserError(
+            f"{config.label} needs at least {needed / 1e9:,.0f} GB of memory for weights, gradients and optimiser state, and "
+            f"{device} has {available / 1e9:,.0f} GB; choose a smaller backbone or smaller layers"
+        )
 
 
 def plan_text(plan: Plan) -> str:

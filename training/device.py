@@ -9,6 +9,7 @@ import torch
 
 from core.errors import UserError
 
+CPU = torch.device("cpu")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; older releases refuse more
 LARGEST_INT = 2**31 - 1
@@ -83,8 +84,10 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def memory_bytes() -> int | None:
-    """Physical memory of the machine; None if unknown."""
+def memory_bytes(device: torch.device = CPU) -> int | None:
+    """Memory of the GPU, or physical memory of the machine; None if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
     with suppress(AttributeError, ValueError, OSError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None

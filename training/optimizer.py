@@ -71,6 +71,14 @@ def build_optimizer(method: Method, recipe: Recipe, precision: str) -> torch.opt
     return create_optimizer_v2(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, **OPTIMIZERS[recipe.optimizer])
 
 
+def training_bytes(method: Method, optimizer: str) -> int:
+    """Least memory for training a method: parameters, gradients, optimiser state and buffers, without activations."""
+    states = 2 if optimizer == "adamw" else 1
+    trained = sum(p.numel() * p.element_size() for p in method.parameters() if p.requires_grad)
+    fixed = sum(t.numel() * t.element_size() for t in (*method.parameters(), *method.buffers()))
+    return fixed + (1 + states) * trained
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Sets the learning rate of all parameter groups."""
     for group in optimizer.param_groups:

@@ -47,7 +47,7 @@ def test_text_becomes_typed_values():
         ({"count": "2.5"}, "x.count=2.5 is not of type int"),
         ({"rate": "1.5"}, "must be from 0 to 1"),
         ({"rate": "nan"}, "out of range"),
-        ({"count": "0"}, "at least 1"),
+        ({"count": "0"}, "from 1 to 2147483647"),
         ({"kind": "bleu"}, "did you mean 'blue'"),
         ({"flag": "1"}, "use true or false"),
         ({"sizes": "16,0"}, "x.sizes=0 is out of range"),
