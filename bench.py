@@ -4,6 +4,7 @@
 import logging
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -83,8 +84,8 @@ def plan(options: GridOptions = GridOptions()) -> int:
     plan = make_plan(options)
     print(plan_text(plan), flush=True)
     use_threads(plan.parallelism[1])
-    states = plan.states
-    print(", ".join(f"{states.count(state)} {state}" for state in ("DONE", "RESUMABLE", "NEW")), end="; ")
+    counts = {"DONE": 0, "RESUMABLE": 0, "NEW": 0} | Counter(plan.states)
+    print(", ".join(f"{count} {state}" for state, count in counts.items()), end="; ")
     print(f"estimated time: {estimate(plan).text} for training and probes")
     return 0
 

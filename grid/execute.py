@@ -1,6 +1,7 @@
 """Executes a plan: trains and probes unfinished runs."""
 
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -32,13 +33,15 @@ from training.progress import training_bar
 from training.signals import stop_requests
 
 log = logging.getLogger(__name__)
+BUSY_SECONDS = 10.0  # between attempts to lock runs of another process
 
 
 def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iterator[tuple[RunFolder, str | None]]:
     """Trains and probes runs of the plan; yields each run when it ends, with None or the reason of its failure.
 
-    The traceback of a failed run is written to `error.txt`, and execution continues. With several jobs, worker processes run in
-    parallel; the weights of a run are bit-identical to those from one process with as many threads.
+    The traceback of a failed run is written to `error.txt`, and execution continues. Runs that another process has locked are
+    skipped and tried again at the end. With several jobs, worker processes run in parallel; the weights of a run are
+    bit-identical to those from one process with as many threads.
 
     Args:
         plan: the runs.
@@ -52,19 +55,33 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
     runner = _Runner(plan, checkpoint_seconds)
     runner.check_data(order)
     warn_of_changed_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data)
+    waiting = list(order)
+    while waiting:
+        busy = []
+        for number, result in _execute_once(plan, waiting, runner):
+            if isinstance(result, Busy):
+                busy.append(number)
+            else:
+                yield plan.runs[number], result
+        if busy and len(busy) == len(waiting):
+            log.info("waiting for %d runs that another process has locked", len(busy))
+            time.sleep(BUSY_SECONDS)
+        waiting = busy
+
+
+def _execute_once(plan: Plan, numbers: Sequence[int], runner: "_Runner") -> Iterator[tuple[int, "str | Busy | None"]]:
+    """Executes runs, in worker processes if the plan has several jobs; yields the index and the result of `_Runner`."""
     jobs, threads = plan.parallelism
     if jobs == 1:
-        for place, number in enumerate(order, start=1):
-            log.info("[%d/%d] %s", place, len(order), plan.runs[number].config.label)
-            yield plan.runs[number], runner(number)
+        for place, number in enumerate(numbers, start=1):
+            log.info("[%d/%d] %s", place, len(numbers), plan.runs[number].config.label)
+            yield number, runner(number)
         return
-    runner = _Runner(plan, checkpoint_seconds)  # without loaded OOD pools, as it is pickled
-    for number, result in parallel_map(order, runner, jobs, partial(use_threads, threads)):
-        run = plan.runs[number]
+    for number, result in parallel_map(numbers, runner.without_pools(), jobs, partial(use_threads, threads)):
         if isinstance(result, WorkerCrash):
-            _save_error(run, result.reason, result.reason)
+            _save_error(plan.runs[number], result.reason, result.reason)
             result = result.reason
-        yield run, result
+        yield number, result
 
 
 class _Runner:
@@ -74,18 +91,22 @@ class _Runner:
         self._plan, self._checkpoint_seconds = plan, checkpoint_seconds
         self._pools: dict[tuple[str | None, int | None], Pool | None] = {}
 
-    def __call__(self, number: int) -> str | None:
-        """Trains and probes one run. Returns None, or the reason of its failure."""
+    def without_pools(self) -> "_Runner":
+        """A copy without loaded OOD pools, for pickling."""
+        return _Runner(self._plan, self._checkpoint_seconds)
+
+    def __call__(self, number: int) -> str | Busy | None:
+        """Trains and probes one run. Returns None, the reason of its failure, or Busy if another process has locked the run."""
         run = self._plan.runs[number]
         try:
             _execute_run(run, self._plan, self.pool(run.config), self._checkpoint_seconds)
         except Exception as error:  # a failed run must not stop the grid
+            if isinstance(error, Busy):
+                log.info("%s is skipped for now: %s", run.config.label, error)
+                return error
             known = isinstance(error, UserError | Diverged)
             reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
-            if isinstance(error, Busy):  # another process writes to the folder
-                log.error("%s failed: %s", run.config.label, reason)
-            else:
-                _save_error(run, reason, traceback.format_exc())
+            _save_error(run, reason, traceback.format_exc())
             return reason
         return None
 

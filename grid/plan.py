@@ -149,8 +149,6 @@ def make_plan(options: GridOptions) -> Plan:
         if pool in POOLS:
             check_pool_size(config, POOLS[pool].count)
     runs = [folder_of(options.out, config) for config in configs]
-    for run in runs:
-        run.check()
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in backends.items())
     monitored = _monitored(options, datasets, data_root)
     data, cores = DataCache(data_root), torch.get_num_threads()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from backbones.corpus import Corpus
+from core.errors import UserError
 from data.benchmark import BENCHMARKS, MissingData
 from data.cache import DataCache
 from data.image_files import ImageFiles
@@ -26,7 +27,7 @@ from data.views.evaluation import BATCH
 from eval.probes import PROBES
 from grid.plan import Plan
 from run_store.folder import RunFolder
-from training.checkpoint import read_checkpoint
+from training.checkpoint import has_checkpoint, read_latest
 from training.config import RunConfig
 from training.device import synchronize
 from training.loop import batches, start_epoch, step
@@ -258,6 +259,9 @@ def _epochs_done(run: RunFolder) -> int:
     """Number of completed epochs of a run."""
     if run.trained():
         return run.config.recipe.epochs
-    if not run.checkpoint.exists():
+    if not has_checkpoint(run.checkpoint):
         return 0
-    return read_checkpoint(run.checkpoint, run.config.run_id)["progress"]["epoch"]
+    try:
+        return read_latest(run.checkpoint, run.config.run_id)[1]["progress"]["epoch"]
+    except UserError:  # the run will fail
+        return run.config.recipe.epochs

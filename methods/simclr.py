@@ -16,7 +16,12 @@ from methods.heads import mlp
 from methods.schedules import MIN_TEMPERATURE, Temperature
 
 
-@register("simclr", title="SimCLR", paper="Chen et al., ICML 2020, arXiv:2002.05709")
+@register(
+    "simclr",
+    title="SimCLR",
+    paper="Chen et al., ICML 2020, arXiv:2002.05709",
+    overrides={"cpu": {"temperature": 0.1}},  # tuned for this preset: docs/cpu_preset.md
+)
 class SimCLR(Contrastive):
     """One network, one projector, NT-Xent."""
 

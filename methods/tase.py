@@ -77,7 +77,7 @@ class TASESettings:
     overrides={
         "cifar10lt": {"clusters": 10},
         "digitslt": {"clusters": 10},
-        "cpu": {"refresh": "6%"},
+        "cpu": {"refresh": "6%", "temperature": 0.2, "tau_max": 0.25},  # tuned for this preset: docs/cpu_preset.md
         "smoke": {"warmup": "50%"},
     },
 )

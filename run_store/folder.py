@@ -17,10 +17,10 @@ from data.passport import Passport
 from run_store.layout import CHECKPOINT, CONFIG, DONE, ERROR, LOG, POOL, TAIL_SCORES, TRAINING, WEIGHTS
 from run_store.passport import upgrade_passport, write_passport
 from run_store.record_folder import RecordFolder
-from training.checkpoint import read_checkpoint
+from training.checkpoint import delete_checkpoints, has_checkpoint, read_latest
 from training.config import RunConfig
 
-State = Literal["DONE", "RESUMABLE", "NEW"]
+State = Literal["DONE", "RESUMABLE", "DAMAGED", "NEW"]
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,19 @@ class RunFolder(RecordFolder):
         return self.path / DONE
 
     def state(self, probes: Iterable[str]) -> State:
-        """DONE if trained and all probes are recorded, RESUMABLE if there is a checkpoint or weights, else NEW."""
+        """DONE if trained and all probes are recorded, RESUMABLE if there is a checkpoint or weights, else NEW.
+
+        DAMAGED: no checkpoint can be read. The run fails, and its message names the file to delete.
+        """
         if self.trained():
             return "DONE" if self.done.exists() and not self.missing(probes) else "RESUMABLE"
-        return "RESUMABLE" if self.checkpoint.exists() else "NEW"
-
-    def check(self) -> None:
-        """Raises UserError if the checkpoint to resume from is damaged or of another run."""
-        if not self.trained() and self.checkpoint.exists():
-            read_checkpoint(self.checkpoint, self.config.run_id)
+        if not has_checkpoint(self.checkpoint):
+            return "NEW"
+        try:
+            read_latest(self.checkpoint, self.config.run_id)
+        except UserError:
+            return "DAMAGED"
+        return "RESUMABLE"
 
     def begin(self, passport: Passport, pool: str | None = None) -> None:
         """Removes incomplete files of a killed process and writes configuration and passport; requires the lock.
@@ -86,11 +90,11 @@ class RunFolder(RecordFolder):
             UserError: the run was trained, at least partly, on other images. Index lists of probes may differ.
         """
         remove_unfinished(self.path)
-        if self.trained() or self.checkpoint.exists():
+        if self.trained() or has_checkpoint(self.checkpoint):
             self.check_data(passport)
         write_passport(self.path, passport)
         if pool is not None and not self.trained():
-            if self.checkpoint.exists() and self.pool() != pool:
+            if has_checkpoint(self.checkpoint) and self.pool() != pool:
                 raise UserError(
                     f"{self.path} was trained with the OOD pool {self.pool()}, not {pool}; restore it or delete the folder"
                 )
@@ -112,11 +116,11 @@ class RunFolder(RecordFolder):
         return self.weights.exists() and self.facts.exists()
 
     def save_trained(self, method: nn.Module, facts: TrainingFacts) -> None:
-        """Writes the trained method and the facts of its training, and deletes the checkpoint."""
+        """Writes the trained method and the facts of its training, and deletes the checkpoints."""
         tensors = {name: tensor.contiguous().cpu() for name, tensor in method.state_dict().items()}
         write_atomic(self.weights, lambda file: file.write(save(tensors)))
         write_json(self.facts, asdict(facts))
-        self.checkpoint.unlink(missing_ok=True)
+        delete_checkpoints(self.checkpoint)
 
     def training_facts(self) -> TrainingFacts:
         """Reads `training.json`. Raises UserError if it is damaged."""
@@ -155,7 +159,7 @@ class RunFolder(RecordFolder):
         """Marks the run as done."""
         write_text(self.done, self.config.run_id + "\n")
         self.error.unlink(missing_ok=True)
-        self.checkpoint.unlink(missing_ok=True)
+        delete_checkpoints(self.checkpoint)
 
     def _damaged(self, file: Path) -> UserError:
         return UserError(f"{file} is damaged; restore it, or delete {self.path} to train this run again")

@@ -5,7 +5,7 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     passport.json        identity of the data that the run is trained and probed on
     pool.txt             name, number of images and hash of the OOD pool, if the method uses one
     log.jsonl            one line per epoch
-    checkpoint.pt        while the run is being trained
+    checkpoint.pt        last checkpoint, and checkpoint.previous.pt the one before it, while the run is being trained
     weights.safetensors  trained method: backbone, heads and per-sample memory
     training.json        time, memory and device of the training (`TrainingFacts`)
     tail_scores.npy      (N,) tail score of each pretraining image after the last epoch
@@ -19,6 +19,7 @@ A folder of external pretrained weights, or of a run probed on other data, has o
 results.jsonl.
 """
 
+LOCK = ".lock"
 CONFIG = "config.json"
 POOL = "pool.txt"
 LOG = "log.jsonl"

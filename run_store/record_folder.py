@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from core.errors import UserError
 from core.files import append_line, writable_folder
 from data.passport import Passport
-from run_store.layout import RESULTS
+from run_store.layout import LOCK, RESULTS
 from run_store.passport import read_passport
 from run_store.records import Record, read_records
 
@@ -34,11 +34,22 @@ class RecordFolder:
         writable_folder(self.path, "--out")
 
     def lock(self) -> AbstractContextManager:
-        """Context that holds the lock of the folder. Raises Busy if another process holds it."""
+        """Context that holds the lock of the folder.
+
+        Raises:
+            Busy: another process holds it.
+            UserError: the file system has no locks.
+        """
+        file = self.path / LOCK
         try:
-            return FileLock(self.path / ".lock").acquire(timeout=0)
+            return FileLock(file).acquire(timeout=0)
         except Timeout as error:
-            raise Busy(f"another process has locked {self.path}; wait until it ends, or give another --out") from error
+            raise Busy(
+                f"another process has locked {self.path}; wait until it ends, or give another --out; delete {file} if no "
+                "process on any machine uses the folder"
+            ) from error
+        except (OSError, NotImplementedError) as error:
+            raise UserError(f"{file} cannot be locked ({error}); give an --out on a file system with locks") from error
 
     def passport(self) -> Passport | None:
         """Passport of the data, if there is one. Raises UserError if it is damaged or of an earlier version."""

@@ -1,10 +1,12 @@
 """Checkpoints, from which a run resumes bit-identically.
 
-Crash safety: a checkpoint is written to a temporary file, flushed to disk with fsync and renamed over the previous one, so that
-a complete checkpoint exists at any time. Every random stream is a function of (seed, epoch, step), so no generator is saved.
+Crash safety: the last checkpoint is renamed to `checkpoint.previous.pt`; the next one is written to a temporary file, flushed
+to disk and renamed to `checkpoint.pt`. So a complete checkpoint exists at any time. If the last one is damaged, a run resumes
+from the one before it. Every random stream is a function of (seed, epoch, step), so no generator is saved.
 """
 
 import io
+import logging
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +16,8 @@ from torch import nn
 
 from core.errors import UserError
 from core.files import write_atomic
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -39,18 +43,61 @@ def save_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
     }
     buffer = io.BytesIO()  # torch's own writer hides disk errors
     torch.save(content, buffer)
+    if path.exists():
+        path.replace(previous_checkpoint(path))
     write_atomic(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restores the state and the optimiser of a run, strictly, and returns its progress.
+def previous_checkpoint(path: Path) -> Path:
+    """The file of the checkpoint before the last one."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether there is a checkpoint to resume from, in `path` or before it."""
+    return path.exists() or previous_checkpoint(path).exists()
+
+
+def delete_checkpoints(path: Path) -> None:
+    """Deletes the last checkpoint and the one before it."""
+    path.unlink(missing_ok=True)
+    previous_checkpoint(path).unlink(missing_ok=True)
+
+
+def read_latest(path: Path, run_id: str) -> tuple[Path, dict]:
+    """Finds and reads the last checkpoint, or the one before it if the last one is missing or damaged.
 
     Raises:
-        UserError: the file is damaged or belongs to another configuration.
+        UserError: neither can be read.
     """
-    content = read_checkpoint(path, run_id)
+    previous = previous_checkpoint(path)
+    try:
+        return path, read_checkpoint(path, run_id)
+    except UserError as error:
+        if not previous.exists():
+            raise
+        try:
+            content = read_checkpoint(previous, run_id)
+        except UserError:
+            raise error from None
+        if path.exists():  # else a kill came between renaming the last checkpoint and writing the next one
+            log.warning(
+                "%s; the run resumes from the checkpoint before it, in epoch %d", error, content["progress"]["epoch"] + 1
+            )
+        return previous, content
+
+
+def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restores the state and the optimiser of a run from `read_latest`, strictly, and returns its progress.
+
+    Raises:
+        UserError: no checkpoint can be read, or they belong to another configuration.
+    """
+    found, content = read_latest(path, run_id)
     state.load_state_dict(content["state"], strict=True)
     optimizer.load_state_dict(content["optimizer"])
+    if found != path:
+        found.replace(path)  # the damaged one must not become the checkpoint before the next one
     return Progress(**content["progress"])
 
 
@@ -58,7 +105,7 @@ def read_checkpoint(path: Path, run_id: str) -> dict:
     """Reads and verifies a checkpoint, tensors on the CPU; unpickles only tensors and plain values.
 
     Raises:
-        UserError: as `load_checkpoint`.
+        UserError: the file is damaged or belongs to another configuration.
     """
     advice = f"delete {path} to train this run from the start"
     try:

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.files import write_text
 from core.seeds import seed_of
 from data.loader import Batch
-from training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from training.checkpoint import Progress, has_checkpoint, load_checkpoint, save_checkpoint
 from training.optimizer import set_learning_rate
 from training.prepare import Training, autocast
 from training.schedule import learning_rate
@@ -57,11 +57,11 @@ def train(
     Raises:
         KeyboardInterrupt: `stop` returned true.
         Diverged: loss or gradient are not finite; the last checkpoint precedes it.
-        UserError: the checkpoint is damaged, belongs to another run, or cannot be written.
+        UserError: no checkpoint can be read, they belong to another run, or one cannot be written.
     """
     config, optimizer, state = training.config, training.optimizer, training.state
     progress = Progress()
-    if checkpoint.exists():
+    if has_checkpoint(checkpoint):
         progress = load_checkpoint(checkpoint, config.run_id, state, optimizer)
         training.loader.unreadable.update(progress.unreadable)
     lines = log.read_text().splitlines()[: progress.epoch] if log.exists() else []

@@ -102,15 +102,15 @@ def test_data_that_cannot_be_had_is_told_before_anything_runs(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign"])
-def test_a_bad_checkpoint_is_told_and_kept(mistake, tmp_path, damage, monkeypatch):
-    asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--out", tmp_path]
+def test_a_run_without_a_readable_checkpoint_fails_and_the_grid_goes_on(capsys, tmp_path, damage, monkeypatch):
+    asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--checkpoint-seconds", "1e9", "--out", str(tmp_path)]
 
     def stop(*args):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr("run_store.folder.RunFolder.save_trained", stop)
-        assert bench.main([str(word) for word in asked]) == 130
+        assert bench.main(asked) == 130
     (checkpoint,) = tmp_path.glob("*/checkpoint.pt")
     if damage == "truncated":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
@@ -118,10 +118,20 @@ def test_a_bad_checkpoint_is_told_and_kept(mistake, tmp_path, damage, monkeypatc
         content = torch.load(checkpoint, weights_only=True)
         torch.save(content | {"run_id": "0123456789ab"}, checkpoint)
     kept = checkpoint.read_bytes()
-    line = mistake(*asked)
+    capsys.readouterr()
+    (option, seconds) = asked[asked.index("--checkpoint-seconds") :][:2]
+    assert bench.main(["plan", *(word for word in asked if word not in (option, seconds))]) == 0
+    planned = capsys.readouterr().out
+    assert f"DAMAGED    {checkpoint.parent.name}" in planned
+    assert "0 NEW, 1 DAMAGED; " in planned
+    assert bench.main([*asked, "--methods", "simclr", "byol"]) == 1
+    printed = capsys.readouterr()
+    (line,) = [line for line in printed.err.splitlines() if line.startswith("FAILED")]
     assert str(checkpoint) in line
     assert ("is damaged" if damage == "truncated" else "belongs to run 0123456789ab") in line
     assert checkpoint.read_bytes() == kept
+    (other,) = tmp_path.glob("digitslt-byol-*")
+    assert (other / "done").exists()
 
 
 def test_damaged_weights_of_a_finished_run_are_told_and_fail_that_run_only(tmp_path, capsys):

@@ -1,8 +1,10 @@
 """Runs that are stopped, killed, or met by another process."""
 
+import errno
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import torch
@@ -68,14 +70,33 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_two_processes_do_not_train_the_same_run(tmp_path, capsys):
+def test_a_run_that_another_process_has_locked_is_awaited(tmp_path, caplog, monkeypatch):
     from filelock import FileLock
 
     asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--out", str(tmp_path)]
     assert bench.main(asked) == 0
     (folder,) = tmp_path.glob("digitslt*")
     (folder / "done").unlink()
-    with FileLock(folder / ".lock"):
-        assert bench.main(asked) == 1
-    assert "another process has locked" in capsys.readouterr().err
-    assert not (folder / "error.txt").exists()  # the other process's run has not failed
+    monkeypatch.setattr("grid.execute.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("grid.execute.train", None)  # the run is trained already
+    caplog.set_level("INFO")
+    lock = FileLock(folder / ".lock", thread_local=False)
+    lock.acquire()
+    threading.Timer(5, lock.release).start()
+    assert bench.main(asked) == 0
+    assert f"another process has locked {folder}; wait until it ends" in caplog.text
+    assert f"delete {folder / '.lock'} if no process on any machine uses the folder" in caplog.text
+    assert "waiting for 1 runs that another process has locked" in caplog.text
+    assert (folder / "done").exists()
+    assert not (folder / "error.txt").exists()
+
+
+def test_a_file_system_without_locks_is_an_error_of_one_line(tmp_path, capsys, monkeypatch):
+    def acquire(self, timeout):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    assert bench.main([*SMALL, "--methods", "simclr", "--probes", "knn", "--out", str(tmp_path)]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("FAILED")]
+    assert "cannot be locked" in line
+    assert "give an --out on a file system with locks" in line

@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import pytest
+from torch import nn
+from torch.optim import SGD
 
 from core.errors import UserError
 from data.benchmark import BENCHMARKS, Source
@@ -8,6 +10,7 @@ from data.passport import passport_of
 from run_store.folder import TrainingFacts, folder_of
 from run_store.passport import OLD_PASSPORT, PASSPORT
 from tests.runs import small_config
+from training.checkpoint import Progress, save_checkpoint
 from training.prepare import build_method
 
 
@@ -29,7 +32,15 @@ def passport(name="digits"):
 def test_a_run_goes_from_new_to_resumable_to_done(folder):
     assert folder.state([]) == "NEW"
     folder.checkpoint.write_bytes(b"x")
+    assert folder.state([]) == "DAMAGED"
+    save_checkpoint(folder.checkpoint, folder.config.run_id, nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters()), Progress())
     assert folder.state([]) == "RESUMABLE"
+    folder.checkpoint.write_bytes(b"x")
+    assert folder.state([]) == "DAMAGED"  # as is the one before it
+    save_checkpoint(folder.checkpoint, folder.config.run_id, nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters()), Progress())
+    save_checkpoint(folder.checkpoint, folder.config.run_id, nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters()), Progress())
+    folder.checkpoint.write_bytes(b"x")
+    assert folder.state([]) == "RESUMABLE"  # from the one before it
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     assert not folder.checkpoint.exists()
     assert folder.state([]) == "RESUMABLE"  # trained, but not marked as done

@@ -108,9 +108,33 @@ def test_a_damaged_checkpoint_is_an_error(photographs, tmp_path):
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
     for damaged in (content[:-100], bytes(flipped), b"", b"not a checkpoint"):
-        path.write_bytes(damaged)
-        with pytest.raises(UserError, match="is damaged or of an older version; delete"):
+        for file in (path, path.with_name("checkpoint.previous.pt")):
+            file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"checkpoint\.pt is damaged or of an older version; delete"):
             load_checkpoint(path, config.run_id, training.method, training.optimizer)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(photographs, tmp_path, damage, caplog):
+    """`missing`: a kill between renaming the last checkpoint and writing the next one."""
+    config = small_config("byol")
+    whole, _ = _run(config, photographs, tmp_path / "whole", checkpoint_seconds=1e9)
+    with pytest.raises(Stop):
+        _run(config, photographs, tmp_path / "run", stop_after=7)  # a checkpoint after every step before
+    last, previous = tmp_path / "run" / "checkpoint.pt", tmp_path / "run" / "checkpoint.previous.pt"
+    if damage == "truncated":
+        last.write_bytes(last.read_bytes()[:-100])
+    else:
+        last.unlink()
+    assert read_checkpoint(previous, config.run_id)["progress"]["step"] == 5
+    with pytest.raises(Stop):
+        _run(config, photographs, tmp_path / "run", stop_after=2)
+    assert ("resumes from the checkpoint before it" in caplog.text) == (damage == "truncated")
+    steps = [read_checkpoint(file, config.run_id)["progress"]["step"] for file in (previous, last)]
+    assert steps == [5, 6]  # the damaged one has not become the one before the next
+    resumed, progress = _run(config, photographs, tmp_path / "run")
+    assert _same(resumed.state, whole.state)
+    assert progress.images == resumed.images(0) + resumed.images(1)
 
 
 def test_a_checkpoint_of_another_configuration_is_an_error(photographs, tmp_path):
