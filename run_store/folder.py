@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.files import remove_unfinished, write_atomic, write_json, write_text
 from data.passport import Passport
 from run_store.layout import CHECKPOINT, CONFIG, DONE, ERROR, LOG, POOL, TAIL_SCORES, TRAINING, WEIGHTS
-from run_store.passport import upgrade_passport, write_passport
+from run_store.passport import write_passport
 from run_store.record_folder import RecordFolder
 from training.checkpoint import delete_checkpoints, has_checkpoint, read_latest
 from training.config import RunConfig
@@ -100,16 +100,6 @@ class RunFolder(RecordFolder):
                 )
             write_text(self.path / POOL, pool + "\n")
         write_json(self.path / CONFIG, self.config.to_json())
-
-    def check_data(self, passport: Passport) -> None:
-        """Raises UserError if the run was trained on other data than the current, which `passport` identifies."""
-        upgrade_passport(self.path, passport)
-        kept = self.passport()
-        if kept is not None and not kept.same_training_data(passport):
-            raise UserError(
-                f"{self.path} was trained on other data (passport {kept.short}) than the current: {passport.line} "
-                f"({passport.short}); restore the data or delete the folder"
-            )
 
     def trained(self) -> bool:
         """Whether training is complete."""

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import UserError
 from core.files import remove_unfinished, write_json
 from data.passport import Passport
 from run_store.layout import CONFIG
-from run_store.passport import upgrade_passport, write_passport
+from run_store.passport import write_passport
 from run_store.record_folder import RecordFolder
 
 
@@ -22,12 +21,6 @@ class ProbeFolder(RecordFolder):
     def begin(self, passport: Passport) -> None:
         """Writes configuration and passport; requires the lock. Raises UserError if existing records are of other data."""
         remove_unfinished(self.path)
-        upgrade_passport(self.path, passport)
-        kept = self.passport()
-        if kept is not None and not kept.same_training_data(passport):
-            raise UserError(
-                f"{self.path} has records of other data (passport {kept.short}) than the current: {passport.line} "
-                f"({passport.short}); restore the data or delete the folder"
-            )
+        self.check_data(passport)
         write_passport(self.path, passport)
         write_json(self.path / CONFIG, self.config)

@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.files import append_line, writable_folder
 from data.passport import Passport
 from run_store.layout import LOCK, RESULTS
-from run_store.passport import read_passport
+from run_store.passport import read_passport, upgrade_passport
 from run_store.records import Record, read_records
 
 
@@ -54,6 +54,16 @@ class RecordFolder:
     def passport(self) -> Passport | None:
         """Passport of the data, if there is one. Raises UserError if it is damaged or of an earlier version."""
         return read_passport(self.path)
+
+    def check_data(self, passport: Passport) -> None:
+        """Raises UserError if the folder is of other data than the current, which `passport` identifies."""
+        upgrade_passport(self.path, passport)
+        kept = self.passport()
+        if kept is not None and not kept.same_training_data(passport):
+            raise UserError(
+                f"{self.path} was trained or probed on other data (passport {kept.short}) than the current: {passport.line} "
+                f"({passport.short}); restore the data or delete the folder"
+            )
 
     def records(self) -> list[Record]:
         """Records written so far."""

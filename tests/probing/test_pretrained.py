@@ -130,7 +130,7 @@ def test_records_of_other_data_are_not_mixed(file, tmp_path):
     passport = folder / "passport.json"
     kept = Passport.from_json(json.loads(passport.read_text()))
     write_passport(folder, replace(kept, source=Source("other digits", "sha256 1111")))
-    assert "has records of other data" in _error(file, **options | {"probes": ["ridge"]})
+    assert "was trained or probed on other data" in _error(file, **options | {"probes": ["ridge"]})
 
 
 def test_errors_have_one_line(run, file, tmp_path):

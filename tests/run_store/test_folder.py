@@ -61,7 +61,9 @@ def test_a_run_does_not_resume_on_other_data(folder):
     folder.begin(other)  # nothing is trained yet
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     folder.begin(other)
-    with pytest.raises(UserError, match=r"was trained on other data .* than the current: digitslt .*delete the folder"):
+    with pytest.raises(
+        UserError, match=r"was trained or probed on other data .* than the current: digitslt .*delete the folder"
+    ):
         folder.begin(passport())
 
 
@@ -71,7 +73,7 @@ def test_index_lists_of_probes_may_change(folder):
     folder.begin(probed)
     assert folder.passport() == probed
     folder.begin(passport())
-    with pytest.raises(UserError, match="was trained on other data"):
+    with pytest.raises(UserError, match="was trained or probed on other data"):
         folder.begin(replace(passport(), lists={**passport().lists, "pretrain": (1, "0" * 64)}))
 
 
