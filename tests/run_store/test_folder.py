@@ -61,9 +61,7 @@ def test_a_run_does_not_resume_on_other_data(folder):
     folder.begin(other)  # nothing is trained yet
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
     folder.begin(other)
-    with pytest.raises(
-        UserError, match=r"was trained or probed on other data .* than the current: digitslt .*delete the folder"
-    ):
+    with pytest.raises(UserError, match=r"was trained or probed on other data .* than the current: digitslt .*delete"):
         folder.begin(passport())
 
 
