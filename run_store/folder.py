@@ -1,15 +1,16 @@
 """The folder of a training run: its state, and how its files are written and read. File names: `layout`."""
 
+import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
-from torch import nn
+from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from core.errors import UserError
 from core.files import remove_unfinished, write_atomic, write_json, write_text
@@ -32,6 +33,7 @@ class TrainingFacts:
     peak_memory_mb: float | None  # of the last process: on the GPU, or resident
     device: str
     unreadable: int = 0  # image files that were skipped
+    weights_sha256: str | None = None  # of the file of weights, from `save_trained`; None in folders of earlier versions
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,9 @@ class RunFolder(RecordFolder):
 
     def save_trained(self, method: nn.Module, facts: TrainingFacts) -> None:
         """Writes the trained method and the facts of its training, and deletes the checkpoints."""
-        tensors = {name: tensor.contiguous().cpu() for name, tensor in method.state_dict().items()}
-        write_atomic(self.weights, lambda file: file.write(save(tensors)))
-        write_json(self.facts, asdict(facts))
+        data = save({name: tensor.contiguous().cpu() for name, tensor in method.state_dict().items()})
+        write_atomic(self.weights, lambda file: file.write(data))
+        write_json(self.facts, asdict(replace(facts, weights_sha256=hashlib.sha256(data).hexdigest())))
         delete_checkpoints(self.checkpoint)
 
     def training_facts(self) -> TrainingFacts:
@@ -136,10 +138,18 @@ class RunFolder(RecordFolder):
         """Writes the (N,) tail scores of the last epoch, in the order of the pretraining list."""
         write_atomic(self.path / TAIL_SCORES, lambda file: np.save(file, scores))
 
+    def read_weights(self) -> dict[str, Tensor]:
+        """Reads the tensors of the trained method. Raises ValueError if the file does not have its checksum."""
+        data = self.weights.read_bytes()
+        expected = self.training_facts().weights_sha256
+        if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+            raise ValueError("wrong checksum")
+        return load(data)
+
     def load_weights(self, method: nn.Module) -> None:
         """Loads the weights of the trained method, strictly. Raises UserError if they are damaged or of another network."""
         try:
-            method.load_state_dict(load_file(self.weights), strict=True)
+            method.load_state_dict(self.read_weights(), strict=True)
         except Exception as error:  # safetensors and torch have no common exception
             raise UserError(
                 f"{self.weights} is damaged or of another network; delete {self.path} to train this run again"

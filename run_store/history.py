@@ -46,16 +46,24 @@ class History:
     groups: Mapping[str, Column] = field(default_factory=dict)  # (E, 3) means of per-image state over many, medium, few
     sampling: Sampling | None = None  # last one in the log
 
+    @property
+    def missing(self) -> list[int]:
+        """Epochs before the last one that have no line."""
+        return sorted(set(range(1, int(self.epoch.max(initial=0)))) - set(self.epoch.tolist()))
+
 
 def read_histories(folders: Iterable[Path]) -> list[History]:
     """Reads the logs of run folders; folders without a log are skipped.
 
-    Damaged lines are skipped and counted in a warning. Raises UserError if a file cannot be read.
+    Warnings count damaged lines, which are skipped, and name logs that lack epochs. Raises UserError if a file cannot be read.
     """
     histories = [read_history(folder) for folder in folders if (folder / LOG).exists()]
     damaged = sum(history.damaged for history in histories)
     if damaged:
         log.warning("skipped %d damaged lines in training logs", damaged)
+    for history in histories:
+        if missing := history.missing:
+            log.warning("%s lacks %d epochs, the first is %d", history.folder / LOG, len(missing), missing[0])
     return histories
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 import backbones
@@ -56,7 +55,7 @@ def load_trained_backbone(run: RunFolder) -> nn.Module:
     prefix = next(name for name, module in method.named_modules() if module is method.backbone)
     backbone = backbones.create(config.recipe.backbone, BENCHMARKS[config.dataset].image_size)
     try:
-        tensors = load_file(run.weights)
+        tensors = run.read_weights()
         own = {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
         backbone.load_state_dict(own, strict=True)
     except Exception as error:  # safetensors and torch have no common exception

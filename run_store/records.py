@@ -1,6 +1,7 @@
 """Records: results of one probe of one run, one JSON line each in `results.jsonl` of the run."""
 
 import base64
+import hashlib
 import json
 import logging
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from core.errors import UserError
 log = logging.getLogger(__name__)
 
 FORMAT = 4
+DIGITS = 12  # hexadecimal digits of the checksum of a line
+DIGEST = ', "sha256": "'  # between the fields of a line and its checksum
 settings_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` with `sort_keys` builds an encoder at every call
 
 
@@ -83,7 +86,8 @@ class Record:
 
     def to_line(self) -> str:
         """One line of JSON."""
-        return json.dumps({"format": FORMAT, "kind": self.kind, **asdict(self)})
+        text = json.dumps({"format": FORMAT, "kind": self.kind, **asdict(self)})
+        return f'{text[:-1]}{DIGEST}{_digest(text)}"}}'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +146,7 @@ def unpack(text: str, draws: int, images: int) -> NDArray[np.bool_]:
 
 
 def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
-    """Reads the records of `results.jsonl` files.
+    """Reads the records of `results.jsonl` files and verifies their checksums.
 
     Lines that are damaged or of another format are skipped, with a warning if `warn`. If a run has several records of one
     probe, the last one is used. Raises UserError if a file cannot be read.
@@ -153,8 +157,8 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
     for file in files:
         for line in _read(file).splitlines():
             try:
-                content = json.loads(line)
-            except ValueError:
+                content = json.loads(_verified(line))
+            except (ValueError, RecursionError):
                 content = None
             if not isinstance(content, dict):
                 damaged += 1
@@ -174,6 +178,21 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
             older,
         )
     return list(records.values())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGITS]
+
+
+def _verified(line: str) -> str:
+    """Removes the checksum of a line; lines of earlier versions have none. Raises ValueError if it does not fit the line."""
+    text, found, digest = line.rpartition(DIGEST)
+    if not found:
+        return line
+    text += "}"
+    if digest != _digest(text) + '"}':
+        raise ValueError("wrong checksum")
+    return text
 
 
 def read_accuracy_records(files: Iterable[Path]) -> list[AccuracyRecord]:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from torch import nn
 from torch.optim import SGD
@@ -8,6 +9,7 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS, Source
 from data.passport import passport_of
 from run_store.folder import TrainingFacts, folder_of
+from run_store.loading import load_trained_backbone
 from run_store.passport import OLD_PASSPORT, PASSPORT
 from tests.runs import small_config
 from training.checkpoint import Progress, save_checkpoint
@@ -96,6 +98,22 @@ def test_saved_weights_are_bit_identical(folder):
     assert all((a == b).all() for a, b in zip(method.state_dict().values(), other.state_dict().values(), strict=True))
     with pytest.raises(UserError, match="is damaged or of another network"):
         folder.load_weights(build_method(small_config("simclr", hparams={"out_dim": 7}), 8))
+
+
+def test_a_flipped_bit_of_the_weights_is_an_error(folder):
+    """Anywhere in the file, also in the exponent of a weight, which leaves a valid file."""
+    folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))
+    content = folder.weights.read_bytes()
+    for place in np.linspace(0, len(content) - 1, 25).astype(int):
+        flipped = bytearray(content)
+        flipped[place] ^= 64
+        folder.weights.write_bytes(flipped)
+        with pytest.raises(UserError, match="is damaged or of another network"):
+            folder.load_weights(build_method(folder.config, 8))
+        with pytest.raises(UserError, match="is damaged or of another network"):
+            load_trained_backbone(folder)
+    folder.weights.write_bytes(content)
+    folder.load_weights(build_method(folder.config, 8))
 
 
 def test_the_lock_is_exclusive_and_released(folder):

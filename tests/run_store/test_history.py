@@ -57,8 +57,9 @@ def test_damaged_lines_are_skipped_and_counted(tmp_path, damaged, caplog):
         (history,) = read_histories([_folder(tmp_path, LINE, damaged, LINE | {"epoch": 3, "loss": 1.0})])
     assert history.damaged == 1
     assert history.loss.tolist() == [2.5, 1.0]
-    (message,) = caplog.messages
-    assert "1 damaged" in message
+    skipped, missing = caplog.messages
+    assert "1 damaged" in skipped
+    assert "log.jsonl lacks 1 epochs, the first is 2" in missing
 
 
 def test_the_last_line_of_a_repeated_epoch_is_used(tmp_path):
