@@ -11,7 +11,7 @@ from tests.reports.made import made_grid
 CONFIG = {
     "format": 1,
     "method": "simclr",
-    "hparams": {"temperature": 0.2},
+    "hparams": {"temperature": 0.1},
     "dataset": "cifar10lt",
     "profile": "sdclr",
     "split": 1,
