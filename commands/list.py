@@ -66,7 +66,8 @@ def _registry_text(data_root: Path | None) -> str:
     lines += [f"  {line}" for line in pools_text(data_folder(data_root))]
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:
-        lines.append(f"  {name}: {inspect.getdoc(build)}")
+        first, *_ = (inspect.getdoc(build) or "").splitlines() or [""]
+        lines.append(f"  {name}: {first}")
     lines.append(f"  and the {len(timm.list_models())} models of timm {timm.__version__} by name, such as resnet18, resnet50")
     lines.append("\nPROBES")
     lines += [f"  {name}: {probe.protocol}{' (default)' if probe.default else ''}" for name, probe in PROBES]
