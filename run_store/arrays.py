@@ -1,4 +1,4 @@
-"""Reads the `.npz` files of a run folder."""
+"""Reads and writes the `.npz` files of a run folder."""
 
 import io
 from pathlib import Path
@@ -6,6 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.files import write_atomic
+
+
+def write_arrays(file: Path, **arrays: Any) -> None:
+    """Writes arrays into an `.npz` file, atomically. Raises UserError if it cannot be written."""
+    write_atomic(file, lambda handle: np.savez_compressed(handle, **arrays))
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.files import write_atomic
-from run_store.arrays import read_arrays
+from run_store.arrays import read_arrays, write_arrays
 from run_store.layout import CLASS_QUANTILES
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -46,10 +45,7 @@ def save_class_quantiles(folder: Path, state: Mapping[str, ArrayLike], labels: A
         for c, part in enumerate(parts):
             if len(part):
                 values[number, c] = np.quantile(part, QUANTILES)
-    quantities = np.array(names, dtype=np.str_)
-    write_atomic(
-        folder / CLASS_QUANTILES, lambda file: np.savez_compressed(file, counts=counts, quantities=quantities, values=values)
-    )
+    write_arrays(folder / CLASS_QUANTILES, counts=counts, quantities=np.array(names, dtype=np.str_), values=values)
 
 
 def load_class_quantiles(folder: Path) -> ClassQuantiles | None:

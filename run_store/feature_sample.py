@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.files import write_atomic
-from run_store.arrays import read_arrays
+from run_store.arrays import read_arrays, write_arrays
 from run_store.layout import FEATURE_SAMPLE
 
 SIZE = 2000  # images of a sample
@@ -48,10 +47,7 @@ def draw_sample(features: ArrayLike, labels: ArrayLike, groups: ArrayLike, seed:
 
 def save_sample(folder: Path, sample: Sample) -> None:
     """Writes `tsne.npz` into a run folder. Raises UserError if it cannot be written."""
-    features, labels, groups = sample.features, sample.labels, sample.groups
-    write_atomic(
-        folder / FEATURE_SAMPLE, lambda file: np.savez_compressed(file, features=features, labels=labels, groups=groups)
-    )
+    write_arrays(folder / FEATURE_SAMPLE, **vars(sample))
 
 
 def load_sample(folder: Path) -> Sample | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 
 from core.errors import UserError
 from core.files import remove_unfinished, write_atomic, write_json, write_text
@@ -138,18 +138,19 @@ class RunFolder(RecordFolder):
         """Writes the (N,) tail scores of the last epoch, in the order of the pretraining list."""
         write_atomic(self.path / TAIL_SCORES, lambda file: np.save(file, scores))
 
-    def read_weights(self) -> dict[str, Tensor]:
-        """Reads the tensors of the trained method. Raises ValueError if the file does not have its checksum."""
-        data = self.weights.read_bytes()
-        expected = self.training_facts().weights_sha256
-        if expected is not None and hashlib.sha256(data).hexdigest() != expected:
-            raise ValueError("wrong checksum")
-        return load(data)
+    def load_weights(self, network: nn.Module, prefix: str = "") -> None:
+        """Loads the tensors of the trained method whose names begin with `prefix` into a network, strictly.
 
-    def load_weights(self, method: nn.Module) -> None:
-        """Loads the weights of the trained method, strictly. Raises UserError if they are damaged or of another network."""
+        Raises:
+            UserError: they are damaged or of another network.
+        """
+        expected = self.training_facts().weights_sha256
         try:
-            method.load_state_dict(self.read_weights(), strict=True)
+            data = self.weights.read_bytes()
+            if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+                raise ValueError("wrong checksum")
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in load(data).items() if name.startswith(prefix)}
+            network.load_state_dict(tensors, strict=True)
         except Exception as error:  # safetensors and torch have no common exception
             raise UserError(
                 f"{self.weights} is damaged or of another network; delete {self.path} to train this run again"

@@ -21,6 +21,7 @@ results.jsonl.
 
 LOCK = ".lock"
 CONFIG = "config.json"
+PASSPORT = "passport.json"
 POOL = "pool.txt"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.pt"

@@ -54,12 +54,7 @@ def load_trained_backbone(run: RunFolder) -> nn.Module:
         method = build_method(config, config.recipe.batch_size)
     prefix = next(name for name, module in method.named_modules() if module is method.backbone)
     backbone = backbones.create(config.recipe.backbone, BENCHMARKS[config.dataset].image_size)
-    try:
-        tensors = run.read_weights()
-        own = {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
-        backbone.load_state_dict(own, strict=True)
-    except Exception as error:  # safetensors and torch have no common exception
-        raise UserError(f"{run.weights} is damaged or of another network; delete {run.path} to train this run again") from error
+    run.load_weights(backbone, f"{prefix}.")
     return backbone.eval()
 
 

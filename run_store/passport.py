@@ -11,8 +11,8 @@ from pathlib import Path
 from core.errors import UserError
 from core.files import write_json
 from data.passport import Passport
+from run_store.layout import PASSPORT
 
-PASSPORT = "passport.json"
 OLD_PASSPORT = "passport.txt"
 
 

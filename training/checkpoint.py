@@ -77,14 +77,9 @@ def read_latest(path: Path, run_id: str) -> tuple[Path, dict]:
         if not previous.exists():
             raise
         try:
-            content = read_checkpoint(previous, run_id)
+            return previous, read_checkpoint(previous, run_id)
         except UserError:
             raise error from None
-        if path.exists():  # else a kill came between renaming the last checkpoint and writing the next one
-            log.warning(
-                "%s; the run resumes from the checkpoint before it, in epoch %d", error, content["progress"]["epoch"] + 1
-            )
-        return previous, content
 
 
 def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
@@ -97,6 +92,9 @@ def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
     state.load_state_dict(content["state"], strict=True)
     optimizer.load_state_dict(content["optimizer"])
     if found != path:
+        if path.exists():  # else a kill came between renaming the last checkpoint and writing the next one
+            epoch = content["progress"]["epoch"] + 1
+            log.warning("checkpoint %s cannot be read; the run resumes from the checkpoint before it, in epoch %d", path, epoch)
         found.replace(path)  # the damaged one must not become the checkpoint before the next one
     return Progress(**content["progress"])
 

@@ -9,8 +9,9 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS, Source
 from data.passport import passport_of
 from run_store.folder import TrainingFacts, folder_of
+from run_store.layout import PASSPORT
 from run_store.loading import load_trained_backbone
-from run_store.passport import OLD_PASSPORT, PASSPORT
+from run_store.passport import OLD_PASSPORT
 from tests.runs import small_config
 from training.checkpoint import Progress, save_checkpoint
 from training.prepare import build_method
