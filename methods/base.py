@@ -34,7 +34,11 @@ class Method(nn.Module, ABC):
     """One SSL method: hyper-parameters, views, modules, a loss, and hooks.
 
     A method builds no optimiser, loader or probe and gets no labels. Its per-image state is kept in buffers indexed by
-    `batch.index`, so that it is checkpointed and moved to the device with the weights.
+    the images of a batch, so that it is checkpointed and moved to the device with the weights.
+
+    The loss has two parts: `encode` depends on each process's images only, apart from synchronised batch norms, and
+    `objective` on the embeddings of the whole batch. In multi-process training every process encodes its images, gathers the
+    embeddings of all and computes the same objective; a method contains no communication.
     """
 
     name: ClassVar[str]  # set by `register`, as are the next four
@@ -67,9 +71,30 @@ class Method(nn.Module, ABC):
         Called with torch's CPU generator seeded from the run's seed, so that random initial weights are reproducible.
         """
 
-    @abstractmethod
+    def encode(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Embeddings of a batch: every network that is applied to its views.
+
+        Args:
+            views: one (B, 3, S, S) tensor per view.
+
+        Returns:
+            Tensors of B rows each, in the order of the images.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines neither `encode` and `objective` nor `loss`")
+
+    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+        """Scalar loss of a batch, and the tail scores of its images.
+
+        Args:
+            embeddings: result of `encode`.
+            index: (B,) images of the pretraining set; -1: from the OOD pool.
+            epoch: from 0.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines neither `encode` and `objective` nor `loss`")
+
     def loss(self, batch: Batch) -> Output:
-        """Scalar loss of one batch, and the tail scores of its images."""
+        """`objective` of `encode`. A method that overrides it instead of these two is trained by one process only."""
+        return self.objective(self.encode(batch.views), batch.index, batch.epoch)
 
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
         """Hook before the first step of epoch `epoch` (from 0), in eval mode and without gradients.

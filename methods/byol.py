@@ -8,9 +8,9 @@ asymmetric views and LARS, so that only the objective differs from SimCLR.
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from core.settings import setting
-from data.loader import Batch
 from methods.base import Method, Output, register
 from methods.heads import mlp
 from methods.losses import byol_regression
@@ -43,12 +43,17 @@ class BYOL(Method):
         self.target_backbone = ema_copy(self.backbone)
         self.target_projector = ema_copy(self.projector)
 
-    def loss(self, batch: Batch) -> Output:
+    def encode(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """(B, d) predictions of both views, then targets of both."""
         # one forward pass per view in both networks: batch-norm statistics are per view
-        predictions = [self.predictor(self.projector(self.backbone(view))) for view in batch.views]
+        predictions = [self.predictor(self.projector(self.backbone(view))) for view in views]
         with torch.no_grad():
-            targets = [self.target_projector(self.target_backbone(view)) for view in batch.views]
-        losses = byol_regression(predictions[0], targets[1]) + byol_regression(predictions[1], targets[0])
+            targets = [self.target_projector(self.target_backbone(view)) for view in views]
+        return (*predictions, *targets)
+
+    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+        p1, p2, z1, z2 = embeddings
+        losses = byol_regression(p1, z2) + byol_regression(p2, z1)
         return Output(losses.mean(), losses.detach())
 
     def after_step(self, step: int) -> None:

@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from backbones.corpus import Corpus
 from core.settings import setting
-from data.loader import Batch
 from methods.base import Output, register
 from methods.bcl import BCL
 from methods.clusters import RESTARTS, UNASSIGNED, spherical_kmeans
@@ -112,16 +111,16 @@ class COLT(PlugIn):
         self.tailness[: len(centers)] = cluster_tailness(average, labels, len(centers))
         self.selected.copy_(nearest_to_centers(similarity, budgets))
 
-    def loss(self, batch: Batch) -> Output:
+    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
         """The host's loss over all images plus, after the warm-up, the distribution loss; the tail score is minus confusion."""
-        h, pairs = self.hparams, self.pairs(batch)
+        h, pairs = self.hparams, self.pairs(embeddings, index, epoch)
         losses = self.losses(pairs)
         loss = losses.mean()
-        if self.extra_images(batch.epoch):
-            loss = loss + h.alpha * distribution_loss(*pairs.log_probabilities, batch.index < 0, h.denominator)
-        self.observe(batch.index, losses.detach())
-        self.memory.update(batch.index, confusion(pairs.log_probabilities[1], h.k))
-        return Output(loss, -self.memory[batch.index])
+        if self.extra_images(epoch):
+            loss = loss + h.alpha * distribution_loss(*pairs.log_probabilities, index < 0, h.denominator)
+        self.observe(index, losses.detach())
+        self.memory.update(index, confusion(pairs.log_probabilities[1], h.k))
+        return Output(loss, -self.memory[index])
 
     def sample_state(self) -> Mapping[str, Tensor]:
         """The host's, and of each image's cluster in the last sampling: number, sampled OOD images and tailness."""

@@ -9,7 +9,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from backbones.corpus import Corpus
-from data.loader import Batch
 from methods.base import Method, Output
 from methods.losses import log_probabilities, nt_xent_of
 from methods.schedules import temperature_at
@@ -38,7 +37,7 @@ class Contrastive(Method):
     """
 
     @abstractmethod
-    def embed(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def encode(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """(B, d) embeddings of the first and of the second views, not normalised."""
 
     @abstractmethod
@@ -61,17 +60,17 @@ class Contrastive(Method):
         """The temperature of an epoch, counted from 0."""
         return temperature_at(self.hparams.temperature, epoch, self.scale.epochs)
 
-    def pairs(self, batch: Batch) -> Pairs:
-        """The embedded views of a batch, at the temperature of its epoch."""
-        z1, z2 = self.embed(batch.views)
-        return Pairs(z1, z2, self.tau(batch.epoch), batch.index, batch.epoch)
+    def pairs(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Pairs:
+        """The embeddings of a batch, at the temperature of its epoch."""
+        z1, z2 = embeddings
+        return Pairs(z1, z2, self.tau(epoch), index, epoch)
 
-    def loss(self, batch: Batch) -> Output:
+    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
         """Mean of `losses`, and `score`."""
-        pairs = self.pairs(batch)
+        pairs = self.pairs(embeddings, index, epoch)
         losses = self.losses(pairs)
-        self.observe(batch.index, losses.detach())
-        return Output(losses.mean(), self.score(batch.index, losses.detach(), pairs.z1.detach(), pairs.z2.detach()))
+        self.observe(index, losses.detach())
+        return Output(losses.mean(), self.score(index, losses.detach(), pairs.z1.detach(), pairs.z2.detach()))
 
 
 class PlugIn(Contrastive):
@@ -90,10 +89,10 @@ class PlugIn(Contrastive):
     def build(self, width: int) -> None:
         """Builds the host around the backbone, then the plug-in's own parts.
 
-        Raises TypeError for a host that overrides `loss`: a plug-in calls `losses` alone, and would drop the rest.
+        Raises TypeError for a host that overrides `objective`: a plug-in calls `losses` alone, and would drop the rest.
         """
-        if self.Host.loss is not Contrastive.loss:
-            raise TypeError(f"{self.Host.__name__} cannot be a host: it overrides `loss`, and plug-ins call `losses`")
+        if (self.Host.objective, self.Host.loss) != (Contrastive.objective, Contrastive.loss):
+            raise TypeError(f"{self.Host.__name__} cannot be a host: it overrides `objective`, and plug-ins call `losses`")
         self.host = self.Host(self.hparams, self.backbone, width, self.scale)
         # the backbone is a submodule of the host: registered here too, it would be in the state dict twice
         del self.backbone
@@ -106,8 +105,8 @@ class PlugIn(Contrastive):
     def extend(self, width: int) -> None:
         """Adds the plug-in's own modules and buffers; `width` is that of the backbone's features."""
 
-    def embed(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        return self.host.embed(views)
+    def encode(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        return self.host.encode(views)
 
     def project(self, images: Tensor) -> Tensor:
         return self.host.project(images)

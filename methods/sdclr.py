@@ -56,7 +56,7 @@ class SDCLR(Contrastive):
         """Recomputes the pruning mask from the current weights."""
         self.competitor.prune(self.backbone, self.hparams.prune)
 
-    def embed(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def encode(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         dense = self.project(views[0])
         pruned = self.competitor_projector(self.projector, self.competitor(self.backbone, views[1]))
         return dense, pruned

@@ -35,7 +35,7 @@ class SimCLR(Contrastive):
     def build(self, width: int) -> None:
         self.projector = mlp(width, width, self.hparams.out_dim, final_norm=True)
 
-    def embed(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def encode(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         z1, z2 = self.project(torch.cat(views)).chunk(2)
         return z1, z2
 

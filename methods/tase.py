@@ -26,7 +26,6 @@ from torch.nn import functional as F
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.settings import setting
-from data.loader import Batch
 from methods.base import Output, register
 from methods.clusters import RESTARTS, UNASSIGNED, local_density, simplex, spherical_kmeans, student_t_clusters
 from methods.contrastive import PlugIn
@@ -158,20 +157,20 @@ class TASE(PlugIn):
         swing = 0.5 * (1 - math.cos(2 * math.pi * since / period)) if period else 1.0
         return min(1.0, since / max(1.0, h.ramp.epochs(run))) * swing
 
-    def loss(self, batch: Batch) -> Output:
-        h, tau = self.hparams, self.tau(batch.epoch)
-        share = self.strength(batch.epoch)
-        own = torch.lerp(torch.full_like(self.temperature[batch.index], tau), self.temperature[batch.index], share)
-        weight = 1 + share * (self.weight[batch.index] - 1)
+    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+        h, tau = self.hparams, self.tau(epoch)
+        share = self.strength(epoch)
+        own = torch.lerp(torch.full_like(self.temperature[index], tau), self.temperature[index], share)
+        weight = 1 + share * (self.weight[index] - 1)
         if h.grad_norm == "tau":
             weight = weight * own / tau
-        pairs = self.pairs(batch)
+        pairs = self.pairs(embeddings, index, epoch)
         losses = self.losses(replace(pairs, tau=own))
-        self.observe(batch.index, losses.detach())
+        self.observe(index, losses.detach())
         total = h.aux_lambda * (weight * losses).mean()
         if h.aux_lambda < 1:
             total = total + (1 - h.aux_lambda) * self.losses(pairs).mean()
-        return Output(total, -self.temperature[batch.index])
+        return Output(total, -self.temperature[index])
 
     def sample_state(self) -> Mapping[str, Tensor]:
         """The host's, and the cluster, temperature and weight of each image."""

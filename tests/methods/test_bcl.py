@@ -114,7 +114,7 @@ def test_the_memory_averages_the_hosts_losses_and_is_the_tail_score(name):
         torch.manual_seed(time)
         views = torch.randn(6, 3, 16, 16, dtype=torch.float64), torch.randn(6, 3, 16, 16, dtype=torch.float64)
         with torch.no_grad():
-            losses = nt_xent(*method.host.embed(views), 0.2)
+            losses = nt_xent(*method.host.encode(views), 0.2)
         expected = 0.97 * expected + 0.03 * losses if time else losses
         output = method.loss(Batch(views, index))
         assert output.loss.item() == pytest.approx(losses.mean().item(), abs=1e-10)

@@ -155,7 +155,7 @@ def test_only_images_of_the_set_are_remembered():
     index = torch.tensor([4, -1, 2, -1, -1, 11, 6, 7])
     output = method.loss(Batch(views, index))
     with torch.no_grad():
-        z1, z2 = method.embed(views)
+        z1, z2 = method.encode(views)
         similarity, log_p = log_probabilities(z1, z2, 0.2)
         expected = nt_xent(z1, z2, 0.2).mean() + 0.2 * distribution_loss(similarity, log_p, index < 0)
     assert method.memory.seen.nonzero().flatten().tolist() == [2, 4, 6, 7, 11]

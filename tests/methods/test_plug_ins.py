@@ -53,7 +53,7 @@ def test_the_host_keeps_its_loss(plug_in):
     observed = []
     method.host.observe = lambda index, losses: observed.append(losses)
     loss = method.loss(batch).loss
-    z1, z2 = method.embed(batch.views)
+    z1, z2 = method.encode(batch.views)
     expected = info_nce(z1, z2, torch.eye(z1.shape[1], dtype=z1.dtype), 0.2)
     # buffers were made in float32: temperatures of TASE, memory of BCL
     assert loss.item() == pytest.approx(expected.mean().item(), abs=1e-6)
@@ -67,22 +67,22 @@ def test_the_host_keeps_its_loss(plug_in):
 def test_tase_passes_its_temperatures_to_the_hosts_loss():
     method, batch = _on_fixed_negatives(TASE, reweight="none"), _batch()
     method.temperature.uniform_(0.1, 0.4)
-    z1, z2 = method.embed(batch.views)
+    z1, z2 = method.encode(batch.views)
     expected = info_nce(z1, z2, torch.eye(z1.shape[1], dtype=z1.dtype), method.temperature[batch.index])
     assert method.strength(3) == 1
     loss = method.loss(dataclasses.replace(batch, epoch=3)).loss
     assert loss.item() == pytest.approx(expected.mean().item(), abs=1e-10)
 
 
-def test_a_host_that_overrides_the_whole_loss_is_refused():
+def test_a_host_that_overrides_the_objective_is_refused():
     declared = type("Extended", (BCL,), {"Host": COLT})
-    with pytest.raises(TypeError, match="COLT cannot be a host: it overrides `loss`"):
+    with pytest.raises(TypeError, match="COLT cannot be a host: it overrides `objective`"):
         declared(COLT.Hparams(), backbones.create("tiny-resnet8", 32), 64, RunScale(20, 4, 40))
 
 
 def test_every_hook_reaches_the_host():
     hooks = [name for name, member in vars(Method).items() if inspect.isfunction(member) or isinstance(member, property)]
-    own = {"__init__", "loss", "build"}
+    own = {"__init__", "loss", "objective", "build"}
     assert {"on_epoch_start", "after_step", "view_strength", "wants_labels"} <= set(hooks)
     assert [name for name in hooks if name not in own and name not in vars(PlugIn)] == []
 

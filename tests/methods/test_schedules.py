@@ -46,7 +46,7 @@ def test_every_contrastive_method_takes_the_schedule(name):
     method.extra_images = lambda epoch: 0  # COLT without the pool's images is its host
     for epoch, tau in ((1, 0.1), (3, 0.9), (4, 0.5)):
         loss = method.loss(Batch(views, torch.arange(8), epoch)).loss
-        assert loss.item() == pytest.approx(nt_xent(*method.embed(views), tau).mean().item(), abs=1e-5)
+        assert loss.item() == pytest.approx(nt_xent(*method.encode(views), tau).mean().item(), abs=1e-5)
 
 
 @pytest.mark.parametrize(

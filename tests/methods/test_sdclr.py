@@ -91,7 +91,7 @@ def test_one_backward_is_the_references_two_half_passes():
 
 def test_no_gradient_reaches_masked_weights_through_the_pruned_branch():
     method, (x1, x2) = _method(), _views()
-    u, v = method.embed((x1, x2))
+    u, v = method.encode((x1, x2))
     nt_xent(u.detach(), v, 0.2).mean().backward()
     reached = 0
     for name, mask in zip(method.competitor._masked_names, method.competitor.masks, strict=True):
@@ -131,7 +131,7 @@ def test_three_layers_are_the_references_head():
 def test_the_tail_score_is_the_branches_disagreement():
     method, views = _method(), _views()
     scores = method.loss(Batch(views, torch.arange(B))).scores
-    u, v = (z.detach() for z in method.embed(views))
+    u, v = (z.detach() for z in method.encode(views))
     expected = [1 - (a @ b / (a.norm() * b.norm())).item() for a, b in zip(u, v, strict=True)]
     assert scores.tolist() == pytest.approx(expected, abs=1e-6)
     assert max(expected) > 0.1
@@ -144,7 +144,7 @@ def test_the_probed_network_knows_nothing_of_the_competitor(photographs):
     x = photographs[:B].float() / 255
     with torch.no_grad():
         sdclr.on_epoch_start(0, Corpus(photographs, TorchViews(()), Evaluation()))
-        sdclr.embed((x, x.flip(3)))
+        sdclr.encode((x, x.flip(3)))
         simclr.backbone(x)  # the dense branch saw the first view, and no other
         assert torch.equal(sdclr.backbone.eval()(x), simclr.backbone.eval()(x))
         assert torch.equal(sdclr.project(x), sdclr.projector(simclr.backbone(x)))

@@ -117,7 +117,7 @@ def test_grad_norm_and_weights_enter_the_loss_of_each_image(photographs):
     method.eval()
     with torch.no_grad():
         own = method.temperature[batch.index]
-        losses = nt_xent(*method.embed(batch.views), own)
+        losses = nt_xent(*method.encode(batch.views), own)
         expected = (losses * own / 0.2 * method.weight[batch.index]).mean()
         output = method.loss(batch)
     assert output.loss.item() == pytest.approx(expected.item(), rel=1e-6)
