@@ -10,8 +10,9 @@ from torch import Tensor
 
 from data.image_files import ImageFiles
 from data.views.backend import Backend, ImageSet
-from data.views.evaluation import evaluation_batches
+from data.views.evaluation import batch_sizes, evaluation_batches
 from data.views.spec import Evaluation
+from parallel import processes
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Corpus:
         black: bool = True,
         augmented: int | None = None,
     ) -> Iterator[Tensor]:
-        """Yields `network`'s float32 outputs (B, d) batch by batch, so that memory does not grow with the number of images.
+        """Yields `network`'s outputs (B, d), at least in float32, batch by batch, so that memory does not grow with the number of images.
+
+        Several processes compute the batches in turns, and each yields all of them.
 
         Args:
             network: (B, 3, H, W) normalised images to (B, d).
@@ -44,10 +47,17 @@ class Corpus:
         Raises:
             Unreadable: files cannot be read and `black` is False.
         """
-        for batch in evaluation_batches(self.backend, images, self.evaluation, black=black, augmented=augmented):
-            with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=self.bf16):
-                rows = network(batch)
-            yield rows.float()
+
+        def own() -> Iterator[Tensor]:
+            turns = slice(processes.rank(), None, processes.count())
+            for batch in evaluation_batches(
+                self.backend, images, self.evaluation, black=black, augmented=augmented, which=turns
+            ):
+                with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                    rows = network(batch)
+                yield rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+        return processes.in_turns(own(), batch_sizes(len(images)))
 
     def take(self, selected: Tensor) -> ImageSet:
         """Returns the pool images at positions `selected` (K,): (K, 3, H, W) uint8 on the backend's input device, or files.

@@ -31,6 +31,9 @@ class Unreadable(Exception):
         super().__init__("; ".join(reasons.values()))
         self.reasons = reasons
 
+    def __reduce__(self) -> tuple[type, tuple]:
+        return Unreadable, (self.reasons,)
+
 
 @dataclass(frozen=True)
 class Encoded:

@@ -13,6 +13,8 @@ from core.seeds import seed_of
 from data.image_files import ImageFiles, Unreadable
 from data.prefetch import prefetch
 from data.views.backend import Backend, ImageSet
+from data.views.params import Part
+from parallel import processes
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +25,8 @@ MIN_BATCH = 2  # images: batch norm and contrastive losses need at least two
 class Batch:
     """One batch of views, the input of a method's loss."""
 
-    views: tuple[Tensor, ...]  # one (B, 3, S, S) float tensor per view
-    index: Tensor  # (B,) int64: indices into the pretraining set, for per-sample memory; -1: OOD image
+    views: tuple[Tensor, ...]  # one (B, 3, S, S) float tensor per view; of several processes, only the rows of this one
+    index: Tensor  # (B,) int64: indices of the whole batch into the pretraining set, for per-image memory; -1: OOD image
     epoch: int = 0  # from 0
 
 
@@ -34,6 +36,7 @@ class Loader:
     Image order and views depend on (run seed, epoch, step) only, so an epoch can be resumed at any step with identical results.
     The last, smaller batch is kept; a single remaining image is added to the batch before it, as batch norm needs two samples.
     Unreadable files are skipped with one warning each and counted; which files are skipped does not depend on the start step.
+    Of several processes each renders its own rows of every batch; together they are the batch of a single process.
     """
 
     def __init__(self, images: ImageSet, backend: Backend, batch_size: int, seed: int):
@@ -88,7 +91,9 @@ class Loader:
             if isinstance(shuffled, ImageFiles):
                 views, ranks = self._readable(shuffled, range(here.start, here.stop), seed, size, strengths)
                 return Batch(views, indices[ranks.to(indices.device, non_blocking=True)], epoch)
-            views = self.backend(images[order[here]], seed, size, None if strengths is None else strengths[here])
+            part = Part(processes.own_rows(here.stop - here.start), here.stop - here.start)
+            own = slice(here.start + part.rows.start, here.start + part.rows.stop)
+            views = self.backend(images[order[own]], seed, size, None if strengths is None else strengths[own], part)
             return Batch(views, indices[here], epoch)
 
         batches = (batch(step) for step in range(start, steps))
@@ -99,7 +104,7 @@ class Loader:
     def _readable(
         self, files: ImageFiles, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Returns the views of the readable files at `ranks`, positions in the epoch's order, and these ranks.
+        """Returns this process's rows of the views of the readable files at `ranks`, and these ranks of the epoch's order.
 
         If fewer than two are readable, the first readable files of the epoch are added.
         """
@@ -111,13 +116,19 @@ class Loader:
             if len(kept) < MIN_BATCH:
                 first = next(iter(self.unreadable))
                 raise UserError(f"fewer than {MIN_BATCH} of {len(files)} images can be read; restore {first} and the others")
-            chosen = torch.tensor(kept)
+            part = Part(processes.own_rows(len(kept)), len(kept))
+            own = torch.tensor(kept)[part.rows]
+            found: dict[str, str] = {}  # reason by name
             try:
-                return self.backend(files[chosen], seed, size, None if strengths is None else strengths[chosen]), chosen
+                views = self.backend(files[own], seed, size, None if strengths is None else strengths[own], part)
             except Unreadable as error:
-                for reason in error.reasons.values():
-                    log.warning("skipped an unreadable image: %s", reason)
-                self.unreadable.update(files[chosen].names()[i] for i in error.reasons)
+                found = {files[own].names()[i]: reason for i, reason in error.reasons.items()}
+            found = dict(item for other in processes.from_all(found) for item in other.items())
+            if not found:
+                return views, torch.tensor(kept)
+            for reason in found.values():
+                log.warning("skipped an unreadable image: %s", reason)
+            self.unreadable.update(found)
 
     def _known_readable(self, files: ImageFiles, ranks: Sequence[int]) -> list[int]:
         """Returns those of `ranks` whose files are not known to be unreadable."""

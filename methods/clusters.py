@@ -7,6 +7,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
+from parallel import processes
+
 RESTARTS = 10  # k-means initialisations
 UNASSIGNED = -1  # cluster of images before the first clustering
 NEIGHBOURS = 20  # of the density estimate
@@ -27,7 +29,7 @@ def spherical_kmeans(x: Tensor, clusters: int, restarts: int) -> tuple[Tensor, T
     """
     # with several threads the order of summation varies, and a resumed run must reproduce the centroids bit by bit
     with threadpool_limits(limits=1, user_api="openmp"):
-        found = KMeans(clusters, n_init=restarts, random_state=0).fit(x.cpu().numpy())
+        found = processes.from_main(lambda: KMeans(clusters, n_init=restarts, random_state=0).fit(x.cpu().numpy()))
     labels = torch.from_numpy(found.labels_.astype(np.int64)).to(x.device)
     return labels, F.normalize(torch.from_numpy(found.cluster_centers_).to(x), dim=1)
 

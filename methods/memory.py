@@ -1,14 +1,13 @@
 """Per-image memory: a moving average of one number per image, indexed by `batch.index`."""
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 
 class SampleMemory(nn.Module):
     """A moving average per pretraining image, in buffers, so that it is checkpointed with the method.
 
-    The first value of an image is stored as it is, later ones as momentum * old + (1 - momentum) * new. In distributed training
-    each process enters the values of all processes, so that all memories are equal.
+    The first value of an image is stored as it is, later ones as momentum * old + (1 - momentum) * new.
     """
 
     def __init__(self, samples: int, momentum: float = 0.0):
@@ -24,7 +23,7 @@ class SampleMemory(nn.Module):
     @torch.no_grad()
     def update(self, index: Tensor, values: Tensor) -> None:
         """Enters the (B,) `values` of the images `index`; those with index -1 are ignored."""
-        index, values = gather_rows(index), gather_rows(values.detach().to(self.value.dtype))
+        values = values.detach().to(self.value.dtype)
         old = self.value[index]
         kept = torch.lerp(values, old, self.momentum)
         self.value[index] = torch.where(self.seen[index], kept, values)
@@ -40,23 +39,3 @@ class SampleMemory(nn.Module):
     def all(self) -> Tensor:
         """(N,) values of all images."""
         return self.value[:-1]
-
-
-def gather_rows(x: Tensor) -> Tensor:
-    """All-gathers rows of tensors whose lengths may differ between processes.
-
-    Args:
-        x: (B, ...), B of this process.
-
-    Returns:
-        (sum of B, ...) rows in the order of the ranks, without gradient; `x` itself if there is one process.
-    """
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return x
-    sizes = [torch.zeros((), dtype=torch.int64, device=x.device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(sizes, torch.tensor(len(x), device=x.device))
-    largest = int(max(sizes))  # the last batch of an epoch may be split unevenly
-    padded = torch.cat([x, x.new_zeros(largest - len(x), *x.shape[1:])])
-    parts = [torch.empty_like(padded) for _ in sizes]
-    distributed.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

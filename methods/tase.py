@@ -143,7 +143,7 @@ class TASE(PlugIn):
         else:
             _, centers = spherical_kmeans(x, count, RESTARTS)
             membership = student_t_clusters(x, centers) if h.clusterer == "dec" else (x @ centers.T / h.softness).softmax(dim=1)
-        hard = F.one_hot(membership.argmax(dim=1), count).float()
+        hard = F.one_hot(membership.argmax(dim=1), count).to(x.dtype)
         sizes = hard.sum(dim=0) + 1  # additive smoothing: the size of an empty cluster is not 0
         return (hard if h.assignment == "hard" else membership), sizes
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from core.errors import UserError
 from core.files import write_atomic
+from parallel import processes
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +89,10 @@ def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
     Raises:
         UserError: no checkpoint can be read, or they belong to another configuration.
     """
-    found, content = read_latest(path, run_id)
+    found, content = processes.from_main(lambda: read_latest(path, run_id))
     state.load_state_dict(content["state"], strict=True)
     optimizer.load_state_dict(content["optimizer"])
-    if found != path:
+    if found != path and processes.is_main():
         if path.exists():  # else a kill came between renaming the last checkpoint and writing the next one
             epoch = content["progress"]["epoch"] + 1
             log.warning("checkpoint %s cannot be read; the run resumes from the checkpoint before it, in epoch %d", path, epoch)

@@ -12,7 +12,9 @@ from torch import Tensor
 from core.files import write_text
 from core.seeds import seed_of
 from data.loader import Batch
+from parallel import processes
 from training.checkpoint import Progress, has_checkpoint, load_checkpoint, save_checkpoint
+from training.gradients import backward
 from training.optimizer import set_learning_rate
 from training.prepare import Training, autocast
 from training.schedule import learning_rate
@@ -61,11 +63,12 @@ def train(
     """
     config, optimizer, state = training.config, training.optimizer, training.state
     progress = Progress()
-    if has_checkpoint(checkpoint):
+    if processes.from_main(lambda: has_checkpoint(checkpoint)):
         progress = load_checkpoint(checkpoint, config.run_id, state, optimizer)
         training.loader.unreadable.update(progress.unreadable)
-    lines = log.read_text().splitlines()[: progress.epoch] if log.exists() else []
-    write_text(log, "".join(line + "\n" for line in lines))
+    if processes.is_main():
+        lines = log.read_text().splitlines()[: progress.epoch] if log.exists() else []
+        write_text(log, "".join(line + "\n" for line in lines))
 
     meter = _LossMeter(training.device)
     started = saved = time.monotonic()
@@ -76,7 +79,8 @@ def train(
         meter.check(progress)
         progress.seconds = earlier + time.monotonic() - started
         progress.unreadable = sorted(training.loader.unreadable)
-        save_checkpoint(checkpoint, config.run_id, state, optimizer, progress)
+        if processes.is_main():
+            save_checkpoint(checkpoint, config.run_id, state, optimizer, progress)
         saved = time.monotonic()
 
     while progress.epoch < training.epochs:
@@ -96,8 +100,10 @@ def train(
             if progress.step % CHECK_EVERY == 0:
                 meter.check(progress)
             on_step(StepStats(epoch, images, images * size * size, lambda: meter.mean_loss(progress)))
-            stopping = stop()
-            if stopping or (time.monotonic() - saved >= checkpoint_seconds and progress.step < steps):
+            if processes.count() > 1 and progress.step % CHECK_EVERY and progress.step < steps:
+                continue  # the processes agree only now and then, as they wait for each other
+            stopping, due = processes.from_main(lambda: (stop(), time.monotonic() - saved >= checkpoint_seconds))
+            if stopping or (due and progress.step < steps):
                 save()
             if stopping:
                 raise KeyboardInterrupt
@@ -111,10 +117,11 @@ def train(
             **({"unreadable": len(training.loader.unreadable)} if training.loader.unreadable else {}),
             **analyse(training, epoch + 1),
         }
-        with log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        if processes.is_main():
+            with log.open("a") as file:
+                file.write(json.dumps(line) + "\n")
         progress.epoch, progress.step, progress.epoch_loss, progress.epoch_images = epoch + 1, 0, 0.0, 0
-        if progress.epoch == training.epochs or time.monotonic() - saved >= checkpoint_seconds:
+        if progress.epoch == training.epochs or processes.from_main(lambda: time.monotonic() - saved >= checkpoint_seconds):
             save()
     return progress
 
@@ -125,6 +132,7 @@ def start_epoch(training: Training, epoch: int) -> None:
     training.method.eval()
     with torch.no_grad():
         training.method.on_epoch_start(epoch, training.corpus)
+        processes.copy_from_main(training.method.buffers())  # masks and clusters, should rounding differ between devices
 
 
 def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]:
@@ -134,16 +142,13 @@ def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]
     torch.manual_seed(seed_of(config.seed, "network", number))
     warmup, steps = round(recipe.warmup_epochs * training.loader.steps()), training.steps_before[-1]
     set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr, recipe.schedule))
-    with autocast(training.device, config.precision):
-        output = method.loss(batch)
-    loss = output.loss
     optimizer.zero_grad()
-    loss.backward()
+    output = backward(method, batch, autocast(training.device, config.precision))
     gradient = torch.nn.utils.get_total_norm([p.grad for p in method.parameters() if p.grad is not None])
     optimizer.step()
     method.after_step(number)
     training.tail_scores.update(batch.index, output.scores)
-    return loss.detach(), gradient
+    return output.loss.detach(), gradient
 
 
 def batches(training: Training, epoch: int, start: int = 0) -> Iterator[Batch]:

@@ -14,7 +14,7 @@ from core.registry import Registry
 from data.image_files import Encoded, ImageFiles
 from data.views.color import normalize, to_float
 from data.views.decoding import decode_for_evaluation
-from data.views.params import Params, draw_batch
+from data.views.params import Params, Part, draw_batch
 from data.views.resample import resize_center
 from data.views.spec import Evaluation, View
 
@@ -48,7 +48,9 @@ class Backend(ABC):
         """Describes a missing dependency for runs on `device` and its installation; None if the backend is available."""
         return None
 
-    def __call__(self, images: ImageSet, seed: int, size: int, strength: Tensor | None = None) -> tuple[Tensor, ...]:
+    def __call__(
+        self, images: ImageSet, seed: int, size: int, strength: Tensor | None = None, part: Part | None = None
+    ) -> tuple[Tensor, ...]:
         """Renders all views of `images`.
 
         Args:
@@ -56,6 +58,7 @@ class Backend(ABC):
             seed: seed of this batch; the parameters of all views are drawn from it in order.
             size: side of the square views in px.
             strength: (B,) RandAugment strengths in [0, 1], preferably on the CPU; None is 0 for all images.
+            part: `images` as a part of a larger batch, with whose views theirs agree; None: all of it.
 
         Returns:
             One (B, 3, size, size) float32 tensor per view, normalised, on the backend's device.
@@ -64,8 +67,10 @@ class Backend(ABC):
             ValueError: strengths without a RandAugment view, of the wrong shape, or outside [0, 1].
             Unreadable: files that cannot be read or decoded.
         """
+        if not len(images):  # more processes than images
+            return tuple(torch.empty(0, 3, size, size, device=self.device) for _ in self.views)
         loaded = images.read() if isinstance(images, ImageFiles) else images
-        return self.render(loaded, draw_batch(self.views, *image_sizes(loaded), seed, strength), size)
+        return self.render(loaded, draw_batch(self.views, *image_sizes(loaded), seed, strength, part), size)
 
     @abstractmethod
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:

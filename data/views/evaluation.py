@@ -23,6 +23,7 @@ def evaluation_batches(
     *,
     black: bool = False,
     augmented: int | None = None,
+    which: slice = slice(None),
 ) -> Iterator[Tensor]:
     """Yields batches of transformed images in order: (B, 3, S, S) float32, normalised, on the backend's device.
 
@@ -32,16 +33,22 @@ def evaluation_batches(
         evaluation: the evaluation transform.
         black: whether an unreadable file is replaced by a black image.
         augmented: None for no augmentation, or the seed of the weak augmentation of linear probes.
+        which: batches to compute.
 
     Raises:
         Unreadable: files cannot be read and `black` is False.
     """
-    for start in range(0, len(images), BATCH):
+    for start in range(0, len(images), BATCH)[which]:
         part = images[start : start + BATCH]
         if isinstance(part, np.ndarray):
             part = torch.from_numpy(part.copy())  # torch does not accept read-only memory maps, which pools can be
         seed = None if augmented is None else seed_of(augmented, "batch", start)
         yield _transformed(backend, part, evaluation, black, seed)
+
+
+def batch_sizes(count: int) -> list[int]:
+    """Sizes of the batches that `evaluation_batches` yields for `count` images."""
+    return [min(BATCH, count - start) for start in range(0, count, BATCH)]
 
 
 def _transformed(backend: Backend, images: ImageSet, evaluation: Evaluation, black: bool, seed: int | None) -> Tensor:

@@ -1,0 +1,1 @@
+"""Multi-process training: process groups, collectives and synchronised batch norm."""
