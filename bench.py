@@ -2,6 +2,7 @@
 """Command line of the suite: parse, plan, run, report. (Longer than other files: its docstrings are the help texts.)"""
 
 import logging
+import os
 import sys
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from core.errors import UserError, nearest
+from core.errors import FailedInMain, ProcessEnded, UserError, nearest
 from core.terminal import Messages, show
 from grid.options import GridOptions, Number, Numbers, Several, check_names, check_positive
 
@@ -38,36 +39,45 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
         Seconds between checkpoints, the most training time that a kill loses.
     """
     check_names(options.methods, options.datasets, options.probes)
+    if not checkpoint_seconds >= 0:
+        raise UserError(f"--checkpoint-seconds {checkpoint_seconds}: give a number of seconds")
+    from grid.torchrun import process_group
+
+    with process_group(options.device):
+        return _run(options, checkpoint_seconds)
+
+
+def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     from commands.report import partial_report
     from core.files import writable_folder
     from grid.execute import execute
     from grid.plan import make_plan, plan_text
-    from grid.time_estimate import clock, estimate
-    from training.device import use_threads
+    from grid.time_estimate import NO_ESTIMATE, clock, estimate
+    from parallel import processes
+    from training.device import use_device, use_threads
 
-    if not checkpoint_seconds >= 0:
-        raise UserError(f"--checkpoint-seconds {checkpoint_seconds}: give a number of seconds")
-    plan = make_plan(options)
-    writable_folder(options.out, "--out")
+    plan = processes.from_main(lambda: make_plan(options))
+    processes.from_main(lambda: writable_folder(options.out, "--out"))
     print(plan_text(plan), flush=True)
     use_threads(plan.parallelism[1])
-    plan.load_data()
-    estimated = estimate(plan)
-    if plan.unfinished:
+    use_device(plan.device)
+    processes.from_main(plan.load_data)
+    estimated = estimate(plan) if processes.count() == 1 else NO_ESTIMATE
+    if plan.unfinished and estimated is not NO_ESTIMATE:
         print(f"estimated time: {estimated.text} for training and probes", flush=True)
     todo, started = estimated.order(plan.unfinished), time.monotonic()
     failed = {}
     for ended, (run_, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
         if reason is not None:
             failed[run_.path.name] = reason
-        elif ended < len(todo):
+        elif ended < len(todo) and processes.is_main():
             left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
                 show(f"\n{how_far}; {partial_report(options.out, plan.runs)}\n")
             except (UserError, OSError) as error:  # must not end the grid
                 log.warning("no tables yet: %s", error)
-    _report(options.out, [run.config.run_id for run in plan.runs])
+    processes.from_main(lambda: _report(options.out, [run.config.run_id for run in plan.runs]))
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0
@@ -327,8 +337,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"bench.py: {token!r} is neither a command nor an option{nearest(token, commands)}", file=sys.stderr)
         return 2
     except (UserError, CycloptsError) as error:
-        print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # under torchrun, all processes have the same command line
+            print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except ProcessEnded as error:
+        print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except FailedInMain:
+        return 1
     except BrokenPipeError:  # `bench.py list | head` is a success; a grid that is not trained is not
         sys.stdout = None
         command = (sys.argv[1:] if arguments is None else arguments)[:1]

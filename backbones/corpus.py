@@ -34,7 +34,7 @@ class Corpus:
         black: bool = True,
         augmented: int | None = None,
     ) -> Iterator[Tensor]:
-        """Yields `network`'s outputs (B, d), at least in float32, batch by batch, so that memory does not grow with the number of images.
+        """Yields outputs (B, d) of `network`, at least in float32, batch by batch: memory does not grow with their number.
 
         Several processes compute the batches in turns, and each yields all of them.
 

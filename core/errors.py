@@ -11,6 +11,14 @@ class UserError(Exception):
     """
 
 
+class ProcessEnded(Exception):
+    """A process of a multi-process run has failed. The command line prints the one-line message and exits with status 1."""
+
+
+class FailedInMain(Exception):
+    """The main process of a multi-process run has failed and reports the error; raised in the other processes."""
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """Returns `"; did you mean 'x'?"` for the closest option, or a list of the options when none is close."""
     options = sorted(options)

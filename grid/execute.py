@@ -4,14 +4,14 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from core.errors import UserError
+from core.errors import ProcessEnded, UserError
 from core.files import write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
 from data.pools.pool import Pool, load_pool
@@ -20,6 +20,7 @@ from eval.tail import describe_state, tail_detection
 from grid.data_check import warn_of_changed_data
 from grid.plan import Plan
 from grid.workers import WorkerCrash, parallel_map
+from parallel import processes
 from probing.probe import probe_run
 from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
@@ -53,7 +54,7 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
         KeyboardInterrupt: SIGINT or SIGTERM arrived; current runs have saved a checkpoint.
     """
     runner = _Runner(plan, checkpoint_seconds)
-    runner.check_data(order)
+    processes.from_main(lambda: runner.check_data(order))  # downloads; the other processes read the files afterwards
     warn_of_changed_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data)
     waiting = list(order)
     while waiting:
@@ -104,9 +105,16 @@ class _Runner:
             if isinstance(error, Busy):
                 log.info("%s is skipped for now: %s", run.config.label, error)
                 return error
+            if processes.lost_another(error):
+                raise
             known = isinstance(error, UserError | Diverged)
             reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
-            _save_error(run, reason, traceback.format_exc())
+            alike = isinstance(error, Diverged) or processes.in_all(error)  # in all processes
+            if processes.is_main() or not alike:
+                _save_error(run, reason, traceback.format_exc())
+            if processes.count() > 1 and not alike:  # the other processes wait for this one
+                place = f"process {processes.rank()} of {processes.count()}"
+                raise ProcessEnded(f"{place} failed: {reason}; repeat the command to resume") from error
             return reason
         return None
 
@@ -151,11 +159,14 @@ def _pool_of(config: RunConfig) -> tuple[str | None, int | None]:
 
 
 def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_seconds: float) -> None:
-    run.create()
-    with run.lock():
+    """Trains and probes a run, if that is not done. Raises Busy if another process has locked it."""
+    with ExitStack() as held:
+        busy = processes.from_main(lambda: _lock(run, held))
+        if busy is not None:
+            raise busy
         config = run.config
         split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
-        run.begin(split.passport, pool.about if pool else None)
+        processes.from_main(lambda: run.begin(split.passport, pool.about if pool else None))
         training = prepare(
             config,
             split.pretrain_images,
@@ -163,13 +174,23 @@ def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_secon
             pool=None if pool is None else pool.images,
             labels=torch.from_numpy(split.pretrain_labels),
         )
-        if run.trained():
+        if processes.from_main(run.trained):
             run.load_weights(training.method)
         else:
             monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
             _train(run, training, split, monitor, checkpoint_seconds)
-        probe_run(run, training, split, run.missing(plan.probes[config.dataset]))
-        run.finish()
+        probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
+        processes.from_main(run.finish)
+
+
+def _lock(run: RunFolder, held: ExitStack) -> Busy | None:
+    """Creates and locks the folder until `held` is closed; returns Busy if another process has locked it."""
+    run.create()
+    try:
+        held.enter_context(run.lock())
+    except Busy as error:
+        return error
+    return None
 
 
 def _train(
@@ -187,14 +208,14 @@ def _train(
 
     with training_bar(training, lambda: monitor.last if monitor else "") as bar, stop_requests() as stop:
         progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, analyse)
-        if stop():  # during the last step, after which the run has been saved
+        if processes.from_main(stop):  # during the last step, after which the run has been saved
             raise KeyboardInterrupt
     device = training.device
     facts = TrainingFacts(
         progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable)
     )
-    save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes)
-    run.save_trained(training.method, facts)
+    processes.from_main(lambda: save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes))
+    processes.from_main(lambda: run.save_trained(training.method, facts))
 
 
 def _analysis(run: RunFolder, split: Split) -> Callable[[Training], dict[str, Any]]:
@@ -208,7 +229,7 @@ def _analysis(run: RunFolder, split: Split) -> Callable[[Training], dict[str, An
 
     def analyse(training: Training) -> dict[str, Any]:
         scores = training.tail_scores.all().cpu().numpy()
-        run.save_tail_scores(scores)
+        processes.from_main(lambda: run.save_tail_scores(scores))
         found = describe_state(_state(training), labels, counts, grouping, group_counts)
         return {"tail": tail_detection(scores, labels, counts, grouping, group_counts), **found}
 

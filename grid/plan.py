@@ -1,6 +1,7 @@
 """Plan of a grid: resolves the options into runs and validates each of them."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -21,7 +22,8 @@ from data.pools.pool import POOLS, best_pool, check_pool
 from data.views.backend import choose_backend
 from eval.probes import PROBES
 from grid.options import GridOptions, check_positive
-from methods import METHODS
+from methods import METHODS, Method
+from parallel import processes
 from probing.selection import allowed_probes
 from run_store.folder import RunFolder, State, folder_of
 from training.config import RunConfig, default_hparams, resolve
@@ -64,7 +66,7 @@ class Plan:
     @cached_property
     def parallelism(self) -> tuple[int, int]:
         """Number of processes that execute the unfinished runs, and CPU threads of each."""
-        requested = (self.requested_jobs, self.requested_threads)
+        requested = (self.requested_jobs if processes.count() == 1 else 1, self.requested_threads)
         return choose_parallelism(*requested, self.cores, self.device, self.preset, len(self.unfinished), memory_bytes())
 
     def needs(self, dataset: str) -> frozenset[str]:
@@ -101,6 +103,8 @@ def make_plan(options: GridOptions) -> Plan:
     """Resolves the options into a plan. Raises UserError for the first invalid option or run."""
     check_positive("--jobs", options.jobs)
     check_positive("--workers", options.workers)
+    if processes.count() > 1 and options.jobs is not None:
+        raise UserError("--jobs has no effect under torchrun, whose processes train one run after another; omit the option")
     for option in ("methods", "datasets", "splits", "seeds"):
         if not getattr(options, option):
             raise UserError(f"--{option} is empty; give at least one value, or omit the option")
@@ -144,6 +148,7 @@ def make_plan(options: GridOptions) -> Plan:
         )
     ]
     for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
+        _check_processes(config)
         _check_network(config, device)
         pool = config.hparams.get("pool", "")
         if pool in POOLS:
@@ -151,9 +156,28 @@ def make_plan(options: GridOptions) -> Plan:
     runs = [folder_of(options.out, config) for config in configs]
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in backends.items())
     monitored = _monitored(options, datasets, data_root)
-    data, cores = DataCache(data_root), torch.get_num_threads()
-    shared = (cores, options.jobs, options.workers)
+    data = DataCache(data_root)
+    shared = (available_cores(), options.jobs, options.workers)
     return Plan(runs, probes, preset, preset_reason, device, views, data, *shared, monitored, options.monitor_every)
+
+
+def available_cores() -> int:
+    """CPU threads that this process may use: torch's default, or under torchrun an equal share of the machine's cores."""
+    if processes.count() == 1:
+        return torch.get_num_threads()
+    return max(1, len(os.sched_getaffinity(0)) // processes.local_count())  # torchrun sets torch's default to 1
+
+
+def _check_processes(config: RunConfig) -> None:
+    """Raises UserError for a run that several processes cannot train together."""
+    count, method = processes.count(), METHODS[config.method]
+    if count > 1 and method.loss is not Method.loss:
+        raise UserError(
+            f"{config.method} overrides `loss` and cannot be trained by {count} processes; define `encode` and `objective` "
+            "instead, or start it without torchrun"
+        )
+    if config.recipe.batch_size < count:
+        raise UserError(f"batch size {config.recipe.batch_size} is smaller than the number of processes, {count}; raise it")
 
 
 def _monitored(options: GridOptions, datasets: Sequence[str], data_root: Path) -> bool:

@@ -71,6 +71,9 @@ class Estimate:
         return clock(self.wall_seconds()) + failed + missing
 
 
+NO_ESTIMATE = Estimate({}, 1, 0, [])  # of a run of several processes, which cannot be timed by one
+
+
 def estimate(plan: Plan) -> Estimate:
     """Times a few steps of each configuration. Writes and downloads nothing."""
     seconds: dict[int, float] = {}

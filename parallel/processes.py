@@ -4,6 +4,7 @@ Every process trains the same weights. A batch is divided into contiguous rows (
 together in the original order. The main process, of rank 0, decides and writes; `from_main` passes its decisions on.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
@@ -12,13 +13,21 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, distributed
 
+from core.errors import FailedInMain
+
 T = TypeVar("T")
+IN_ALL = "in_all_processes"  # attribute of errors
 BUCKET_BYTES = 25 << 20  # of gradients per all-reduce, as in torch's DistributedDataParallel
 
 
 def count() -> int:
     """Number of processes."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def local_count() -> int:
+    """Number of processes of torchrun on this machine, which share its CPU cores; 1 without torchrun."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def rank() -> int:
@@ -130,21 +139,32 @@ def copy_from_main(tensors: Iterable[Tensor]) -> None:
 def from_main(compute: Callable[[], T]) -> T:
     """The value of `compute` in the main process, in all processes; the others do not call it. Picklable.
 
-    If it raises, the main process raises the error and the others raise SystemExit: the main process reports it.
+    If it raises an error, the main process raises this error and the others raise FailedInMain; see `in_all`.
     """
     if count() == 1:
         return compute()
     if not is_main():
         failed, value = _broadcast(None)
         if failed:
-            raise SystemExit(1)
+            raise FailedInMain
         return value
     try:
         value = compute()
-    except BaseException:
+    except Exception as error:
+        error.__dict__[IN_ALL] = True
         _broadcast((True, None))
         raise
     return _broadcast((False, value))[1]
+
+
+def in_all(error: Exception) -> bool:
+    """Whether an error was raised by `from_main`, and therefore in all processes."""
+    return isinstance(error, FailedInMain) or IN_ALL in error.__dict__
+
+
+def lost_another(error: Exception) -> bool:
+    """Whether an error is that of a collective, as it is raised if another process ends."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def _broadcast(content: Any) -> Any:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from core.seeds import seed_of
 from data.split import Split
 from eval.features import FrozenFeatures, ProgressCounter
 from eval.probes import PROBES, GeometryResult
+from parallel import processes
 from probing.metadata import accuracies_of, data_metadata, run_metadata
 from run_store.feature_sample import draw_sample, save_sample
 from run_store.folder import RunFolder
 from run_store.record_folder import RecordFolder
-from run_store.records import AccuracyRecord, GeometryRecord
+from run_store.records import AccuracyRecord, GeometryRecord, Record
 from training.prepare import Training, build_method
 from training.progress import probing_bar
 
@@ -68,7 +70,7 @@ def probe_backbone(
         started = time.monotonic()
         frozen = FrozenFeatures(backbone, split, corpus, needs, ProgressCounter(bar))
         shared = (time.monotonic() - started) / len(probes)
-        _save_sample(folder.path, frozen, seed)
+        processes.from_main(lambda: _save_sample(folder.path, frozen, seed))
         for probe in probes:
             started = time.monotonic()
             result = PROBES[probe]().run(frozen, seed)
@@ -80,9 +82,10 @@ def probe_backbone(
                 "n_test": len(split.images.test_labels),
             }
             if isinstance(result, GeometryResult):
-                folder.add(GeometryRecord(**common, **asdict(result)))
+                record: Record = GeometryRecord(**common, **asdict(result))
             else:
-                folder.add(AccuracyRecord(**common, **accuracies_of(result, split)))
+                record = AccuracyRecord(**common, **accuracies_of(result, split))
+            processes.from_main(partial(folder.add, record))
 
 
 def _save_sample(folder: Path, frozen: FrozenFeatures, seed: int) -> None:

@@ -78,6 +78,12 @@ def _glibc(function: str, *arguments: int) -> int:
     return 0
 
 
+def use_device(device: torch.device) -> None:
+    """Makes a CUDA device with a number the current one of this thread, on which libraries allocate by default."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def synchronize(device: torch.device) -> None:
     """Waits until a CUDA device has finished all queued work, for timing."""
     if device.type == "cuda":

@@ -1,6 +1,7 @@
 """Training in float64 by one or several processes, for comparison; the processes import this file."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor, distributed, multiprocessing
 from data.views.backend import Backend
 from methods import METHODS
 from tests.runs import small_config
-from training.loop import batches, start_epoch, step
+from training.loop import StepStats, batches, start_epoch, step, train
 from training.prepare import Training, prepare
 
 PER_EPOCH = {"warmup": "1", "interval": "1"}
@@ -39,9 +40,9 @@ class Double(Backend):
         return self._backend.evaluate(*arguments).double()
 
 
-def prepared(name: str, images: Tensor) -> Training:
-    """A run of two epochs in float64; 65 images and 32 to a batch: the last batch has 33."""
-    config = small_config(name, hparams=HPARAMS.get(name, {}), optimizer="sgd", lr=0.05)
+def prepared(name: str, images: Tensor, batch_size: int = 32, lr: float = 0.05) -> Training:
+    """A run of two epochs of 65 images in float64; of three batches of 32, the last has 33."""
+    config = small_config(name, hparams=HPARAMS.get(name, {}), optimizer="sgd", lr=lr, batch_size=batch_size)
     training = prepare(config, images[:65], torch.device("cpu"), pool=images[65:165].numpy())
     for module in (training.method, training.tail_scores):
         module.double()
@@ -65,6 +66,26 @@ def trained(name: str, images: Tensor) -> dict[str, Tensor]:
 def train_all(images: Tensor) -> dict[str, dict[str, Tensor]]:
     """`trained` for all registered methods."""
     return {name: trained(name, images) for name in METHODS.names()}
+
+
+def stopped_and_finished(images: Tensor, folder: Path, stop_after: int | None) -> dict[str, Tensor]:
+    """State of a SimCLR run of 2 times 22 steps; raises an error after step `stop_after`, if given, as if it were killed."""
+    training, steps = prepared("simclr", images, batch_size=3, lr=0.005), 0
+
+    def count(_: StepStats) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == stop_after:
+            raise InterruptedError
+
+    train(training, folder / "checkpoint.pt", folder / "log.jsonl", count, checkpoint_seconds=0.0)
+    return training.state.state_dict()
+
+
+def stopped(images: Tensor, folder: Path, stop_after: int) -> None:
+    """Starts a run that ends early."""
+    with suppress(InterruptedError):
+        stopped_and_finished(images, folder, stop_after)
 
 
 def by_processes(count: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> list[Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from methods import METHODS
-from tests.parallel.runs_in_float64 import by_processes, train_all
+from tests.parallel.runs_in_float64 import by_processes, stopped, stopped_and_finished, train_all
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +24,18 @@ def test_state_is_that_of_one_process(name, alone, together):
         for key, value in alone[name].items():
             difference = (states[name][key].double() - value.double()).abs().max().item()
             assert difference < 1e-10, (key, difference)
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2), (3, 2)])
+def test_a_run_is_resumed_by_another_number_of_processes(first, then, photographs, tmp_path):
+    """Stopped after step 21 of an epoch of 22, with a checkpoint at step 20."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    for folder in (whole, resumed, tmp_path / "first", tmp_path / "then"):
+        folder.mkdir()
+    expected = stopped_and_finished(photographs, whole, None)
+    by_processes(first, tmp_path / "first", stopped, photographs, resumed, 21)
+    progress = torch.load(resumed / "checkpoint.pt")["progress"]
+    assert (progress["epoch"], progress["step"]) == (0, 20)
+    for state in by_processes(then, tmp_path / "then", stopped_and_finished, photographs, resumed, None):
+        for key, value in expected.items():
+            assert (state[key].double() - value.double()).abs().max() < 1e-10, key
