@@ -38,4 +38,4 @@ def test_a_run_is_resumed_by_another_number_of_processes(first, then, photograph
     assert (progress["epoch"], progress["step"]) == (0, 20)
     for state in by_processes(then, tmp_path / "then", stopped_and_finished, photographs, resumed, None):
         for key, value in expected.items():
-            assert (state[key].double() - value.double()).abs().max() < 1e-10, key
+            torch.testing.assert_close(state[key], value, rtol=1e-9, atol=1e-9, msg=key)
