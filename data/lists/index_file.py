@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import core.files
 from core.errors import UserError, first_line
 from data.lists.longtail import Indices
 
@@ -157,7 +158,7 @@ def _whole(number: str) -> bool:
 def read_bytes(file: Path) -> bytes:
     """Reads an index file. Raises UserError if that fails."""
     try:
-        return file.read_bytes()
+        return core.files.read_bytes(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror or first_line(error)}); restore it") from error
 
