@@ -65,9 +65,8 @@ def with_changes(settings: Settings, changes: Mapping[str, Any], owner: str) -> 
 
 def _converted(given: Any, hint: Any, name: str) -> Any:
     """Converts a value or text to the first member of `hint` that accepts it. Raises UserError if none does."""
-    shown = given.encode(errors="replace").decode() if isinstance(given, str) else given
-    if shown != given:  # lone surrogates, as in non-UTF-8 paths, cannot be written to files
-        raise UserError(f"{name}={shown} is not valid Unicode; choose a name in UTF-8")
+    if isinstance(given, str) and not given.isprintable():  # lone surrogates, as in non-UTF-8 paths, and line breaks
+        raise UserError(f"{name}={given!r} has characters that cannot be printed; choose another value or path")
     for member in get_args(hint) if get_origin(hint) is UnionType else (hint,):
         with suppress(ValueError, InvalidData):
             return convert(_parsed(given, member) if isinstance(given, str) else given, _exact(member), dec_hook=_subtype)

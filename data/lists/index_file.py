@@ -78,7 +78,7 @@ def read_index_file(file: Path) -> IndexFile:
         raise UserError(f"{file}, line {i + 1} is not `relative/path label`: {printable(lines[i])!r}")
     if lines and not _whole("".join(numbers)):
         i = next(i for i, number in enumerate(numbers) if not _whole(number))
-        raise UserError(f"{file}, line {i + 1}: the label {printable(numbers[i])} is not an integer >= 0")
+        raise UserError(f"{file}, line {i + 1}: the label {printable(numbers[i])!r} is not an integer >= 0")
     try:
         labels = np.array(list(map(int, numbers)), dtype=np.int64)
     except (OverflowError, ValueError):  # ValueError: thousands of digits
