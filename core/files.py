@@ -1,7 +1,9 @@
-"""Atomic and durable file writes."""
+"""Atomic and durable writes of files, and reads of regular files."""
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,25 @@ from typing import IO, Any
 from core.errors import UserError
 
 UNFINISHED = ".part"  # suffix of files that are being written
+
+
+class NotRegularFileError(OSError):
+    """A FIFO, socket or device."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns the content of a regular file, which a symbolic link may name.
+
+    Raises OSError, also for a FIFO, socket or device (NotRegularFileError): reading one can block forever.
+    """
+    if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        raise NotRegularFileError(errno.EINVAL, "Not a regular file", str(path))
+    return path.read_bytes()  # raises IsADirectoryError for a directory
+
+
+def read_text(path: Path) -> str:
+    """Like `read_bytes`, decoded as UTF-8; invalid bytes become U+FFFD."""
+    return read_bytes(path).decode(errors="replace")
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:

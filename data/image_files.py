@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.errors import first_line
+from core.files import NotRegularFileError, read_bytes
 
 T = TypeVar("T")
 warnings.filterwarnings("ignore", "Palette images with Transparency")  # from Pillow; torchvision drops transparency too
@@ -113,8 +114,8 @@ def _encoded(entry: str | Path | NDArray[np.uint8]) -> tuple[bytes, tuple[int, i
     if isinstance(entry, np.ndarray):
         return _ppm(Image.fromarray(np.ascontiguousarray(entry.transpose(1, 2, 0)))), entry.shape[1:]
     try:
-        data = Path(entry).read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        data = read_bytes(Path(entry))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, NotRegularFileError) as error:
         raise _DecodeError(error.strerror) from error  # other OS errors do not concern this file alone
     with _opened(data) as image:
         (width, height), mode = image.size, image.mode

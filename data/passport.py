@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import numpy as np
 
+from core.schema import InvalidData, convert
 from data.benchmark import Benchmark, Source
 from data.lists.longtail import IndexLists, Indices, by_number, by_thirds
 
@@ -76,23 +77,11 @@ class Passport:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Passport":
-        """Reads `to_json` back. Raises ValueError where a field is missing or of a wrong type, or the hashes do not fit."""
-        try:
-            values = {field.name: content[field.name] for field in fields(cls)}
-            passport = cls(
-                **{
-                    **values,
-                    "source": Source(**values["source"]),
-                    "counts": tuple(values["counts"]),
-                    "group_counts": tuple(values["group_counts"]),
-                    "lists": {name: (int(images), str(sha256)) for name, (images, sha256) in values["lists"].items()},
-                }
-            )
-            hashes = (content["format"], content["passport"], content["pretraining"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a passport ({error})") from error
-        if hashes != (FORMAT, passport.short, passport.pretraining):
-            raise ValueError("format or hashes do not fit the fields")
+        """Reads `to_json` back. Raises InvalidData if a field is missing or of a wrong type, or the hashes do not fit."""
+        passport = convert(content, cls)
+        found = [content.get(name) for name in ("format", "passport", "pretraining")]
+        if "pretrain" not in passport.lists or found != [FORMAT, passport.short, passport.pretraining]:
+            raise InvalidData("format or hashes do not fit the fields")
         return passport
 
     def text(self) -> str:

@@ -53,14 +53,26 @@ def break_down(class_accuracy: ArrayLike, counts: ArrayLike) -> Breakdown:
             averaged over the draws, as papers compute the deviation over groups per run.
         counts: (C,) images per class that define the groups.
     """
-    draws = np.atleast_2d(np.asarray(class_accuracy, dtype=np.float64))
-    return Breakdown(
-        mean=float(draws.mean()),
-        class_std=float(draws.std(axis=1).mean()),
-        worst=float(draws.min(axis=1).mean()),
-        harmonic_mean=float(np.mean([_harmonic_mean(accuracy) for accuracy in draws])),
-        groups={rule: _group_means(draws, grouped(counts, rule)) for rule in get_args(Grouping)},
-    )
+    return break_down_each(np.atleast_2d(np.asarray(class_accuracy, dtype=np.float64))[None], counts)[0]
+
+
+def break_down_each(class_accuracy: NDArray[np.float64], counts: ArrayLike) -> list[Breakdown]:
+    """Like `break_down` for R results on the same classes: (R, D, C)."""
+    of_all = class_accuracy.reshape(len(class_accuracy), -1).mean(axis=1)
+    with np.errstate(divide="ignore"):
+        harmonic = (1 / np.mean(1 / class_accuracy, axis=2)).mean(axis=1)  # 0 if a class has accuracy 0
+    deviation, worst = class_accuracy.std(axis=2).mean(axis=1), class_accuracy.min(axis=2).mean(axis=1)
+    groups = {rule: _group_means(class_accuracy, grouped(counts, rule)) for rule in get_args(Grouping)}
+    return [
+        Breakdown(
+            mean=float(of_all[number]),
+            class_std=float(deviation[number]),
+            worst=float(worst[number]),
+            harmonic_mean=float(harmonic[number]),
+            groups={rule: means[number] for rule, means in groups.items()},
+        )
+        for number in range(len(class_accuracy))
+    ]
 
 
 def class_accuracies(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> list[float]:
@@ -72,14 +84,14 @@ def class_accuracies(predicted: NDArray[np.int64], labels: NDArray[np.int64], cl
     return (100 * right / total).tolist()
 
 
-def _group_means(draws: NDArray[np.float64], groups: Sequence[NDArray[np.int64]]) -> GroupMeans:
+def _group_means(class_accuracy: NDArray[np.float64], groups: Sequence[NDArray[np.int64]]) -> list[GroupMeans]:
     sizes = [len(group) for group in groups]
-    by_draw = [draws[:, group].mean(axis=1) if len(group) else None for group in groups]
-    many, medium, few = (None if values is None else float(values.mean()) for values in by_draw)
+    by_draw = [class_accuracy[:, :, group].mean(axis=2) if len(group) else None for group in groups]
     full = [values for values in by_draw if values is not None]
-    std = float(np.std(full, axis=0).mean()) if len(full) == len(groups) else None
-    return GroupMeans(many, medium, few, std, None if many is None or few is None else many - few, sizes)
-
-
-def _harmonic_mean(accuracy: NDArray[np.float64]) -> float:
-    return 0.0 if accuracy.min() == 0 else float(1 / np.mean(1 / accuracy))
+    deviation = np.std(full, axis=0).mean(axis=1) if len(full) == len(groups) else None
+    means = []
+    for number in range(len(class_accuracy)):
+        many, medium, few = (None if values is None else float(values[number].mean()) for values in by_draw)
+        gap = None if many is None or few is None else many - few
+        means.append(GroupMeans(many, medium, few, None if deviation is None else float(deviation[number]), gap, sizes))
+    return means

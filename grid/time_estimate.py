@@ -265,6 +265,6 @@ def _epochs_done(run: RunFolder) -> int:
     if not has_checkpoint(run.checkpoint):
         return 0
     try:
-        return read_latest(run.checkpoint, run.config.run_id)[1]["progress"]["epoch"]
+        return read_latest(run.checkpoint, run.config.run_id)[1]["progress"].epoch
     except UserError:  # the run will fail
         return run.config.recipe.epochs

@@ -15,7 +15,8 @@ from data.split import Split
 from eval.groups import RULES, GroupMeans, break_down, class_accuracies, grouped
 from eval.probes import ProbeResult
 from run_store.folder import RunFolder, TrainingFacts
-from run_store.records import pack
+from run_store.records import CurvePoint, OtherGroups, pack
+from training.log import TailDetection
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
 
@@ -43,7 +44,8 @@ def data_metadata(passport: Passport, grouping: Grouping) -> dict[str, Any]:
 def run_metadata(run: RunFolder) -> dict[str, Any]:
     """Fields of a record on the training run: configuration, cost, and quality of its tail scores."""
     config, recipe = run.config, run.config.recipe
-    tail = run.last_epoch().get("tail", {})
+    last = run.last_epoch()
+    tail = last.tail if last else TailDetection()
     return {
         "run_id": config.run_id,
         "method": config.method,
@@ -57,8 +59,8 @@ def run_metadata(run: RunFolder) -> dict[str, Any]:
         "precision": config.precision,
         "executor": config.executor,
         "pool": run.pool(),
-        "tail_auroc": tail.get("auroc"),
-        "tail_spearman": tail.get("spearman"),
+        "tail_auroc": tail.auroc,
+        "tail_spearman": tail.spearman,
         **_cost(run.training_facts()),
         "versions": versions(),
     }
@@ -103,16 +105,15 @@ def accuracies_of(found: ProbeResult, split: Split) -> dict[str, Any]:
         "worst": summary.worst,
         "harmonic_mean": summary.harmonic_mean,
         **{name: value for name, value in asdict(summary.groups[grouping]).items() if name != "group_sizes"},
-        "other_groups": {"grouping": RULES[other], **asdict(summary.groups[other])},
+        "other_groups": OtherGroups(grouping=RULES[other], **asdict(summary.groups[other])),
     }
 
 
-def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping) -> dict[str, float]:
+def _point(point: dict[str, Any], counts: NDArray[np.int64], grouping: Grouping) -> CurvePoint:
     """Replaces the class accuracies of a point of a curve by group means."""
     means: GroupMeans = break_down(point["class_accuracy"], counts).groups[grouping]
-    groups = {"many": means.many, "medium": means.medium, "few": means.few}
     rest = {name: value for name, value in point.items() if name != "class_accuracy"}
-    return rest | {name: value for name, value in groups.items() if value is not None}
+    return CurvePoint(**rest, many=means.many, medium=means.medium, few=means.few)
 
 
 @cache

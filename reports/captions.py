@@ -50,7 +50,7 @@ def training(record: Record, images: str | None = None) -> str:
     if record.epochs is None:
         return f"External weights: {record.backbone}, training settings unknown, {record.precision}."
     recipe = record.recipe
-    sizes = ", ".join(map(str, recipe["sizes"]))
+    sizes = ", ".join(map(str, recipe["sizes"]))  # type: ignore[arg-type]
     schedule = " linear" if recipe.get("schedule") == "linear" else ""
     optimizer = f"{recipe['optimizer']} lr {recipe['lr']:g}{schedule} decay {recipe['weight_decay']:g}"
     source = f" of {recipe['pretrained_on']}, which is not the probed data set" if "pretrained_on" in recipe else ""

@@ -12,10 +12,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from run_store.arrays import read_arrays, write_arrays
+from core.arrays import Form, read_arrays, write_arrays
 from run_store.layout import CLASS_QUANTILES
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+FORMS = {
+    "counts": Form(np.integer, ("C",)),
+    "quantities": Form(np.str_, ("Q",)),
+    "values": Form(np.float32, ("Q", "C", len(QUANTILES))),
+}
+ADVICE = "restore it, or train the run again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +55,9 @@ def save_class_quantiles(folder: Path, state: Mapping[str, ArrayLike], labels: A
 
 
 def load_class_quantiles(folder: Path) -> ClassQuantiles | None:
-    """Reads `by_class.npz`; returns None if it does not exist. Raises ValueError if it is damaged."""
+    """Reads `by_class.npz`; returns None if it does not exist. Raises UserError if it is damaged."""
     file = folder / CLASS_QUANTILES
     if not file.exists():
         return None
-    content = read_arrays(file)
-    counts, names, values = (content.get(name, np.empty(0)) for name in ("counts", "quantities", "values"))
-    if counts.ndim != 1 or values.shape != (len(names), len(counts), len(QUANTILES)):
-        raise ValueError(f"{file} is damaged: the shapes of its arrays do not match")
-    return ClassQuantiles(counts, dict(zip(names.tolist(), values, strict=True)))
+    content = read_arrays(file, ADVICE, **FORMS)
+    return ClassQuantiles(content["counts"], dict(zip(content["quantities"].tolist(), content["values"], strict=True)))

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import UserError
+from core.files import read_bytes, read_text
+from core.schema import InvalidData, decode
 from run_store.layout import CONFIG, DONE, ERROR, LOG
 from run_store.passport import read_passport
-
-SETTINGS = ("method", "hparams", "dataset", "profile", "split", "seed", "preset", "recipe", "precision", "executor")
+from training.config import ConfigFile
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class UnfinishedRun:
     status: Literal["unfinished", "failed"]
     reason: str  # last line of the error of a failed run, else empty
     run_id: str
-    settings: Mapping[str, Any]  # SETTINGS of its configuration
+    settings: Mapping[str, Any]  # of its configuration
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ def run_folders(out: Path) -> list[Path]:
 
 def run_id_of(folder: Path) -> str:
     """Run id: the content of `done`, so that folders can be renamed; for an unfinished run, the suffix of the folder name."""
-    done = folder / DONE
-    return (done.read_text(errors="replace").strip() if done.is_file() else "") or folder.name.rpartition("-")[2]
+    return _text(folder / DONE).strip() or folder.name.rpartition("-")[2]
 
 
 def read_unfinished(folder: Path) -> UnfinishedRun | None:
@@ -50,9 +50,8 @@ def read_unfinished(folder: Path) -> UnfinishedRun | None:
     if (folder / DONE).exists():
         return None
     try:
-        config = json.loads((folder / CONFIG).read_text())
-        settings = {name: config[name] for name in SETTINGS}
-    except (OSError, ValueError, KeyError, TypeError):
+        settings = decode(read_bytes(folder / CONFIG), ConfigFile)
+    except (OSError, InvalidData):
         return None
     error = _text(folder / ERROR).strip().splitlines()
     return UnfinishedRun("failed" if error else "unfinished", error[-1] if error else "", run_id_of(folder), settings)
@@ -61,8 +60,8 @@ def read_unfinished(folder: Path) -> UnfinishedRun | None:
 def read_texts(folder: Path) -> Texts:
     """Reads log, configuration, passport and error of a run folder as text."""
     config = _text(folder / CONFIG)
-    with suppress(ValueError):  # a damaged file is returned unchanged
-        config = json.dumps(json.loads(config), indent=1)
+    with suppress(InvalidData):  # a damaged file is returned unchanged
+        config = json.dumps(decode(config.encode(), dict[str, Any]), indent=1)
     try:
         kept = read_passport(folder)
         passport = kept.text() if kept else ""
@@ -73,6 +72,6 @@ def read_texts(folder: Path) -> Texts:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(errors="replace")
+        return read_text(file)
     except OSError:
         return ""

@@ -9,10 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from run_store.arrays import read_arrays, write_arrays
+from core.arrays import Form, read_arrays, write_arrays
+from core.schema import InvalidData, damaged
 from run_store.layout import FEATURE_SAMPLE
 
 SIZE = 2000  # images of a sample
+FORMS = {
+    "features": Form(np.float16, ("n", "d")),
+    "labels": Form(np.int64, ("n",)),
+    "groups": Form(np.int8, ("n",)),
+}
+ADVICE = "restore it, or probe the run again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +58,12 @@ def save_sample(folder: Path, sample: Sample) -> None:
 
 
 def load_sample(folder: Path) -> Sample | None:
-    """Reads `tsne.npz`; returns None if it does not exist. Raises ValueError if it is damaged."""
+    """Reads `tsne.npz`; returns None if it does not exist. Raises UserError if it is damaged."""
     file = folder / FEATURE_SAMPLE
     if not file.exists():
         return None
-    content = read_arrays(file)
-    features, labels, groups = (content.get(name, np.empty(0)) for name in ("features", "labels", "groups"))
-    if features.ndim != 2 or not len(features) == len(labels) == len(groups) or not np.isfinite(features).all():
-        raise ValueError(f"{file} is damaged: invalid shapes or values")
-    if not np.isin(groups, (0, 1, 2)).all() or (len(labels) and labels.min() < 0):
-        raise ValueError(f"{file} is damaged: labels or groups are out of range")
-    return Sample(features, labels, groups)
+    content = read_arrays(file, ADVICE, **FORMS)
+    sample = Sample(*(content[name] for name in FORMS))
+    if not (np.isfinite(sample.features).all() and np.isin(sample.groups, (0, 1, 2)).all() and (sample.labels >= 0).all()):
+        raise damaged(file, InvalidData("values are out of range"), ADVICE)
+    return sample

@@ -1,25 +1,27 @@
 """The folder of a training run: its state, and how its files are written and read. File names: `layout`."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import nn
 
+from core.arrays import write_arrays
 from core.errors import UserError
-from core.files import remove_unfinished, write_atomic, write_json, write_text
+from core.files import read_bytes, read_text, remove_unfinished, write_atomic, write_json, write_text
+from core.schema import InvalidData, damaged, decode, read_json
 from data.passport import Passport
 from run_store.layout import CHECKPOINT, CONFIG, DONE, ERROR, LOG, POOL, TAIL_SCORES, TRAINING, WEIGHTS
 from run_store.passport import write_passport
 from run_store.record_folder import RecordFolder
 from training.checkpoint import delete_checkpoints, has_checkpoint, read_latest
 from training.config import RunConfig
+from training.log import LogLine, log_lines
 
 State = Literal["DONE", "RESUMABLE", "DAMAGED", "NEW"]
 
@@ -116,27 +118,27 @@ class RunFolder(RecordFolder):
 
     def training_facts(self) -> TrainingFacts:
         """Reads `training.json`. Raises UserError if it is damaged."""
-        try:
-            return TrainingFacts(**json.loads(self.facts.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise self._damaged(self.facts) from error
+        return read_json(self.facts, TrainingFacts, self._advice)
 
-    def last_epoch(self) -> dict[str, Any]:
-        """Last line of the log; an empty dict without epochs. Raises UserError if it is damaged."""
+    def last_epoch(self) -> LogLine | None:
+        """Last line of the log; None without epochs. Raises UserError if it is damaged."""
+        lines = log_lines(self.log)
         try:
-            lines = self.log.read_text().splitlines() if self.log.exists() else []
-            return json.loads(lines[-1]) if lines else {}
-        except (OSError, ValueError) as error:
-            raise self._damaged(self.log) from error
+            return decode(lines[-1], LogLine) if lines else None
+        except InvalidData as error:
+            raise damaged(self.log, error, self._advice) from error
 
     def pool(self) -> str | None:
-        """Name, size and hash of the OOD pool that the run was trained with."""
+        """Name, size and hash of the OOD pool that the run was trained with. Raises UserError if it cannot be read."""
         file = self.path / POOL
-        return file.read_text().strip() if file.exists() else None
+        try:
+            return read_text(file).strip() if file.exists() else None
+        except OSError as error:
+            raise damaged(file, error, self._advice) from error
 
     def save_tail_scores(self, scores: NDArray[np.float32]) -> None:
-        """Writes the (N,) tail scores of the last epoch, in the order of the pretraining list."""
-        write_atomic(self.path / TAIL_SCORES, lambda file: np.save(file, scores))
+        """Writes the (N,) `scores` of the last epoch, in the order of the pretraining list."""
+        write_arrays(self.path / TAIL_SCORES, scores=scores)
 
     def load_weights(self, network: nn.Module, prefix: str = "") -> None:
         """Loads the tensors of the trained method whose names begin with `prefix` into a network, strictly.
@@ -146,7 +148,7 @@ class RunFolder(RecordFolder):
         """
         expected = self.training_facts().weights_sha256
         try:
-            data = self.weights.read_bytes()
+            data = read_bytes(self.weights)
             if expected is not None and hashlib.sha256(data).hexdigest() != expected:
                 raise ValueError("wrong checksum")
             tensors = {name.removeprefix(prefix): tensor for name, tensor in load(data).items() if name.startswith(prefix)}
@@ -162,8 +164,9 @@ class RunFolder(RecordFolder):
         self.error.unlink(missing_ok=True)
         delete_checkpoints(self.checkpoint)
 
-    def _damaged(self, file: Path) -> UserError:
-        return UserError(f"{file} is damaged; restore it, or delete {self.path} to train this run again")
+    @property
+    def _advice(self) -> str:
+        return f"restore it, or delete {self.path} to train this run again"
 
 
 def folder_of(out: Path, config: RunConfig) -> RunFolder:

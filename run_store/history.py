@@ -1,19 +1,19 @@
 """Training histories: the log of a run, `log.jsonl`, as one array per quantity."""
 
-import json
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from core.errors import UserError
+from core.schema import InvalidData, convert, decode
 from run_store.contents import run_id_of
 from run_store.layout import LOG
+from training.log import GroupValues, LogLine, log_lines
 
 log = logging.getLogger(__name__)
 
@@ -75,80 +75,42 @@ def read_history(folder: Path) -> History:
     Raises:
         UserError: the log cannot be read.
     """
-    lines: dict[int, dict[str, Any]] = {}
-    damaged, sampling = 0, None
-    for text in _read(folder / LOG).splitlines():
+    lines: dict[int, tuple[LogLine, dict[str, Column]]] = {}
+    damaged = 0
+    for text in log_lines(folder / LOG):
         try:
-            line = _line(json.loads(text))
-        except (ValueError, TypeError, OverflowError, RecursionError):
+            content = decode(text, dict[str, Any])
+            line = convert(content, LogLine)
+            lines[line.epoch] = line, _groups(content)
+        except InvalidData:
             damaged += 1
-            continue
-        lines[line["epoch"]] = line
     ordered = [lines[epoch] for epoch in sorted(lines)]
-    for line in ordered:
-        sampling = line["sampling"] or sampling
-    names = sorted({name for line in ordered for name in line["groups"]})
-    empty = (math.nan,) * len(GROUPS)
+    names = sorted({name for _, groups in ordered for name in groups})
+    sampled = [line.sampling for line, _ in ordered if line.sampling]
     return History(
         folder=folder,
         run_id=run_id_of(folder),
         damaged=damaged,
-        epoch=np.array([line["epoch"] for line in ordered], dtype=np.int64),
-        **{name: _column([line[name] for line in ordered]) for name in ("loss", "lr", "images_per_second", "auroc")},
+        epoch=np.array([line.epoch for line, _ in ordered], dtype=np.int64),
+        **{name: _column([getattr(line, name) for line, _ in ordered]) for name in ("loss", "lr", "images_per_second")},
+        auroc=_column([line.tail.auroc for line, _ in ordered]),
         groups={
-            name: _column([line["groups"].get(name, empty) for line in ordered]).reshape(-1, len(GROUPS)) for name in names
+            name: np.reshape([groups.get(name, _column([None] * len(GROUPS))) for _, groups in ordered], (-1, len(GROUPS)))
+            for name in names
         },
-        sampling=sampling,
+        sampling=Sampling(*(_column(column) for column in astuple(sampled[-1]))) if sampled else None,
     )
 
 
-def _line(content: Any) -> dict[str, Any]:
-    """Extracts the values of one line. Raises ValueError or TypeError for an invalid line."""
-    if not isinstance(content, dict):
-        raise TypeError("not a JSON object")
-    epoch = content.get("epoch")
-    if type(epoch) is not int or not 1 <= epoch < 2**31:
-        raise ValueError("invalid epoch")
-    values = {name: _number(content.get(name)) for name in ("loss", "lr", "images_per_second")}
-    tail = content.get("tail")
-    auroc = _number(tail.get("auroc")) if isinstance(tail, dict) else math.nan
-    groups = {
-        name: tuple(_number(value[group]) for group in GROUPS)
+def _groups(content: Mapping[str, Any]) -> dict[str, Column]:
+    """The per-image quantities of a method in a line: (3,) means over many, medium, few. Raises InvalidData."""
+    return {
+        name: _column(astuple(convert(value, GroupValues)))
         for name, value in content.items()
-        if isinstance(value, dict) and set(value) == set(GROUPS)
+        if isinstance(value, dict) and value.keys() == set(GROUPS)
     }
-    return {"epoch": epoch, **values, "auroc": auroc, "groups": groups, "sampling": _sampling(content)}
-
-
-def _sampling(content: Mapping[str, Any]) -> Sampling | None:
-    found = content.get("sampling")
-    if found is None:
-        return None
-    columns = {
-        name: _column([_number(value) for value in found[name]]) for name in Sampling.__dataclass_fields__ if name in found
-    }
-    if len(columns) != len(Sampling.__dataclass_fields__) or len({len(column) for column in columns.values()}) != 1:
-        raise ValueError("columns of the sampling are missing or of unequal length")
-    return Sampling(**columns)
-
-
-def _number(value: Any) -> float:
-    """Converts a number to float, None to NaN. Raises TypeError for anything else."""
-    if value is None:
-        return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("not a number")
-    return float(value)
 
 
 def _column(values: Any) -> Column:
+    """Numbers as an array; None becomes NaN."""
     return np.array(values, dtype=np.float64)
-
-
-def _read(file: Path) -> str:
-    if not file.exists():
-        return ""
-    try:
-        return file.read_text(errors="replace")
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; repair it, or move the run folder elsewhere") from error

@@ -8,7 +8,8 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     checkpoint.pt        last checkpoint, and checkpoint.previous.pt the one before it, while the run is being trained
     weights.safetensors  trained method: backbone, heads and per-sample memory
     training.json        time, memory and device of the training (`TrainingFacts`)
-    tail_scores.npy      (N,) tail score of each pretraining image after the last epoch
+    tail_scores.npz      (N,) `scores`, the tail score of each pretraining image after the last epoch; earlier versions wrote
+                         tail_scores.npy
     by_class.npz         quantiles over each class of the per-image state of the method (`class_quantiles`)
     tsne.npz             sample of the test features (`feature_sample`)
     results.jsonl        one record per probe
@@ -27,7 +28,7 @@ LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.json"
-TAIL_SCORES = "tail_scores.npy"
+TAIL_SCORES = "tail_scores.npz"
 CLASS_QUANTILES = "by_class.npz"
 FEATURE_SAMPLE = "tsne.npz"
 RESULTS = "results.jsonl"

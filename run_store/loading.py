@@ -1,22 +1,30 @@
 """Loads the configuration and the backbone of a trained run from its folder."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
 
 import backbones
 from core.errors import UserError
+from core.schema import read_json
 from core.settings import with_changes
 from data.benchmark import BENCHMARKS
 from data.recipe import Recipe
 from methods import METHODS
+from run_store.contents import run_id_of
 from run_store.folder import RunFolder
 from run_store.layout import CONFIG
-from training.config import FORMAT, RunConfig
+from training.config import FORMAT, ConfigFile, RunConfig
 from training.prepare import build_method
+
+
+class Export(TypedDict):
+    """Content of `config.json` of an export, as far as it is read."""
+
+    tailbench: ConfigFile
 
 
 def open_run(path: Path) -> RunFolder:
@@ -27,7 +35,7 @@ def open_run(path: Path) -> RunFolder:
     """
     path = path if path.name not in ("", "..") else path.resolve()  # the folder name ends with the run id
     run = RunFolder(path, read_config(path))
-    run_id = run.done.read_text().strip() if run.done.exists() else path.name.rpartition("-")[2]
+    run_id = run_id_of(path)
     if run.config.run_id != run_id:
         raise UserError(f"{path / CONFIG} does not match run id {run_id}: the file or the name of the folder was changed")
     if not run.trained():
@@ -61,26 +69,23 @@ def load_trained_backbone(run: RunFolder) -> nn.Module:
 def read_config(path: Path) -> RunConfig:
     """Reads `config.json` in a run folder. Raises UserError where it is not that of a run of this version of the suite."""
     file = path / CONFIG
-    try:
-        content = json.loads(file.read_text())
-    except OSError as error:
-        raise UserError(f"{path} is not a run folder: it has no {CONFIG}; give a run folder, or a file of weights") from error
-    except ValueError as error:
-        raise UserError(f"{file} is damaged; delete {path} to train this run again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} is not the configuration of a run; give a run folder, or a file of weights")
+    if not file.exists():
+        raise UserError(f"{path} is not a run folder: it has no {CONFIG}; give a run folder, or a file of weights")
+    advice = f"delete {path} to train this run again"
+    content = read_json(file, dict[str, Any], advice)
     if "tailbench" in content:
-        network = content["tailbench"]["recipe"]["backbone"]
+        network = read_json(file, Export, advice)["tailbench"]["recipe"].get("backbone")
         raise UserError(f"{path} is an export; probe its model.safetensors with --backbone {network}, or give the run folder")
     if "weights" in content:
         raise UserError(f"{path} has records of {content.get('label')} and is not a run folder; give that run or file instead")
-    if content.pop("format", None) != FORMAT:
+    if content.get("format") != FORMAT:
         raise UserError(f"{file} was written by another version of this suite; train the run again")
+    config = read_json(file, ConfigFile, advice)
     try:
-        recipe = Recipe(**{**content["recipe"], "sizes": tuple(content["recipe"]["sizes"])})
-        # `with_changes` converts text to the declared types
-        declared = METHODS[content["method"]].Hparams()
-        hparams = asdict(with_changes(declared, content["hparams"], content["method"]))
-        return RunConfig(**{**content, "recipe": recipe, "hparams": hparams})
-    except (KeyError, TypeError, AttributeError, UserError) as error:
-        raise UserError(f"{file} has settings that are unknown in this version of the suite") from error
+        # `with_changes` checks names, types and bounds, and converts text to the declared types
+        recipe = with_changes(Recipe(), config["recipe"], "recipe")
+        hparams = asdict(with_changes(METHODS[config["method"]].Hparams(), config["hparams"], config["method"]))
+    except UserError as error:
+        raise UserError(f"{file} has settings that are unknown in this version of the suite ({error})") from error
+    values: dict[str, Any] = {**config, "recipe": recipe, "hparams": hparams}
+    return RunConfig(**values)

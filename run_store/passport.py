@@ -4,12 +4,13 @@ Earlier versions wrote `passport.txt`. Only the hash in its first line is read: 
 `passport.json` is added.
 """
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
-from core.files import write_json
+from core.files import read_bytes, read_text, write_json
+from core.schema import InvalidData, damaged, decode
 from data.passport import Passport
 from run_store.layout import PASSPORT
 
@@ -23,17 +24,17 @@ def read_passport(folder: Path) -> Passport | None:
         UserError: it is damaged, or only `passport.txt` of an earlier version exists.
     """
     file = folder / PASSPORT
-    try:
-        return Passport.from_json(json.loads(file.read_text()))
-    except FileNotFoundError:
+    if not file.exists():
         if (folder / OLD_PASSPORT).exists():
             raise UserError(
                 f"{folder} was written by an earlier version of this suite, without {PASSPORT}; repeat its `run` "
                 "command, which adds the file without training"
-            ) from None
+            )
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} is damaged ({error}); restore it, or delete {folder} to train this run again") from error
+    try:
+        return Passport.from_json(decode(read_bytes(file), dict[str, Any]))
+    except (OSError, InvalidData) as error:
+        raise damaged(file, error, f"restore it, or delete {folder} to train this run again") from error
 
 
 def write_passport(folder: Path, passport: Passport) -> None:
@@ -50,7 +51,10 @@ def upgrade_passport(folder: Path, passport: Passport) -> None:
     old = folder / OLD_PASSPORT
     if (folder / PASSPORT).exists() or not old.exists():
         return
-    found = re.match(r"PASSPORT (\w+):", old.read_text(errors="replace"))
+    try:
+        found = re.match(r"PASSPORT (\w+):", read_text(old))
+    except OSError as error:
+        raise damaged(old, error, f"restore it, or delete {folder} to train again") from error
     if found is None or found[1] != passport.short:
         kept = found[1] if found else "unreadable"
         raise UserError(

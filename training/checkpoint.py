@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from core.errors import UserError
-from core.files import write_atomic
+from core.files import read_bytes, write_atomic
+from core.schema import convert
 from parallel import processes
 
 log = logging.getLogger(__name__)
@@ -94,10 +95,10 @@ def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
     optimizer.load_state_dict(content["optimizer"])
     if found != path and processes.is_main():
         if path.exists():  # else a kill came between renaming the last checkpoint and writing the next one
-            epoch = content["progress"]["epoch"] + 1
+            epoch = content["progress"].epoch + 1
             log.warning("checkpoint %s cannot be read; the run resumes from the checkpoint before it, in epoch %d", path, epoch)
         found.replace(path)  # the damaged one must not become the checkpoint before the next one
-    return Progress(**content["progress"])
+    return content["progress"]
 
 
 def read_checkpoint(path: Path, run_id: str) -> dict:
@@ -108,13 +109,14 @@ def read_checkpoint(path: Path, run_id: str) -> dict:
     """
     advice = f"delete {path} to train this run from the start"
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             broken = archive.testzip()  # verifies the checksum of every member
         if broken is not None:
             raise zipfile.BadZipFile(broken)
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        found, _ = content["run_id"], content["state"]
+        found, _, _ = content["run_id"], content["state"], content["optimizer"]
+        content["progress"] = convert(content["progress"], Progress)
     except Exception as error:  # a damaged archive or pickle can raise almost anything
         raise UserError(f"checkpoint {path} is damaged or of an older version; {advice}") from error
     if found != run_id:

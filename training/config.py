@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from core.errors import UserError
 from core.settings import with_changes
@@ -21,6 +21,21 @@ from training.presets import PRESETS
 FORMAT = 1  # incremented when the same settings train different weights
 # recipe settings that are omitted from `config.json` at these values, so that ids of runs without them stay valid
 OMITTED_DEFAULTS = {"schedule": "cosine"}
+
+
+class ConfigFile(TypedDict):
+    """Settings in `config.json` of a run; names and values in `hparams` and `recipe` are checked by `with_changes`."""
+
+    method: str
+    hparams: dict[str, Any]
+    dataset: str
+    profile: str
+    split: int
+    seed: int
+    preset: str
+    recipe: dict[str, Any]
+    precision: str
+    executor: str
 
 
 @dataclass(frozen=True)

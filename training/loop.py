@@ -1,6 +1,5 @@
 """The training loop of one run, which resumes from a checkpoint."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -9,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.files import write_text
 from core.seeds import seed_of
 from data.loader import Batch
 from parallel import processes
 from training.checkpoint import Progress, has_checkpoint, load_checkpoint, save_checkpoint
 from training.gradients import backward
+from training.log import append_epoch, resume_log
 from training.optimizer import set_learning_rate
 from training.prepare import Training, autocast
 from training.schedule import learning_rate
@@ -50,7 +49,7 @@ def train(
     Args:
         training: result of `prepare`.
         checkpoint: file to resume from and to save to.
-        log: file with one JSON line per epoch; lines after the checkpoint are dropped, as those epochs are repeated.
+        log: see `training.log`; lines after the checkpoint are dropped, as those epochs are repeated.
         on_step: called after every step.
         checkpoint_seconds: seconds between checkpoints; one is also saved at the end.
         stop: called after every step; if it returns true, training saves a checkpoint and stops.
@@ -67,8 +66,7 @@ def train(
         progress = load_checkpoint(checkpoint, config.run_id, state, optimizer)
         training.loader.unreadable.update(progress.unreadable)
     if processes.is_main():
-        lines = log.read_text().splitlines()[: progress.epoch] if log.exists() else []
-        write_text(log, "".join(line + "\n" for line in lines))
+        resume_log(log, progress.epoch)
 
     meter = _LossMeter(training.device)
     started = saved = time.monotonic()
@@ -118,8 +116,7 @@ def train(
             **analyse(training, epoch + 1),
         }
         if processes.is_main():
-            with log.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            append_epoch(log, line)
         progress.epoch, progress.step, progress.epoch_loss, progress.epoch_images = epoch + 1, 0, 0.0, 0
         if progress.epoch == training.epochs or processes.from_main(lambda: time.monotonic() - saved >= checkpoint_seconds):
             save()

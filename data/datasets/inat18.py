@@ -5,20 +5,42 @@ labels minus a holdout validation list (`data/lists/holdout.py`). The reference 
 ImageNet-LT.
 """
 
-import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
+import msgspec
 import numpy as np
 
-from core.errors import UserError, first_line
+from core.errors import UserError
+from core.schema import InvalidData, decode
 from data.benchmark import Profile, register
 from data.datasets.listed import ListedBenchmark, ListFile
 from data.lists.index_file import IndexFile, read_bytes
 from data.sources.fetch import download
 
-MOST = 2**31  # exclusive upper bound of category ids
 ADDRESS = "https://ml-inat-competition-datasets.s3.amazonaws.com/2018"
+
+
+class _Image(msgspec.Struct):
+    id: int
+    file_name: str
+
+
+class _Annotation(msgspec.Struct):
+    image_id: int
+    category_id: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
+class _Category(msgspec.Struct):
+    id: int
+
+
+class _Annotations(msgspec.Struct):
+    """The fields of an annotation file that are read."""
+
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category]
 
 
 @register("inat18")
@@ -61,23 +83,20 @@ def read_annotations(file: Path) -> IndexFile:
         UserError: the file is damaged or malformed, or does not have exactly one annotation per image.
     """
     try:
-        content: dict[str, Any] = json.loads(read_bytes(file))
-        category = {entry["image_id"]: entry["category_id"] for entry in content["annotations"]}
-        names = [entry["file_name"] for entry in content["images"]]
-        given = [category.get(entry["id"]) for entry in content["images"]]
-        known = {entry["id"] for entry in content["categories"]}
-        count = len(content["annotations"])
-    except (ValueError, KeyError, TypeError) as error:
-        why = f"lacks {error}" if isinstance(error, KeyError) else first_line(error)
-        raise UserError(f"{file} is truncated or not an annotation file ({why}); delete it to download it again") from error
-    if None in given or count != len(given):
+        content = decode(read_bytes(file), _Annotations)
+    except InvalidData as error:
+        raise UserError(f"{file} is truncated or not an annotation file ({error}); delete it to download it again") from error
+    category = {entry.image_id: entry.category_id for entry in content.annotations}
+    names = [image.file_name for image in content.images]
+    given = [category.get(image.id, -1) for image in content.images]
+    count = len(content.annotations)
+    if -1 in given or count != len(given):
         raise UserError(f"{file} has {count:,} annotations for {len(given):,} images, but needs one per image; restore it")
-    i = next((i for i, label in enumerate(given) if type(label) is not int or label not in known), None)
+    known = {entry.id for entry in content.categories}
+    i = next((i for i, label in enumerate(given) if label not in known), None)
     if i is not None:
         raise UserError(f"{file}, image {i + 1}: the category {given[i]!r} is not in its categories; restore it")
-    wrong = next((name for name in names if not isinstance(name, str) or not name.isprintable()), None)
-    outside = next((label for label in given if label is not None and not 0 <= label < MOST), None)
-    if wrong is not None or outside is not None:
-        what = f"the category {outside}" if wrong is None else f"the file name {wrong!r}"
-        raise UserError(f"{file} has {what}, which is invalid; restore it")
+    wrong = next((name for name in names if not name.isprintable()), None)
+    if wrong is not None:
+        raise UserError(f"{file} has the file name {wrong!r}, which is invalid; restore it")
     return IndexFile(names, np.array(given, dtype=np.int64), file, unit="image")

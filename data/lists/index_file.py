@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+import core.files
 from core.errors import UserError, first_line
 from data.lists.longtail import Indices
 
@@ -77,7 +78,7 @@ def read_index_file(file: Path) -> IndexFile:
         raise UserError(f"{file}, line {i + 1} is not `relative/path label`: {printable(lines[i])!r}")
     if lines and not _whole("".join(numbers)):
         i = next(i for i, number in enumerate(numbers) if not _whole(number))
-        raise UserError(f"{file}, line {i + 1}: the label {printable(numbers[i])} is not an integer >= 0")
+        raise UserError(f"{file}, line {i + 1}: the label {printable(numbers[i])!r} is not an integer >= 0")
     try:
         labels = np.array(list(map(int, numbers)), dtype=np.int64)
     except (OverflowError, ValueError):  # ValueError: thousands of digits
@@ -157,7 +158,7 @@ def _whole(number: str) -> bool:
 def read_bytes(file: Path) -> bytes:
     """Reads an index file. Raises UserError if that fails."""
     try:
-        return file.read_bytes()
+        return core.files.read_bytes(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror or first_line(error)}); restore it") from error
 

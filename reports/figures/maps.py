@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from core.errors import UserError
 from reports import captions
 from reports.figures.setting import Plot, Setting
 from reports.figures.style import (
@@ -82,7 +83,7 @@ def _embedded_sample(folder: Path) -> tuple[Sample, NDArray[np.float32]] | None:
     try:
         sample = load_sample(folder)
         return None if sample is None else (sample, embedding(folder, sample))
-    except ValueError as error:
+    except (UserError, ValueError) as error:
         log.warning("no t-SNE of %s: %s", folder.name, error)
         return None
 

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
+from msgspec.structs import replace
 from numpy.typing import ArrayLike, NDArray
 
 from reports import captions

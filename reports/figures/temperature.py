@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from core.errors import UserError
 from reports import captions
 from reports.figures.setting import Plot, Series, Setting, mean_and_std
 from reports.figures.style import (
@@ -82,7 +83,7 @@ def _quantiles(history: History) -> ClassQuantiles | None:
     """Quantiles by class of a run; None, and a warning, for a damaged file."""
     try:
         return load_class_quantiles(history.folder)
-    except ValueError as error:
+    except UserError as error:
         log.warning("%s; figures by class size leave out this run", error)
         return None
 

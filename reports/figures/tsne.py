@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Form, read_arrays, write_arrays
 from core.errors import UserError
-from core.files import write_atomic
-from run_store.arrays import read_arrays
+from core.schema import InvalidData
 from run_store.feature_sample import Sample
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def embedding(folder: Path, sample: Sample) -> NDArray[np.float32]:
     log.info("computing the t-SNE of %s", folder.name)
     xy = embed(sample.features)
     try:
-        write_atomic(folder / EMBEDDING, lambda file: np.savez(file, xy=xy, key=np.array(key)))
+        write_arrays(folder / EMBEDDING, xy=xy, key=np.array(key))
     except UserError as error:  # a read-only folder: the embedding is computed again next time
         log.warning("the t-SNE of %s is not cached: %s", folder.name, error)
     return xy
@@ -59,8 +59,7 @@ def embed(features: NDArray[np.floating]) -> NDArray[np.float32]:
 def _cached(file: Path, key: str, count: int) -> NDArray[np.float32] | None:
     """The cached embedding; None if there is none or it is of another sample."""
     try:
-        content = read_arrays(file)
-    except ValueError:
+        content = read_arrays(file, "", xy=Form(np.float32, (count, 2)), key=Form(np.str_))
+    except InvalidData:
         return None
-    xy = content.get("xy", np.empty(0))
-    return xy if str(content.get("key")) == key and xy.shape == (count, 2) else None
+    return content["xy"] if str(content["key"]) == key else None

@@ -116,7 +116,7 @@ class AccuracyTable:
             [
                 Cell(row.method),
                 *(row.cell(metric) for metric in metrics),
-                Cell(self.first.other_groups["grouping"]),
+                Cell(self.first.other_groups.grouping),
                 *(Cell(count) for count in (row.splits, row.seeds, row.runs)),
                 Cell(" ".join(metric for metric in METRICS if metric in row.bold)),
                 Cell("; ".join(state.summary for state in row.missing)),
@@ -206,7 +206,7 @@ def _row(
     key: tuple[str, str], name: str, runs: Sequence[AccuracyRecord], bold: frozenset[str], missing: Sequence[RunState]
 ) -> Row:
     values = {metric: mean_std(getattr(run, metric) for run in runs) for metric in (*METRICS, *CSV_METRICS)}
-    values |= {f"other_{metric}": mean_std(run.other_groups[metric] for run in runs) for metric in OTHER_GROUPING}
+    values |= {f"other_{metric}": mean_std(getattr(run.other_groups, metric) for run in runs) for metric in OTHER_GROUPING}
     ordered = tuple(sorted(missing, key=lambda state: (state.split, state.seed, state.run_id)))
     splits, seeds = {run.split for run in runs}, {run.seed for run in runs}
     ids = (*run_ids(runs), *(state.run_id for state in ordered))

@@ -135,10 +135,10 @@ def curve_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
         rows, ids = [], []
         for runs in by_method(members).values():
             points = [point for record in runs for point in record.curve or ()]
-            for shots in sorted({int(point["shots"]) for point in points}):
-                same = [point for point in points if int(point["shots"]) == shots]
-                cells = [mean_cell(point.get(name) for point in same) for name in metrics]
-                draws = mean_std(point.get("sd") for point in same)
+            for shots in sorted({point.shots for point in points}):
+                same = [point for point in points if point.shots == shots]
+                cells = [mean_cell(getattr(point, name) for point in same) for name in metrics]
+                draws = mean_std(point.sd for point in same)
                 rows.append(
                     [Cell(title(runs[0])), Cell(shots), *cells, Cell(draws.mean if draws else None), Cell(len(same))],
                 )

@@ -3,8 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from statistics import mean, stdev
+
+from msgspec.structs import replace
 
 from reports import captions
 from reports.comparable import Title, by_method, comparable_groups, method_key, method_name, run_ids, split_passport, table_name

@@ -6,11 +6,15 @@ equal for a comparison; differences in those of `told` are only listed.
 """
 
 import csv
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.errors import UserError, first_line
+from core.files import read_bytes
+from core.schema import InvalidData, Percent, convert, damaged
 from reports import captions
 from reports.comparable import Title, by_method, comparable_groups, method_name, run_ids, table_name
 from reports.tables.accuracy import MeanStd, mean_std
@@ -19,6 +23,7 @@ from run_store.records import AccuracyRecord
 
 FILE = Path(__file__).parent.parent / "published.csv"
 QUANTITIES = {"avg": ("mean", "All"), "many": ("many", "Many"), "medium": ("medium", "Medium"), "few": ("few", "Few")}
+ADVICE = "restore it from the repository"
 UNVERIFIED = "UNVERIFIED"  # prefix of the source of a number that was not checked against the paper
 DEVIATIONS, POINTS = 2, 1.0  # a number is reproduced within so many standard deviations of ours, or percentage points
 REPRODUCED = f"Reproduced: within {DEVIATIONS} of our std, or {POINTS:g} point."
@@ -39,7 +44,7 @@ class Published:
     dataset: str
     protocol: str
     split: str
-    values: dict[str, float]  # by key of QUANTITIES, in per cent
+    values: dict[str, Percent]  # by key of QUANTITIES, in per cent
     epochs: int
     source: str
     our_method: str  # empty, like the following fields, without a counterpart
@@ -63,9 +68,12 @@ class Published:
 
 
 def read_published(file: Path = FILE) -> list[Published]:
-    """All rows of the file."""
-    with open(file, newline="", encoding="utf-8") as lines:
-        return [_read(row) for row in csv.DictReader(lines)]
+    """All rows of the file. Raises UserError for a row that lacks a field or has one of a wrong type."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_bytes(file).decode(), newline="")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise damaged(file, error, ADVICE) from error
+    return [_read(row, f"{file}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def published_tables(
@@ -197,17 +205,14 @@ def _joined(splits: Sequence[int] | set[int]) -> str:
     return ", ".join(map(str, sorted(splits)))
 
 
-def _settings(text: str) -> dict[str, str]:
-    return dict(setting.split("=", 1) for setting in text.split())
-
-
-def _read(row: dict[str, str]) -> Published:
-    parsed: dict[str, Any] = {
-        "values": {quantity: float(row[quantity]) for quantity in QUANTITIES if row[quantity]},
-        "epochs": int(row["epochs"]),
-        "our_probes": tuple(row["our_probes"].split()),
-        "our_splits": tuple(map(int, row["our_splits"].split())),
-        "agree": _settings(row["agree"]),
-        "told": _settings(row["told"]),
-    }
-    return Published(**{field.name: row.get(field.name, "") for field in fields(Published)} | parsed)
+def _read(row: dict[str, Any], place: str) -> Published:
+    try:
+        parsed = row | {
+            "values": {quantity: row[quantity] for quantity in QUANTITIES if row[quantity]},
+            "our_probes": row["our_probes"].split(),
+            "our_splits": row["our_splits"].split(),
+            **{name: dict(setting.split("=", 1) for setting in row[name].split()) for name in ("agree", "told")},
+        }
+        return convert(parsed, Published, strict=False)  # which parses numbers
+    except (KeyError, ValueError, AttributeError, InvalidData) as error:  # a short row has None for the last fields
+        raise UserError(f"{place} is invalid ({first_line(error)}); {ADVICE}") from error

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
+
+from msgspec import to_builtins
 
 from core.files import writable_folder, write_text
 from reports.comparable import Title, method_name
@@ -90,13 +91,14 @@ def tables_text(tables: Iterable[AccuracyTable]) -> str:
 
 def records_csv(records: Iterable[Record], record_type: type[Record]) -> str:
     """One line per record, one column per field of `record_type`; lists and dictionaries as text."""
-    names = [field.name for field in fields(record_type)]
+    names = [name for name in record_type.__struct_fields__ if name != "format"]
     ordered = sorted(records, key=lambda f: (f.dataset, f.profile, f.preset, f.method, f.split, f.seed, f.probe, f.run_id))
     return csv_lines(names, [[_as_text(getattr(record, name)) for name in names] for record in ordered])
 
 
 def _as_text(value: object) -> object:
     """Lists of numbers separated by spaces, other lists and dictionaries as JSON, other values unchanged."""
+    value = to_builtins(value)
     if isinstance(value, list) and not any(isinstance(item, dict) for item in value):
         return " ".join(f"{item:.2f}" if isinstance(item, float) else str(item) for item in value)
     return json.dumps(value) if isinstance(value, dict | list) else value

@@ -37,7 +37,7 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
     for folder in folders:
         assert {file.name for file in folder.iterdir()} - {"tsne-embedding.npz"} == {  # which one run of a method has
             ".lock", "config.json", "passport.json", "log.jsonl", "weights.safetensors", "training.json",
-            "tail_scores.npy", "by_class.npz", "tsne.npz", "results.jsonl", "done",
+            "tail_scores.npz", "by_class.npz", "tsne.npz", "results.jsonl", "done",
         }  # fmt: skip
         records = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
         assert {record["probe"] for record in records} == {"knn", "ridge", "ridge-1pct"}

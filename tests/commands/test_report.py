@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from commands.report import partial_report, report, run_state
 from run_store.folder import RunFolder

@@ -59,6 +59,35 @@ def test_wrong_values_are_reported(changes, message):
         with_changes(Example(), changes, "x")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"count": 2.5}, "x.count=2.5 is not of type int; see its default in `list`"),
+        ({"count": True}, "x.count=True is not of type int; see its default in `list`"),
+        ({"count": None}, "x.count=None is not of type int; see its default in `list`"),
+        ({"rate": [0.5]}, "x.rate=[0.5] is not of type float; see its default in `list`"),
+        ({"rate": float("nan")}, "x.rate=nan is out of range; it must be from 0 to 1"),
+        ({"flag": 1}, "x.flag=1 is not a boolean; use true or false"),
+        ({"kind": 3}, "x.kind=3 is not one of its values; choose from: blue, red"),
+        ({"sizes": [1, "2"]}, "x.sizes=[1, '2'] is not of type int,...; see its default in `list`"),
+        ({"sizes": [1, 0]}, "x.sizes=0 is out of range; it must be from 1 to 2147483647"),
+        ({"kind": "r\ned"}, "x.kind='r\\ned' has characters that cannot be printed; choose another value or path"),
+        ({"kind": "\udcff"}, "x.kind='\\udcff' has characters that cannot be printed; choose another value or path"),
+    ],
+)
+def test_values_of_another_type_are_reported(changes, message):
+    with pytest.raises(UserError) as error:
+        with_changes(Example(), changes, "x")
+    assert str(error.value) == message
+
+
+def test_values_of_the_declared_type_are_kept():
+    changed = with_changes(Example(), {"rate": 1, "sizes": [8, 16], "flag": True}, "x")
+    assert (changed.rate, type(changed.rate)) == (1, int)  # run ids depend on it
+    assert changed.sizes == (8, 16)
+    assert with_changes(Example(), {"rate": ".5", "count": "+7"}, "x") == Example(rate=0.5, count=7)
+
+
 def test_describe_tells_type_default_and_meaning():
     described = describe(Example)
     assert [(s.name, s.type, s.default) for s in described][2:] == [

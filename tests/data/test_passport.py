@@ -6,6 +6,7 @@ import json
 import pytest
 
 import bench
+from core.schema import InvalidData
 from data.benchmark import BENCHMARKS, Source
 from data.datasets.listed import ListedBenchmark
 from data.lists.longtail import fingerprint
@@ -160,7 +161,7 @@ def test_of_two_passports_only_changed_lists_are_named(of):
 
 def _changes(content):
     """Every way in which one field of a passport's JSON can be lost or changed to another value of its type."""
-    for name in content:
+    for name in content.keys() - {"group_counts"}:  # which has a default, and is hashed
         yield f"without {name}", {key: value for key, value in content.items() if key != name}
     for name, value in (("split", 2), ("benchmark", "other"), ("format", 2), ("passport", "0" * 12), ("counts", [1, 2])):
         yield f"another {name}", {**content, name: value}
@@ -171,5 +172,5 @@ def _changes(content):
 
 def test_changed_json_is_refused(of):
     for what, content in _changes(of().to_json()):
-        with pytest.raises(ValueError):  # noqa: PT011, the message depends on the field
+        with pytest.raises(InvalidData):
             print(what, Passport.from_json(json.loads(json.dumps(content))))

@@ -55,10 +55,10 @@ def test_records_have_both_groupings(probe):
     (record,) = accuracies(found)
     assert record.grouping.startswith("thirds")
     other = record.other_groups
-    assert other["grouping"].startswith("classes with more than 100")
-    assert other["group_sizes"] == [0, 5, 5]  # Digits-LT: 100 to 5 images a class
-    assert (other["many"], other["group_std"], other["head_tail_gap"]) == (None, None, None)
-    assert other["few"] is not None
+    assert other.grouping.startswith("classes with more than 100")
+    assert other.group_sizes == [0, 5, 5]  # Digits-LT: 100 to 5 images a class
+    assert (other.many, other.group_std, other.head_tail_gap) == (None, None, None)
+    assert other.few is not None
 
 
 @pytest.mark.slow

@@ -19,9 +19,7 @@ def title(record):
 def state(method="byol", split=3, **changes):
     """An unfinished or failed run of the golden setting."""
     like = made_record(method, split=split)
-    names = {field.name for field in dataclasses.fields(RunState)} & {
-        field.name for field in dataclasses.fields(AccuracyRecord)
-    }
+    names = {field.name for field in dataclasses.fields(RunState)} & set(AccuracyRecord.__struct_fields__)
     given = {name: getattr(like, name) for name in names} | {"run_id": f"lost-{method}-{split}", "data": None, "title": method}
     return RunState(**(given | {"status": "failed", "reason": "CUDA ran out of memory", "probes": None} | changes))
 

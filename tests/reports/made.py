@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from eval.groups import RULES, break_down
-from run_store.records import AccuracyRecord, GeometryRecord, pack
+from run_store.records import AccuracyRecord, GeometryRecord, OtherGroups, pack
 
 COUNTS = [4500, 2697, 1617, 969, 581, 348, 208, 125, 75, 45]  # images of each class
 PROTOCOLS = {"sdclr-cached": "Linear probe, SGD lr 30", "ridge": "Ridge regression", "knn": "kNN, k = 20"}
@@ -51,7 +51,7 @@ def made_record(
             "worst": summary.worst,
             "harmonic_mean": summary.harmonic_mean,
             **main,
-            "other_groups": {"grouping": RULES["number"], **other},
+            "other_groups": OtherGroups(grouping=RULES["number"], **other),
         }
         | changes
     )

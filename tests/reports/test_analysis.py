@@ -1,12 +1,13 @@
 """Analysis tables against slow reference computations."""
 
-import dataclasses
 from itertools import combinations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from reports.tables.analysis import agreement_tables, curve_tables, geometry_tables, tail_tables
+from run_store.records import CurvePoint
 from tests.reports.made import made_geometry, made_record
 
 METHODS = ("simclr", "byol", "ts", "colt")
@@ -42,7 +43,7 @@ def test_agreement_is_kendalls_tau_and_names_the_best():
 
 def test_two_methods_have_no_ranking_and_settings_are_not_mixed():
     assert agreement_tables([*ranked("ridge", (1.0, 2.0)), *ranked("knn", (1.0, 2.0))]) == []
-    elsewhere = [dataclasses.replace(r, preset="paper") for r in ranked("knn", (1.0, 2.0, 3.0))]
+    elsewhere = [replace(r, preset="paper") for r in ranked("knn", (1.0, 2.0, 3.0))]
     assert agreement_tables([*ranked("ridge", (1.0, 2.0, 3.0)), *elsewhere]) == []
 
 
@@ -50,7 +51,7 @@ def test_probes_are_ranked_on_the_runs_that_both_have():
     # split 2, which one probe alone has, would turn the order round
     full = [
         *ranked("ridge", (1.0, 2.0, 3.0)),
-        *(dataclasses.replace(r, mean=60 - 20 * r.mean) for r in ranked("ridge", (1, 2, 3), (2,))),
+        *(replace(r, mean=60 - 20 * r.mean) for r in ranked("ridge", (1, 2, 3), (2,))),
     ]
     by_all, _ = agreement_tables([*full, *ranked("knn", (1.0, 2.0, 3.0))])
     assert rows(by_all)[0]["ridge"].value == 1
@@ -86,7 +87,7 @@ def test_tail_tables_count_runs_and_leave_out_methods_without_scores():
 
 def test_geometry_is_by_group_and_an_empty_group_stays_empty():
     found = [made_geometry(split=s) for s in (1, 2)]
-    found[1] = dataclasses.replace(found[1], alignment=found[1].alignment | {"all": 0.6})
+    found[1] = replace(found[1], alignment=found[1].alignment | {"all": 0.6})
     none = {"all": 1.0, "many": 1.0, "medium": 1.0, "few": None}
     found.append(made_geometry("byol", alignment=none, uniformity=none, effective_rank=none))
     byol, simclr = rows(geometry_tables(found)[0])
@@ -96,7 +97,7 @@ def test_geometry_is_by_group_and_an_empty_group_stays_empty():
 
 def test_a_curve_has_a_row_per_number_of_shots():
     def curve(mean):
-        return [{"shots": n, "mean": mean + n, "sd": 2.0, "many": 1.0, "medium": 2.0, "few": 3.0} for n in (1, 10)]
+        return [CurvePoint(shots=n, mean=mean + n, sd=2.0, many=1.0, medium=2.0, few=3.0) for n in (1, 10)]
 
     (table,) = curve_tables([made_record(split=s, curve=curve(10.0 * s)) for s in (1, 2)] + [made_record("byol")])
     first, second = rows(table)

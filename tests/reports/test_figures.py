@@ -1,13 +1,14 @@
 """Figures: which records give which figures, reproducible bytes, hostile text."""
 
+import dataclasses
 import json
 import logging
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from reports.comparable import method_name
@@ -16,6 +17,7 @@ from reports.figures.curves import imbalance_curve, imbalance_settings
 from reports.figures.setting import MethodOrder, mean_and_std
 from reports.figures.style import figure_style, line_style
 from run_store.history import LOG, read_history
+from run_store.records import CurvePoint
 from tests.reports.made import made_geometry, made_grid, made_record
 
 EPOCHS = 6
@@ -33,7 +35,7 @@ def _history(tmp_path, record, *lines):
     folder = tmp_path / f"{record.dataset}-{record.run_id.replace('-', '_')}"
     folder.mkdir(exist_ok=True)
     (folder / LOG).write_text("\n".join(lines or [_log(epoch) for epoch in range(1, EPOCHS + 1)]))
-    return replace(read_history(folder), run_id=record.run_id)
+    return dataclasses.replace(read_history(folder), run_id=record.run_id)
 
 
 def _kinds(drawn):
@@ -42,7 +44,7 @@ def _kinds(drawn):
 
 def _everything(tmp_path):
     """Records and logs from which most kinds of figures follow, of two methods with two runs each."""
-    curve = [{"shots": shots, "mean": 30.0 + shots, "sd": 1.0, "many": 40.0, "few": 20.0} for shots in (1, 5, 1000)]
+    curve = [CurvePoint(shots=shots, mean=30.0 + shots, sd=1.0, many=40.0, few=20.0) for shots in (1, 5, 1000)]
     records = list(made_grid(["colt", "tase"], splits=2, seeds=1, probes=["knn"]))
     records += [
         made_record(name, split=split, probe="fewshot-curve", curve=curve) for name in ("colt", "tase") for split in (1, 2)

@@ -1,12 +1,14 @@
 """Figures from files in the run folders: t-SNE and quantiles by class."""
 
+import dataclasses
 import logging
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
+from core.schema import InvalidData
 from reports.figures import tsne, write_figures
 from reports.figures.agreement import heat_map
 from reports.figures.tsne import EMBEDDING, embed, embedding
@@ -30,7 +32,7 @@ def sample():
 def _run(tmp_path, record):
     folder = tmp_path / record.run_id
     folder.mkdir(exist_ok=True)
-    return replace(read_history(folder), run_id=record.run_id)
+    return dataclasses.replace(read_history(folder), run_id=record.run_id)
 
 
 def test_a_sample_is_balanced_and_is_of_unit_length():
@@ -69,7 +71,7 @@ def test_a_damaged_sample_is_refused(tmp_path, sample, damage):
         (tmp_path / FEATURE_SAMPLE).write_bytes((tmp_path / FEATURE_SAMPLE).read_bytes()[:100])
     if damage == "text":
         (tmp_path / FEATURE_SAMPLE).write_text("no archive")
-    with pytest.raises(ValueError, match=FEATURE_SAMPLE):
+    with pytest.raises(InvalidData, match=FEATURE_SAMPLE):
         load_sample(tmp_path)
 
 
@@ -86,7 +88,7 @@ def test_a_cache_of_other_features_or_a_damaged_one_is_not_used(tmp_path, sample
     monkeypatch.setattr(tsne, "embed", lambda features: features[:, :2].astype(np.float32))
     embedding(tmp_path, sample)
     if stale == "other features":
-        sample = replace(sample, features=-sample.features)
+        sample = dataclasses.replace(sample, features=-sample.features)
     else:
         content = (tmp_path / EMBEDDING).read_bytes()
         (tmp_path / EMBEDDING).write_bytes(content[: len(content) // 2] if stale == "cut" else b"no archive")
@@ -122,7 +124,7 @@ def test_quantiles_by_class_are_those_of_its_images(tmp_path):
     assert read.values["weight"][2].tolist() == pytest.approx(np.quantile([5, 6, 7], QUANTILES).tolist())
     assert np.isnan(read.values["weight"][[1, 3]]).all()
     (tmp_path / CLASS_QUANTILES).write_bytes((tmp_path / CLASS_QUANTILES).read_bytes()[:80])
-    with pytest.raises(ValueError, match=CLASS_QUANTILES):
+    with pytest.raises(InvalidData, match=CLASS_QUANTILES):
         load_class_quantiles(tmp_path)
 
 

@@ -1,10 +1,10 @@
 """The bootstrap of bold numbers: error rate for equal methods, and power."""
 
-import dataclasses
 from functools import cache
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from reports.tables.significance import COMPARED, RESAMPLES, best_rows, group_shares, interval, sample
 from run_store.records import pack, unpack
@@ -18,7 +18,7 @@ def with_right(record, chance, stream, draws=1):
     right = stream.random((draws, len(chance))) < chance
     accuracy = 100 * right.reshape(draws, CLASSES, PER_CLASS).mean(axis=(0, 2))
     means = 100 * right.mean(axis=1)
-    return dataclasses.replace(
+    return replace(
         record, correct=pack(right), class_accuracy=accuracy.tolist(), mean=float(accuracy.mean()), draw_means=means.tolist()
     )
 
@@ -70,9 +70,9 @@ def test_pairing_finds_differences_smaller_than_the_std_over_runs():
         for row in right:
             row[np.flatnonzero(~row)[:2]] = True
         accuracy = (100 * right.mean(axis=1)).tolist()
-        better.append(dataclasses.replace(record, method="byol", correct=pack(right.reshape(1, -1)), class_accuracy=accuracy))
+        better.append(replace(record, method="byol", correct=pack(right.reshape(1, -1)), class_accuracy=accuracy))
     assert best_rows([base, better])["mean"].equal == {1}
-    shuffled = [dataclasses.replace(record, split=s) for record, s in zip(better, (5, 4, 1, 2, 3), strict=True)]
+    shuffled = [replace(record, split=s) for record, s in zip(better, (5, 4, 1, 2, 3), strict=True)]
     assert best_rows([base, shuffled])["mean"].equal == {0, 1}
 
 

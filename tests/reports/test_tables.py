@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+from msgspec.structs import replace
 
 from reports.tables import all_tables, build_tables, write_tables
 from reports.tables.latex import latex_text
@@ -20,7 +21,7 @@ def table_of(tables, probe, preset="cpu", profile="sdclr"):
 
 def test_the_main_probe_comes_first_in_each_setting(accurate):
     others = [record for record in accurate if record.probe == "knn"]
-    ridge = [dataclasses.replace(record, probe="ridge", protocol="a ridge regression") for record in others]
+    ridge = [replace(record, probe="ridge", protocol="a ridge regression") for record in others]
     probes = {}
     for table in build_tables([*others, *ridge]):
         probes.setdefault(table.setting, []).append((table.probe, table.title.rpartition(", ")[2]))
@@ -29,7 +30,7 @@ def test_the_main_probe_comes_first_in_each_setting(accurate):
 
 
 def test_mean_and_std_are_over_runs(accurate):
-    changed = [dataclasses.replace(r, mean={1: 57.0, 2: 61.0}.get(r.split, r.mean)) for r in accurate if r.split != 3]
+    changed = [replace(r, mean={1: 57.0, 2: 61.0}.get(r.split, r.mean)) for r in accurate if r.split != 3]
     rows = {row.key: row for row in table_of(build_tables(changed), "sdclr-cached").rows}
     row = rows["simclr", '{"temperature": 0.2}']
     assert (row.splits, row.seeds, row.runs) == (2, 1, 2)
@@ -54,13 +55,13 @@ OTHER = {
 @pytest.mark.parametrize(("field", "value"), OTHER.items())
 def test_records_that_are_not_comparable_are_in_separate_tables(accurate, field, value):
     before = len(build_tables(accurate, bold=False))
-    changed = dataclasses.replace(accurate[0], run_id="other", **{field: value})
+    changed = replace(accurate[0], run_id="other", **{field: value})
     tables = build_tables([*accurate, changed], bold=False)
     assert len(tables) == len({table.name for table in tables}) == before + 1
 
 
 def test_one_split_with_two_passports_is_never_averaged(accurate):
-    changed = dataclasses.replace(accurate[0], run_id="other", passport="0" * 12)
+    changed = replace(accurate[0], run_id="other", passport="0" * 12)
     tables = [t for t in build_tables([*accurate, changed]) if t.probe == "sdclr-cached" and t.first.preset == "cpu"]
     for table in tables:
         assert not ("0" * 12 in table.table().details and accurate[0].passport in table.table().details)
@@ -69,7 +70,7 @@ def test_one_split_with_two_passports_is_never_averaged(accurate):
 
 def test_a_second_passport_of_one_probe_separates_only_that_probe(accurate):
     """Only the probe that has both passports is split, and its tables say by which."""
-    changed = [dataclasses.replace(r, passport="0" * 12) if r is accurate[0] else r for r in accurate]
+    changed = [replace(r, passport="0" * 12) if r is accurate[0] else r for r in accurate]
     (probe, preset) = accurate[0].probe, accurate[0].preset
     before, after = ([(t.probe, t.first.preset) for t in build_tables(of, bold=False)] for of in (accurate, changed))
     assert [place for place in after if place != (probe, preset)] == [place for place in before if place != (probe, preset)]
@@ -100,7 +101,7 @@ def test_other_hyper_parameters_are_never_averaged(accurate):
 
 
 def test_details_list_passports_and_unofficial_splits(accurate):
-    further = dataclasses.replace(accurate[0], run_id="other", split=7, official_split=False, passport="777777777777")
+    further = replace(accurate[0], run_id="other", split=7, official_split=False, passport="777777777777")
     table = table_of(build_tables([r for r in accurate if r.split != 3] + [further]), "sdclr-cached")
     splits = "3 splits [passport]: 1 [000000000001], 2 [000000000002], 7 (not official) [777777777777]; 1 seed: 0"
     assert splits in table.table().details
@@ -109,7 +110,7 @@ def test_details_list_passports_and_unofficial_splits(accurate):
 
 
 def test_a_table_name_has_ratio_size_and_mark_in_safe_characters(accurate):
-    changed = dataclasses.replace(accurate[0], profile="ir=12.5,n=9000", mark="surrogate-order")
+    changed = replace(accurate[0], profile="ir=12.5,n=9000", mark="surrogate-order")
     (table,) = build_tables([changed])
     assert table.name.startswith("cifar10lt-ir12.5-n9000-surrogate-order-cpu-sdclr-cached-")
 
@@ -194,8 +195,8 @@ def test_every_table_is_written_in_every_format(records, tmp_path):
 def test_external_weights_have_tables(accurate):
     unknown = dict.fromkeys(["epochs", "batch_size", "train_seconds", "images_seen", "images_per_second", "peak_memory_mb"])
     recipe = dict.fromkeys(accurate[0].recipe) | {"backbone": "resnet18"}
-    foreign = dataclasses.replace(accurate[0], method="byol", preset="external", recipe=recipe, tail_auroc=None, **unknown)
-    tables = all_tables([foreign, dataclasses.replace(foreign, split=2)], title)
+    foreign = replace(accurate[0], method="byol", preset="external", recipe=recipe, tail_auroc=None, **unknown)
+    tables = all_tables([foreign, replace(foreign, split=2)], title)
     assert any("training settings unknown" in table.details for table in tables)
 
 

@@ -81,7 +81,7 @@ def test_a_stop_saves_a_checkpoint(photographs, tmp_path):
     files = tmp_path / "checkpoint.pt", tmp_path / "log.jsonl"
     with pytest.raises(KeyboardInterrupt):
         train(training, *files, lambda step: None, checkpoint_seconds=1e9, stop=lambda: True)
-    assert read_checkpoint(files[0], config.run_id)["progress"]["step"] == 1
+    assert read_checkpoint(files[0], config.run_id)["progress"].step == 1
 
 
 def test_checkpoint_seconds_limits_the_checkpoints(photographs, tmp_path):
@@ -126,11 +126,11 @@ def test_a_run_resumes_from_the_checkpoint_before_a_damaged_one(photographs, tmp
         last.write_bytes(last.read_bytes()[:-100])
     else:
         last.unlink()
-    assert read_checkpoint(previous, config.run_id)["progress"]["step"] == 5
+    assert read_checkpoint(previous, config.run_id)["progress"].step == 5
     with pytest.raises(Stop):
         _run(config, photographs, tmp_path / "run", stop_after=2)
     assert ("resumes from the checkpoint before it" in caplog.text) == (damage == "truncated")
-    steps = [read_checkpoint(file, config.run_id)["progress"]["step"] for file in (previous, last)]
+    steps = [read_checkpoint(file, config.run_id)["progress"].step for file in (previous, last)]
     assert steps == [5, 6]  # the damaged one has not become the one before the next
     resumed, progress = _run(config, photographs, tmp_path / "run")
     assert _same(resumed.state, whole.state)

@@ -103,7 +103,7 @@ def test_annotations_are_joined_by_their_ids(tmp_path):
     ("content", "said"),
     [
         (json.dumps(_annotations())[:-20], "truncated or not an annotation file"),
-        (json.dumps({"images": []}), r"lacks 'annotations'\)"),
+        (json.dumps({"images": []}), "missing required field `annotations`"),
         (json.dumps([]), "truncated or not an annotation file"),
         (json.dumps(_annotations(annotations=_annotations()["annotations"][1:])), "3 annotations for 4 images"),
         (json.dumps(_annotations(categories=[{"id": 0}])), "image 2: the category 1 is not in its categories"),
