@@ -148,6 +148,6 @@ def _how_much(a: Tensor | None, b: Tensor | None) -> str:
         return ", as only one run has it"
     if a.shape != b.shape:
         return f" in shape, {tuple(a.shape)} and {tuple(b.shape)}"
-    distance = torch.where(a == b, 0.0, (a.double() - b.double()).abs()).nan_to_num(math.inf)
+    distance = torch.where(a == b, 0.0, (a.double() - b.double()).abs()).nan_to_num(math.inf, posinf=math.inf)
     position = [int(i) for i in torch.unravel_index(distance.argmax(), distance.shape)]
     return f" by up to {distance.max():.3g}" + (f" at {position}" if position else "")
