@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import FailedInMain, ProcessEnded, UserError, nearest
 from core.terminal import Messages, show
-from grid.options import GridOptions, Number, Numbers, Several, check_names, check_positive
+from grid.options import GridOptions, Number, Numbers, Preset, Several, check_names, check_positive
 
 app = App(
     name="bench.py",
@@ -297,6 +297,61 @@ def data_(
     for complete, line in data(datasets or ["cifar10lt"], data_root, check=check):
         print(line, flush=True)
         ok &= complete
+    return 0 if ok else 1
+
+
+@app.command(name="verify-resume")
+def verify_resume_(
+    methods: Annotated[list[str], Several],
+    *,
+    dataset: str = "digitslt",
+    preset: Preset = "smoke",
+    epochs: Annotated[int, Number] = 4,
+    batch_size: Annotated[int, Number] = 32,
+    set: Annotated[list[str] | None, Several] = None,
+    device: str = "cpu",
+    data_root: Path | None = None,
+) -> int:
+    """Train methods with and without kills and compare the results bit by bit; exit status 1 if one of them differs.
+
+    Each method is trained in a temporary folder without interruption, then again by processes that are killed at four places
+    and resume. One line per method has the result: the first tensor that differs, and the state that checkpoints do not store.
+
+    Parameters
+    ----------
+    methods
+        Methods: names, globs, or all.
+    dataset
+        Benchmark; the default needs no download.
+    preset
+        Scale of the runs.
+    epochs
+        Epochs of the runs, at least 2.
+    batch_size
+        Batch size of the runs.
+    set
+        METHOD.KEY=VALUE or recipe.KEY=VALUE. Without METHOD.pool, random images stand for an OOD pool.
+    device
+        auto, cpu, cuda or cuda:N. A GPU is not deterministic in general.
+    data_root
+        Folder of the data sets; default: the user's cache folder.
+    """
+    check_names(methods, [dataset])
+    from commands.verify_resume import verify_resume
+
+    ok = True
+    for same, text in verify_resume(
+        methods,
+        dataset=dataset,
+        preset=preset,
+        epochs=epochs,
+        batch_size=batch_size,
+        changes=set or (),
+        device=device,
+        data_root=data_root,
+    ):
+        print(text, flush=True)
+        ok &= same
     return 0 if ok else 1
 
 

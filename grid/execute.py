@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -120,9 +121,9 @@ class _Runner:
 
     def pool(self, config: RunConfig) -> Pool | None:
         """The OOD pool of a run, if any."""
-        name, size = key = _pool_of(config)
+        key = _pool_of(config)
         if key not in self._pools:
-            self._pools[key] = load_pool(name, size, self._plan.data.root) if name else None
+            self._pools[key] = pool_of_run(config, self._plan.data.root)
         return self._pools[key]
 
     def check_data(self, numbers: Sequence[int]) -> None:
@@ -158,6 +159,23 @@ def _pool_of(config: RunConfig) -> tuple[str | None, int | None]:
     return config.hparams.get("pool") if config.recipe.epochs else None, None if benchmark.in_files else benchmark.image_size
 
 
+def pool_of_run(config: RunConfig, data_root: Path) -> Pool | None:
+    """Loads the OOD pool of a run, if it has one. Raises UserError if the pool is damaged or cannot be downloaded."""
+    name, size = _pool_of(config)
+    return load_pool(name, size, data_root) if name else None
+
+
+def prepare_run(config: RunConfig, split: Split, pool: Pool | None, device: torch.device) -> Training:
+    """Builds a run at its initial state, on the images of its split and its OOD pool."""
+    return prepare(
+        config,
+        split.pretrain_images,
+        device,
+        pool=None if pool is None else pool.images,
+        labels=torch.from_numpy(split.pretrain_labels),
+    )
+
+
 def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_seconds: float) -> None:
     """Trains and probes a run, if that is not done. Raises Busy if another process has locked it."""
     with ExitStack() as held:
@@ -167,13 +185,7 @@ def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_secon
         config = run.config
         split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
         processes.from_main(lambda: run.begin(split.passport, pool.about if pool else None))
-        training = prepare(
-            config,
-            split.pretrain_images,
-            plan.device,
-            pool=None if pool is None else pool.images,
-            labels=torch.from_numpy(split.pretrain_labels),
-        )
+        training = prepare_run(config, split, pool, plan.device)
         if processes.from_main(run.trained):
             run.load_weights(training.method)
         else:

@@ -22,6 +22,7 @@ def _numbers(_: object, tokens: Sequence[Token]) -> list[int]:
 
 LARGEST = 10**6  # number of processes, threads or epochs
 
+Preset = Literal["auto", "paper", "cpu", "cpu-long", "smoke"]
 Several = Parameter(consume_multiple=True, negative=())
 Numbers = Parameter(consume_multiple=True, negative=(), converter=_numbers)
 Number = Parameter(converter=lambda kind, tokens: _numbers(kind, tokens)[0])
@@ -50,7 +51,7 @@ class GridOptions:
     profiles: Annotated[list[str], Several] = field(default_factory=list)
     "Long-tail profiles, such as cao, balanced, or ir=50 (imbalance ratio); default: the first of each benchmark. See `list`."
 
-    preset: Literal["auto", "paper", "cpu", "cpu-long", "smoke"] = "auto"
+    preset: Preset = "auto"
     "Scale: paper (protocol of the papers), cpu (1 to 2 min per run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
 
     epochs: Annotated[int | None, Number] = None

@@ -1,5 +1,6 @@
 """README and docs name files, commands and options that exist."""
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ import pytest
 from cyclopts import CycloptsError
 
 from bench import app
+from methods import METHODS
+from training.config import default_hparams
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -101,3 +104,15 @@ def test_the_glossary_has_one_line_per_term_in_alphabetical_order():
     assert all(terms)
     names = [term[1].casefold() for term in terms]
     assert names == sorted(set(names))
+
+
+def test_the_table_of_hyper_parameters_on_image_files_is_complete():
+    text = (ROOT / "docs/protocols.md").read_text().partition("### Hyper-parameters on image files")[2].partition("\n##")[0]
+    header, _, *rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:1] == "|"]
+    written = {(row[0], dataset): row[1:][place] for row in rows for place, dataset in enumerate(header[1:])}
+    for name in (name for name, method in METHODS if method.suite):
+        cifar = dataclasses.asdict(default_hparams(name, "cifar100lt", "paper"))
+        for dataset in header[1:]:
+            own = dataclasses.asdict(default_hparams(name, dataset, "paper"))
+            changed = {f"{key}={value}" for key, value in own.items() if value != cifar[key]}
+            assert changed == set(filter(None, written.get((name, dataset), "").split(", "))), (name, dataset)
