@@ -21,3 +21,27 @@ def nearest(name: str, options: Iterable[str]) -> str:
 def first_line(error: Exception) -> str:
     """First line of an exception's message, or its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+ALLOCATION_FAILED = (
+    "out of memory",  # CUDA
+    "can't allocate memory",  # torch's allocator on the CPU
+    "cannot allocate memory",  # the system, also when a library is loaded
+    "failed to map segment",
+    "can't start new thread",  # there is no memory for its stack
+    "could not create a",  # oneDNN: a primitive, or a memory object
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception reports a failed allocation of memory: by Python, the system, torch or a GPU."""
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in ALLOCATION_FAILED)
+
+
+def memory_message(error: BaseException) -> str:
+    """One line on an exception that `is_out_of_memory`."""
+    where = str(error).strip().splitlines()
+    return (
+        f"out of memory{f' ({where[0]})' if where else ''}; lower --batch-size or --jobs, choose a smaller --preset or "
+        "--backbone, or raise the memory limit"
+    )

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from core.errors import UserError
-from core.files import write_text
+from core.errors import UserError, is_out_of_memory, memory_message
+from core.files import removed, write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
 from data.pools.pool import Pool, load_pool
 from data.split import Split
@@ -104,9 +104,15 @@ class _Runner:
             if isinstance(error, Busy):
                 log.info("%s is skipped for now: %s", run.config.label, error)
                 return error
-            known = isinstance(error, UserError | Diverged)
-            reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
-            _save_error(run, reason, traceback.format_exc())
+            text = traceback.format_exc()
+            if isinstance(error, UserError | Diverged):
+                reason = str(error)
+            elif is_out_of_memory(error):
+                reason = memory_message(error)
+                text += reason + "\n"
+            else:
+                reason = f"{type(error).__name__}: {error}; see {run.error}"
+            _save_error(run, reason, text)
             return reason
         return None
 
@@ -151,6 +157,8 @@ def _pool_of(config: RunConfig) -> tuple[str | None, int | None]:
 
 
 def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_seconds: float) -> None:
+    if not run.path.parent.exists():  # not created again: it may have been on a disk that is no longer mounted
+        raise removed(run.path.parent)
     run.create()
     with run.lock():
         config = run.config

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import is_out_of_memory
 from core.files import write_atomic
 
 
@@ -22,4 +23,6 @@ def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
         with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as content:
             return dict(content)
     except Exception as error:  # numpy, zipfile and zlib have no common exception
+        if is_out_of_memory(error):
+            raise
         raise ValueError(f"{file} is damaged ({error})") from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import nn
 
-from core.errors import UserError
+from core.errors import UserError, is_out_of_memory
 from core.files import remove_unfinished, write_atomic, write_json, write_text
 from data.passport import Passport
 from run_store.layout import CHECKPOINT, CONFIG, DONE, ERROR, LOG, POOL, TAIL_SCORES, TRAINING, WEIGHTS
@@ -152,6 +152,8 @@ class RunFolder(RecordFolder):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in load(data).items() if name.startswith(prefix)}
             network.load_state_dict(tensors, strict=True)
         except Exception as error:  # safetensors and torch have no common exception
+            if is_out_of_memory(error):
+                raise
             raise UserError(
                 f"{self.weights} is damaged or of another network; delete {self.path} to train this run again"
             ) from error

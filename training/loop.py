@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.files import write_text
+from core.files import append_line, write_text
 from core.seeds import seed_of
 from data.loader import Batch
-from training.checkpoint import Progress, has_checkpoint, load_checkpoint, save_checkpoint
+from training.checkpoint import Progress, has_checkpoint, load_checkpoint
+from training.checkpoint_writer import CheckpointWriter
 from training.optimizer import set_learning_rate
 from training.prepare import Training, autocast
 from training.schedule import learning_rate
@@ -50,7 +51,8 @@ def train(
         checkpoint: file to resume from and to save to.
         log: file with one JSON line per epoch; lines after the checkpoint are dropped, as those epochs are repeated.
         on_step: called after every step.
-        checkpoint_seconds: seconds between checkpoints; one is also saved at the end.
+        checkpoint_seconds: seconds between checkpoints, which a thread writes; the next waits for the end of the last. One is
+            also saved at the end.
         stop: called after every step; if it returns true, training saves a checkpoint and stops.
         analyse: called at the end of each epoch, counted from 1; its result is added to the log line.
 
@@ -59,6 +61,22 @@ def train(
         Diverged: loss or gradient are not finite; the last checkpoint precedes it.
         UserError: no checkpoint can be read, they belong to another run, or one cannot be written.
     """
+    writer = CheckpointWriter(checkpoint, training.config.run_id, training.state, training.optimizer, training.device)
+    with writer:
+        return _train(training, checkpoint, writer, log, on_step, checkpoint_seconds, stop, analyse)
+
+
+def _train(
+    training: Training,
+    checkpoint: Path,
+    writer: CheckpointWriter,
+    log: Path,
+    on_step: Callable[[StepStats], None],
+    checkpoint_seconds: float,
+    stop: Callable[[], bool],
+    analyse: Callable[[Training, int], dict],
+) -> Progress:
+    """`train` with a writer of checkpoints."""
     config, optimizer, state = training.config, training.optimizer, training.state
     progress = Progress()
     if has_checkpoint(checkpoint):
@@ -76,7 +94,7 @@ def train(
         meter.check(progress)
         progress.seconds = earlier + time.monotonic() - started
         progress.unreadable = sorted(training.loader.unreadable)
-        save_checkpoint(checkpoint, config.run_id, state, optimizer, progress)
+        writer.save(progress)
         saved = time.monotonic()
 
     while progress.epoch < training.epochs:
@@ -97,9 +115,10 @@ def train(
                 meter.check(progress)
             on_step(StepStats(epoch, images, images * size * size, lambda: meter.mean_loss(progress)))
             stopping = stop()
-            if stopping or (time.monotonic() - saved >= checkpoint_seconds and progress.step < steps):
+            if stopping or (writer.ready() and time.monotonic() - saved >= checkpoint_seconds and progress.step < steps):
                 save()
             if stopping:
+                writer.wait()
                 raise KeyboardInterrupt
         meter.check(progress)
         line = {
@@ -111,10 +130,9 @@ def train(
             **({"unreadable": len(training.loader.unreadable)} if training.loader.unreadable else {}),
             **analyse(training, epoch + 1),
         }
-        with log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(log, json.dumps(line))  # on disk before a checkpoint that is past this epoch
         progress.epoch, progress.step, progress.epoch_loss, progress.epoch_images = epoch + 1, 0, 0.0, 0
-        if progress.epoch == training.epochs or time.monotonic() - saved >= checkpoint_seconds:
+        if progress.epoch == training.epochs or (writer.ready() and time.monotonic() - saved >= checkpoint_seconds):
             save()
     return progress
 

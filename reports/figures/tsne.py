@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.files import write_atomic
+from core.files import remove_unfinished, write_atomic
 from run_store.arrays import read_arrays
 from run_store.feature_sample import Sample
 
@@ -37,6 +37,7 @@ def embedding(folder: Path, sample: Sample) -> NDArray[np.float32]:
     log.info("computing the t-SNE of %s", folder.name)
     xy = embed(sample.features)
     try:
+        remove_unfinished(folder, EMBEDDING)
         write_atomic(folder / EMBEDDING, lambda file: np.savez(file, xy=xy, key=np.array(key)))
     except UserError as error:  # a read-only folder: the embedding is computed again next time
         log.warning("the t-SNE of %s is not cached: %s", folder.name, error)
