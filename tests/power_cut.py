@@ -162,7 +162,7 @@ class Recorder:
         self._add(Operation("mark", name))
 
     def power_cuts(self, seed: int = 0) -> Iterator[tuple[list[str], Tree]]:
-        """Marks passed and a tree that the disk may hold, for a power cut before and after each operation; without repetition."""
+        """Marks passed and a tree that the disk may hold, for a cut before and after each operation, once each."""
         stream, marks, seen = random.Random(seed), list[str](), set()
         for operation in [None, *self.operations]:
             if operation is not None:
