@@ -2,7 +2,6 @@
 """Command line of the suite: parse, plan, run, report. (Longer than other files: its docstrings are the help texts.)"""
 
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from core.errors import FailedInMain, ProcessEnded, UserError, nearest
+from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message, nearest
 from core.terminal import Messages, show
 from grid.options import GridOptions, Number, Numbers, Preset, Several, check_names, check_positive
 
@@ -36,7 +35,7 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
     Parameters
     ----------
     checkpoint_seconds
-        Seconds between checkpoints, the most training time that a kill loses.
+        Seconds between checkpoints. A kill loses at most this training time and that of writing one.
     """
     check_names(options.methods, options.datasets, options.probes)
     if not checkpoint_seconds >= 0:
@@ -75,12 +74,17 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
                 show(f"\n{how_far}; {partial_report(options.out, plan.runs)}\n")
-            except (UserError, OSError) as error:  # must not end the grid
-                log.warning("no tables yet: %s", error)
-    processes.from_main(lambda: _report(options.out, [run.config.run_id for run in plan.runs]))
+            except Exception as error:  # must not end the grid
+                log.warning("no tables yet: %s", _line(error))
+    status = 1 if failed else 0
+    try:
+        processes.from_main(lambda: _report(options.out, [run.config.run_id for run in plan.runs]))
+    except Exception as error:  # must not hide the failures
+        print(f"bench.py: no report: {_line(error)}", file=sys.stderr)
+        status = 1
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
-    return 1 if failed else 0
+    return status
 
 
 @app.command
@@ -382,7 +386,7 @@ def _report(out: Path, run_ids: list[str] | None = None) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line (default: `sys.argv`). A UserError becomes one line and exit status 2."""
+    """Runs a command line (default: `sys.argv`). An error that the user can fix becomes one line and exit status 2."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[Messages()])
     try:
         return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
@@ -391,12 +395,8 @@ def main(arguments: list[str] | None = None) -> int:
         commands = [name for name in app if not name.startswith("-")]
         print(f"bench.py: {token!r} is neither a command nor an option{nearest(token, commands)}", file=sys.stderr)
         return 2
-    except (UserError, CycloptsError) as error:
-        if os.environ.get("RANK", "0") == "0":  # under torchrun, all processes have the same command line
-            print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     except ProcessEnded as error:
-        print(f"bench.py: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"bench.py: {error}", file=sys.stderr)
         return 1
     except FailedInMain:
         return 1
@@ -404,14 +404,25 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = None
         command = (sys.argv[1:] if arguments is None else arguments)[:1]
         return 0 if command and command[0] in PRINTING else 1
-    except OSError as error:
-        print(
-            f"bench.py: {error.filename or 'a file'}: {error.strerror or error}; check the disk and the path", file=sys.stderr
-        )
+    except Exception as error:
+        line = _line(error)
+        if os.environ.get("RANK", "0") == "0":  # under torchrun, all processes have the same command line
+            print(f"bench.py: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("bench.py: stopped; repeat the command to resume", file=sys.stderr)
         return 130
+
+
+def _line(error: Exception) -> str:
+    """One line on an error that the user can fix, also one of a file or of too little memory. Raises any other error."""
+    if isinstance(error, UserError | CycloptsError):
+        return " ".join(str(error).split())
+    if is_out_of_memory(error):
+        return memory_message(error)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}; check the disk and the path"
+    raise error
 
 
 if __name__ == "__main__":

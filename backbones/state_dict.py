@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from core.errors import UserError, first_line
+from core.errors import UserError, first_line, is_out_of_memory
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")  # `.pth.tar` is torch's format, not an archive
 # usual keys of the state dict in checkpoints; several matches are ambiguous and need --key
@@ -106,6 +106,8 @@ def _unpickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise arbitrary exceptions
+        if is_out_of_memory(error):
+            raise
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code or "TorchScript" in str(error):
             raise UserError(

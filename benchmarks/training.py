@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.benchmark import BENCHMARKS
 from data.loader import Batch
-from training.checkpoint import Progress, save_checkpoint
+from training.checkpoint import Progress
+from training.checkpoint_writer import CheckpointWriter
 from training.config import resolve
 from training.device import choose_device, choose_precision, synchronize
 from training.loop import batches, train
@@ -101,7 +102,10 @@ def _bare(training: Training, ready: list[Batch]) -> float:
 def _checkpoint_seconds(training: Training, folder: Path) -> float:
     """Seconds of one checkpoint of this run."""
     started = time.perf_counter()
-    save_checkpoint(folder / "again.pt", training.config.run_id, training.method, training.optimizer, Progress())
+    with CheckpointWriter(
+        folder / "again.pt", training.config.run_id, training.state, training.optimizer, training.device
+    ) as writer:
+        writer.save(Progress())
     return time.perf_counter() - started
 
 

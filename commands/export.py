@@ -11,8 +11,6 @@ shapes with other features.
 """
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from torch import nn
 import backbones
 from backbones.stem import SMALL_IMAGE
 from core.errors import UserError
-from core.files import writable_folder, write_atomic, write_json, write_text
+from core.files import new_folder, remove_unfinished, writable_folder, write_atomic, write_json, write_text
 from data.benchmark import BENCHMARKS
 from data.views.spec import Evaluation
 from methods import METHODS
@@ -71,17 +69,13 @@ def export(path: Path, to: Path | None = None) -> Path:
         raise UserError(f"{to} is not empty; delete it, or choose another folder with --to")
     backbone = load_trained_backbone(run)
     parent = writable_folder(to.absolute().parent, "--to")
-    unfinished = Path(tempfile.mkdtemp(dir=parent, prefix=f".{to.name}.", suffix=".part"))
-    try:
+    remove_unfinished(parent, to.name)
+    with new_folder(to) as unfinished:
         tensors = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
         data = save(tensors, metadata={"format": "pt"})
         write_atomic(unfinished / WEIGHTS, lambda file: file.write(data))
         write_json(unfinished / CONFIG, _hub_config(run, backbone))
         write_text(unfinished / CARD, _card(run, backbone))
-        unfinished.chmod(0o755)  # `mkdtemp` makes the folder readable by its owner only
-        unfinished.replace(to)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return to
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands.titles import method_title, run_title
+from core.files import removed
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
 from reports.tables import AccuracyTable, build_tables, tables_text, terminal_text, write_tables
@@ -40,8 +41,10 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
         figures: whether to draw figures and include them in the page.
 
     Raises:
-        UserError: a record or log cannot be read, or a file cannot be written.
+        UserError: a record or log cannot be read, a file cannot be written, or `out` was removed.
     """
+    if not out.exists():
+        raise removed(out)
     folders = run_folders(out)
     records = read_records(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
     by_id: dict[str, list[Record]] = {}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from core.errors import UserError
-from core.files import writable_folder, write_atomic
+from core.files import remove_unfinished, writable_folder, write_atomic
 from core.seeds import seed_of
 from data.benchmark import BENCHMARKS, data_folder
 from data.image_files import Encoded, ImageFiles, Unreadable
@@ -136,4 +136,5 @@ def _draw(columns: dict[str, list[np.ndarray]], strength: Tensor | None, title: 
                 axes.set_ylabel(f"strength {strength[row]:.2f}", fontsize=6)
     figure.suptitle(title, fontsize=9)
     FigureCanvasAgg(figure)
+    remove_unfinished(file.parent, file.name)
     write_atomic(file, lambda binary: figure.savefig(binary, dpi=DPI, format="png"))

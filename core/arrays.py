@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import first_line
+from core.errors import first_line, is_out_of_memory
 from core.files import read_bytes, write_atomic
 from core.schema import InvalidData, damaged
 
@@ -38,6 +38,8 @@ def read_arrays(file: Path, advice: str, **forms: Form) -> dict[str, NDArray[Any
         _check(arrays, forms)
         return arrays
     except Exception as error:  # numpy, zipfile and zlib have no common exception
+        if is_out_of_memory(error):
+            raise
         raise damaged(file, error, advice) from error
 
 

@@ -1,5 +1,6 @@
 """User errors with one-line messages."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -26,6 +27,31 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; choose from: {', '.join(options)}"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """First line of an exception's message, or its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+ALLOCATION_FAILED = (
+    "out of memory",  # CUDA
+    "can't allocate memory",  # torch's allocator on the CPU
+    "cannot allocate memory",  # the system, also when a library is loaded
+    "failed to map segment",
+    "can't start new thread",  # there is no memory for its stack
+    "could not create a primitive",  # oneDNN
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception reports a failed allocation of memory: by Python, the system, torch or a GPU."""
+    return isinstance(error, MemoryError) or any(text in str(error).lower() for text in ALLOCATION_FAILED)
+
+
+def memory_message(error: BaseException) -> str:
+    """One line on an exception that `is_out_of_memory`."""
+    size = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
+    what = f"an allocation of {size[1]} failed" if size else first_line(error)
+    return (
+        f"out of memory ({what}); lower --batch-size or --jobs, choose a smaller --preset or --backbone, or raise the memory "
+        "limit"
+    )

@@ -1,17 +1,28 @@
-"""Atomic and durable writes of files, and reads of regular files."""
+"""Atomic and durable writes of files, and reads of regular files.
+
+Files are written under a temporary name, which ends in UNFINISHED, and renamed. Their permissions are those of the umask.
+A process that is killed leaves its temporary files, which `remove_unfinished` finds by their locks: a process holds a lock
+(flock) on each temporary file that it writes, and the system releases the lock when the process ends. On a network file system
+this holds between hosts too, where that system passes locks on; folders are then locked within one host only.
+"""
 
 import errno
+import fcntl
+import glob
 import json
 import os
+import secrets
+import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from core.errors import UserError
 
-UNFINISHED = ".part"  # suffix of files that are being written
+UNFINISHED = ".part"  # suffix of files and folders that are being written
 
 
 class NotRegularFileError(OSError):
@@ -36,24 +47,37 @@ def read_text(path: Path) -> str:
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Writes a temporary file in the folder of `path` with `write`, syncs it to disk and renames it to `path`.
 
-    Readers, also after a crash, see either the old or the new content. Raises UserError if the disk is full or the folder is
-    not writable.
+    Readers, also after a crash, see either the old or the new content. Raises UserError if the disk is full, or the folder is
+    not writable or was removed.
     """
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED, delete=False) as file:
-            temporary = Path(file.name)
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # temporary files are private
-        temporary.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        if temporary is not None:
+    with _one_line_errors(path):
+        temporary, descriptor = _create_unfinished(path, _create_file)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(descriptor)
+                temporary.replace(path)
+        finally:
             temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        _sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Context that yields a temporary folder beside `path`, and renames it to `path` if the context ends without an error.
+
+    Raises UserError like `write_atomic`, and if `path` exists and is not an empty folder.
+    """
+    with _one_line_errors(path):
+        temporary, descriptor = _create_unfinished(path, _create_folder)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            os.close(descriptor)
+            shutil.rmtree(temporary, ignore_errors=True)
+        _sync_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,38 +90,94 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Removes unfinished files of killed processes from `folder`; the caller must be its only writer."""
-    for file in folder.glob(f".*{UNFINISHED}"):
-        file.unlink(missing_ok=True)
+def rename(old: Path, new: Path) -> None:
+    """Renames a file within its folder; a file at `new` is replaced. Raises UserError like `write_atomic`."""
+    with _one_line_errors(new):
+        old.replace(new)
+
+
+def remove_unfinished(folder: Path, name: str | None = None) -> None:
+    """Removes unfinished files and folders of killed processes from `folder`, those of `name` only if it is given.
+
+    Those of living processes are locked and stay. On a file system without locks nothing is removed.
+    """
+    for path in folder.glob(f".{'*' if name is None else glob.escape(name)}.*{UNFINISHED}"):
+        with suppress(OSError):  # locked, renamed in the meantime, or of another user
+            descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line and syncs it to disk; terminates an incomplete last line of a crashed process first."""
-    try:
+    """Appends one line and syncs it to disk; terminates an incomplete last line of a crashed process first.
+
+    Raises UserError like `write_atomic`.
+    """
+    with _one_line_errors(path):
+        new = not path.exists()
         with open(path, "ab+") as file:
             if file.tell() and _last_byte(file) != b"\n":
                 file.write(b"\n")
             file.write(line.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+        if new:
+            _sync_folder(path.parent)
 
 
 def writable_folder(path: Path, option: str) -> Path:
-    """Creates the folder and checks that it is writable. Raises UserError naming `option` otherwise."""
+    """Creates the folder, durably, and checks that it is writable. Raises UserError naming `option` otherwise."""
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
+        for folder in missing:
+            _sync_folder(folder.parent)
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror or error}; choose another folder with {option}") from error
     return path
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder")
+def removed(folder: Path) -> UserError:
+    """The error of a folder that existed when the command began."""
+    return UserError(f"folder {folder} was removed during the run; repeat the command, and keep the folder until it ends")
+
+
+@contextmanager
+def _one_line_errors(path: Path) -> Iterator[None]:
+    """Turns an OSError into a UserError that names `path`, or the folder above it that no longer exists."""
+    try:
+        yield
+    except OSError as error:
+        missing = next((folder for folder in reversed(path.parents) if not folder.exists()), None)
+        if missing is not None:
+            raise removed(missing) from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
+
+
+def _create_unfinished(path: Path, create: Callable[[Path], int]) -> tuple[Path, int]:
+    """Creates and locks a temporary file or folder beside `path`; returns its path and the descriptor that holds the lock."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+        descriptor = create(temporary)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)  # another process has removed it before it was locked
+
+
+def _create_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _create_folder(path: Path) -> int:
+    path.mkdir()
+    return os.open(path, os.O_RDONLY)
 
 
 def _last_byte(file: IO[bytes]) -> bytes:
@@ -106,7 +186,7 @@ def _last_byte(file: IO[bytes]) -> bytes:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Syncs the folder entry, so that a rename survives a power failure."""
+    """Syncs the entries of a folder, so that a new or renamed file survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

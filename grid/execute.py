@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from core.errors import ProcessEnded, UserError
+from core.errors import ProcessEnded, UserError, is_out_of_memory, memory_message
 from core.files import write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
 from data.pools.pool import Pool, load_pool
@@ -108,11 +108,17 @@ class _Runner:
                 return error
             if processes.lost_another(error):
                 raise
-            known = isinstance(error, UserError | Diverged)
-            reason = str(error) if known else f"{type(error).__name__}: {error}; see {run.error}"
+            text = traceback.format_exc()
+            if isinstance(error, UserError | Diverged):
+                reason = str(error)
+            elif is_out_of_memory(error):
+                reason = memory_message(error)
+                text += reason + "\n"
+            else:
+                reason = f"{type(error).__name__}: {error}; see {run.error}"
             alike = isinstance(error, Diverged) or processes.in_all(error)  # in all processes
             if processes.is_main() or not alike:
-                _save_error(run, reason, traceback.format_exc())
+                _save_error(run, reason, text)
             if processes.count() > 1 and not alike:  # the other processes wait for this one
                 place = f"process {processes.rank()} of {processes.count()}"
                 raise ProcessEnded(f"{place} failed: {reason}; repeat the command to resume") from error
@@ -197,6 +203,8 @@ def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_secon
 
 def _lock(run: RunFolder, held: ExitStack) -> Busy | None:
     """Creates and locks the folder until `held` is closed; returns Busy if another process has locked it."""
+    if not run.path.parent.exists():  # not created again: it may have been on a disk that is no longer mounted
+        raise removed(run.path.parent)
     run.create()
     try:
         held.enter_context(run.lock())

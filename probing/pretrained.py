@@ -16,7 +16,7 @@ from torch import nn
 
 import backbones
 from backbones.state_dict import load_backbone, read_tensors
-from core.errors import UserError, first_line
+from core.errors import UserError, first_line, is_out_of_memory
 from data.benchmark import Benchmark
 from data.recipe import Recipe
 from data.views.spec import Evaluation
@@ -124,6 +124,8 @@ def _checked(pretrained: PretrainedBackbone, benchmark: Benchmark) -> Pretrained
     try:
         backbones.feature_width(pretrained.backbone, size)
     except Exception as error:  # networks raise various exceptions for unsupported image sizes
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"{pretrained.label} does not support images of {size} px ({first_line(error)}), so it cannot be probed on "
             f"{benchmark.name}"

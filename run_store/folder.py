@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from core.arrays import write_arrays
-from core.errors import UserError
+from core.errors import UserError, is_out_of_memory
 from core.files import read_bytes, read_text, remove_unfinished, write_atomic, write_json, write_text
 from core.schema import InvalidData, damaged, decode, read_json
 from data.passport import Passport
@@ -154,6 +154,8 @@ class RunFolder(RecordFolder):
             tensors = {name.removeprefix(prefix): tensor for name, tensor in load(data).items() if name.startswith(prefix)}
             network.load_state_dict(tensors, strict=True)
         except Exception as error:  # safetensors and torch have no common exception
+            if is_out_of_memory(error):
+                raise
             raise UserError(
                 f"{self.weights} is damaged or of another network; delete {self.path} to train this run again"
             ) from error

@@ -26,4 +26,5 @@ def small_config(method: str, *, seed: int = 0, precision: str = "fp32", hparams
 
 def failures(plan: Plan) -> dict[str, str]:
     """Executes the unfinished runs of a plan; returns the reasons of failures by folder name."""
+    plan.runs[0].path.parent.mkdir(parents=True, exist_ok=True)
     return {run.path.name: reason for run, reason in execute(plan, 60, plan.unfinished) if reason is not None}

@@ -1,21 +1,24 @@
 """Checkpoints, from which a run resumes bit-identically.
 
 Crash safety: the last checkpoint is renamed to `checkpoint.previous.pt`; the next one is written to a temporary file, flushed
-to disk and renamed to `checkpoint.pt`. So a complete checkpoint exists at any time. If the last one is damaged, a run resumes
-from the one before it. Every random stream is a function of (seed, epoch, step), so no generator is saved.
+to disk and renamed to `checkpoint.pt`. So a complete checkpoint exists at any time, in whatever order the disk carries out the
+renames, and at most two take space. If the last one is damaged, a run resumes from the one before it. Every random stream is a
+function of (seed, epoch, step), so no generator is saved.
 """
 
 import io
 import logging
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
 import torch
 from torch import nn
 
-from core.errors import UserError
-from core.files import read_bytes, write_atomic
+from core.errors import UserError, is_out_of_memory
+from core.files import read_bytes, rename, write_atomic
 from core.schema import convert
 from parallel import processes
 
@@ -35,19 +38,19 @@ class Progress:
     unreadable: list[str] = field(default_factory=list)  # names of image files that were skipped
 
 
-def save_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Writes a checkpoint atomically. Raises UserError if the disk is full or the folder is not writable."""
-    content = {
-        "run_id": run_id,
-        "state": state.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": asdict(progress),
-    }
-    buffer = io.BytesIO()  # torch's own writer hides disk errors
-    torch.save(content, buffer)
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Writes a checkpoint atomically.
+
+    Args:
+        path: file of the checkpoint; an existing one becomes the checkpoint before it.
+        content: `run_id`; `state` and `optimizer`, state dicts; `progress`, the fields of `Progress`.
+
+    Raises:
+        UserError: the disk is full, or the folder is not writable or was removed.
+    """
     if path.exists():
-        path.replace(previous_checkpoint(path))
-    write_atomic(path, lambda file: file.write(buffer.getbuffer()))
+        rename(path, previous_checkpoint(path))
+    write_atomic(path, partial(_save, content))
 
 
 def previous_checkpoint(path: Path) -> Path:
@@ -97,7 +100,7 @@ def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
         if path.exists():  # else a kill came between renaming the last checkpoint and writing the next one
             epoch = content["progress"].epoch + 1
             log.warning("checkpoint %s cannot be read; the run resumes from the checkpoint before it, in epoch %d", path, epoch)
-        found.replace(path)  # the damaged one must not become the checkpoint before the next one
+        rename(found, path)  # the damaged one must not become the checkpoint before the next one
     return content["progress"]
 
 
@@ -118,7 +121,19 @@ def read_checkpoint(path: Path, run_id: str) -> dict:
         found, _, _ = content["run_id"], content["state"], content["optimizer"]
         content["progress"] = convert(content["progress"], Progress)
     except Exception as error:  # a damaged archive or pickle can raise almost anything
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"checkpoint {path} is damaged or of an older version; {advice}") from error
     if found != run_id:
         raise UserError(f"checkpoint {path} belongs to run {found}, not to {run_id}; {advice}")
     return content
+
+
+def _save(content: dict[str, Any], file: IO[bytes]) -> None:
+    """`torch.save`, which reports a failed write as a RuntimeError on the position in the file; raises the OSError instead."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise

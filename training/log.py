@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from core.errors import UserError
-from core.files import read_bytes, write_atomic
+from core.files import append_line, read_bytes, write_atomic
 from core.schema import InvalidData, decode, encode
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,8 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 def append_epoch(file: Path, line: dict[str, Any]) -> None:
-    """Appends a line; values that are not finite become null."""
-    with file.open("ab") as stream:
-        stream.write(encode(line) + b"\n")
+    """Appends a line and syncs it to disk, before a checkpoint that is past this epoch; not finite values become null."""
+    append_line(file, encode(line).decode())
 
 
 def log_lines(file: Path) -> list[bytes]:

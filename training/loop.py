@@ -11,7 +11,8 @@ from torch import Tensor
 from core.seeds import seed_of
 from data.loader import Batch
 from parallel import processes
-from training.checkpoint import Progress, has_checkpoint, load_checkpoint, save_checkpoint
+from training.checkpoint import Progress, has_checkpoint, load_checkpoint
+from training.checkpoint_writer import CheckpointWriter
 from training.gradients import backward
 from training.log import append_epoch, resume_log
 from training.optimizer import set_learning_rate
@@ -51,7 +52,8 @@ def train(
         checkpoint: file to resume from and to save to.
         log: see `training.log`; lines after the checkpoint are dropped, as those epochs are repeated.
         on_step: called after every step.
-        checkpoint_seconds: seconds between checkpoints; one is also saved at the end.
+        checkpoint_seconds: seconds between checkpoints, which a thread writes; the next waits for the end of the last. One is
+            also saved at the end.
         stop: called after every step; if it returns true, training saves a checkpoint and stops.
         analyse: called at the end of each epoch, counted from 1; its result is added to the log line.
 
@@ -60,6 +62,22 @@ def train(
         Diverged: loss or gradient are not finite; the last checkpoint precedes it.
         UserError: no checkpoint can be read, they belong to another run, or one cannot be written.
     """
+    writer = CheckpointWriter(checkpoint, training.config.run_id, training.state, training.optimizer, training.device)
+    with writer:
+        return _train(training, checkpoint, writer, log, on_step, checkpoint_seconds, stop, analyse)
+
+
+def _train(
+    training: Training,
+    checkpoint: Path,
+    writer: CheckpointWriter,
+    log: Path,
+    on_step: Callable[[StepStats], None],
+    checkpoint_seconds: float,
+    stop: Callable[[], bool],
+    analyse: Callable[[Training, int], dict],
+) -> Progress:
+    """`train` with a writer of checkpoints."""
     config, optimizer, state = training.config, training.optimizer, training.state
     progress = Progress()
     if processes.from_main(lambda: has_checkpoint(checkpoint)):
@@ -78,8 +96,11 @@ def train(
         progress.seconds = earlier + time.monotonic() - started
         progress.unreadable = sorted(training.loader.unreadable)
         if processes.is_main():
-            save_checkpoint(checkpoint, config.run_id, state, optimizer, progress)
+            writer.save(progress)
         saved = time.monotonic()
+
+    def due() -> bool:
+        return writer.ready() and time.monotonic() - saved >= checkpoint_seconds
 
     while progress.epoch < training.epochs:
         epoch_started, epoch = time.monotonic(), progress.epoch
@@ -100,10 +121,11 @@ def train(
             on_step(StepStats(epoch, images, images * size * size, lambda: meter.mean_loss(progress)))
             if processes.count() > 1 and progress.step % CHECK_EVERY and progress.step < steps:
                 continue  # the processes agree only now and then, as they wait for each other
-            stopping, due = processes.from_main(lambda: (stop(), time.monotonic() - saved >= checkpoint_seconds))
-            if stopping or (due and progress.step < steps):
+            stopping, is_due = processes.from_main(lambda: (stop(), due()))
+            if stopping or (is_due and progress.step < steps):
                 save()
             if stopping:
+                writer.wait()
                 raise KeyboardInterrupt
         meter.check(progress)
         line = {
@@ -118,7 +140,7 @@ def train(
         if processes.is_main():
             append_epoch(log, line)
         progress.epoch, progress.step, progress.epoch_loss, progress.epoch_images = epoch + 1, 0, 0.0, 0
-        if progress.epoch == training.epochs or processes.from_main(lambda: time.monotonic() - saved >= checkpoint_seconds):
+        if progress.epoch == training.epochs or processes.from_main(due):
             save()
     return progress
 

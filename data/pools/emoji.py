@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.errors import UserError, first_line
-from core.files import write_atomic
+from core.files import remove_unfinished, write_atomic
 from data.pools.folder import read_array
 from data.pools.pool import REGISTRY_POOL, PoolSource, pixels_sha256, register
 from data.sources.fetch import SCRATCH, fetch_once
@@ -50,6 +50,7 @@ class Emoji(PoolSource):
 
         def fetch() -> None:
             fetched = _fetch(data_root)
+            remove_unfinished(data_root, FILE)
             write_atomic(file, lambda stream: np.save(stream, fetched))
 
         fetch_once(file, fetch)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from core.arrays import map_array
-from core.errors import UserError
+from core.errors import UserError, is_out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,9 @@ def _square(file: Path, image_size: int) -> NDArray[np.uint8] | None:
         side = min(upright.size)
         left, top = (upright.width - side) / 2, (upright.height - side) / 2
         square = upright.resize((image_size, image_size), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
-    except Exception:  # decoders raise arbitrary exceptions for damaged files
+    except Exception as error:  # decoders raise arbitrary exceptions for damaged files
+        if is_out_of_memory(error):
+            raise
         return None
     return np.asarray(square).transpose(2, 0, 1)
 

@@ -81,7 +81,9 @@ def download(
                     if fetched.is_symlink() or not fetched.is_file():
                         raise UserError(f"{url} contains no file {member}")
                 check(fetched)
-                fetched.chmod(0o644)  # pooch creates private files, but data folders may be shared
+                new = Path(scratch) / ".new"
+                new.touch()
+                shutil.copymode(new, fetched)  # pooch creates private files; a new file has the permissions of the umask
                 fetched.replace(file)
             return
         except Exception as error:  # from network, proxy, file system or parser

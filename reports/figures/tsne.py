@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.arrays import Form, read_arrays, write_arrays
 from core.errors import UserError
+from core.files import remove_unfinished
 from core.schema import InvalidData
 from run_store.feature_sample import Sample
 
@@ -37,6 +38,7 @@ def embedding(folder: Path, sample: Sample) -> NDArray[np.float32]:
     log.info("computing the t-SNE of %s", folder.name)
     xy = embed(sample.features)
     try:
+        remove_unfinished(folder, EMBEDDING)
         write_arrays(folder / EMBEDDING, xy=xy, key=np.array(key))
     except UserError as error:  # a read-only folder: the embedding is computed again next time
         log.warning("the t-SNE of %s is not cached: %s", folder.name, error)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import writable_folder
+from core.files import remove_unfinished, writable_folder
 from reports.comparable import Title, method_name
 from reports.figures.accuracy import class_accuracy, group_accuracy
 from reports.figures.agreement import rank_agreements
@@ -58,7 +58,7 @@ def write_figures(
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
-    folder = writable_folder(folder, "--out")
+    remove_unfinished(writable_folder(folder, "--out"))
     plan = _plan(list(records), {history.run_id: history for history in histories}, title)
     with figure_style():
         return [saved for setting, draw in plan for saved in _save_all(setting, draw, folder)]

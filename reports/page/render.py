@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from core.errors import UserError
-from core.files import write_text
+from core.files import remove_unfinished, write_text
 from reports.page.content import METHOD, About, Figure, Row, Run, Section
 from reports.page.run_data import runs_json
 
@@ -63,6 +63,7 @@ class Ids:
 
 def write_page(path: Path, sections: Sequence[Section], figures: Sequence[Figure], runs: Sequence[Run], about: About) -> None:
     """Writes the page atomically. Raises UserError like `render_page` and if the file cannot be written."""
+    remove_unfinished(path.parent, path.name)
     write_text(path, render_page(sections, figures, runs, about))
 
 

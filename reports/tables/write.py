@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from core.files import writable_folder, write_text
+from core.files import remove_unfinished, writable_folder, write_text
 from reports.comparable import Title, method_name
 from reports.tables.accuracy import AccuracyTable, build_tables
 from reports.tables.analysis import agreement_tables, curve_tables, geometry_tables, tail_tables
@@ -67,7 +67,7 @@ def write_tables(
 
     Arguments and result are those of `all_tables`. Raises UserError if the folder cannot be written.
     """
-    folder = writable_folder(folder, "--out")
+    remove_unfinished(writable_folder(folder, "--out"))
     tables = all_tables(records, title, states, accuracy_tables)
     for table in tables:
         for suffix, text in WRITERS.items():

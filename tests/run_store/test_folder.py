@@ -13,7 +13,9 @@ from run_store.layout import PASSPORT
 from run_store.loading import load_trained_backbone
 from run_store.passport import OLD_PASSPORT
 from tests.runs import small_config
-from training.checkpoint import Progress, save_checkpoint
+from training.checkpoint import Progress
+from training.checkpoint_writer import CheckpointWriter
+from training.device import CPU
 from training.prepare import build_method
 
 
@@ -32,16 +34,22 @@ def passport(name="digits"):
     return passport_of(digits, "own", 1, images.train_labels, lists, Source(name, "sha256 0000"))
 
 
+def _save_checkpoint(folder):
+    state = nn.Linear(1, 1)
+    with CheckpointWriter(folder.checkpoint, folder.config.run_id, state, SGD(state.parameters()), CPU) as writer:
+        writer.save(Progress())
+
+
 def test_a_run_goes_from_new_to_resumable_to_done(folder):
     assert folder.state([]) == "NEW"
     folder.checkpoint.write_bytes(b"x")
     assert folder.state([]) == "DAMAGED"
-    save_checkpoint(folder.checkpoint, folder.config.run_id, nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters()), Progress())
+    _save_checkpoint(folder)
     assert folder.state([]) == "RESUMABLE"
     folder.checkpoint.write_bytes(b"x")
     assert folder.state([]) == "DAMAGED"  # as is the one before it
-    save_checkpoint(folder.checkpoint, folder.config.run_id, nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters()), Progress())
-    save_checkpoint(folder.checkpoint, folder.config.run_id, nn.Linear(1, 1), SGD(nn.Linear(1, 1).parameters()), Progress())
+    _save_checkpoint(folder)
+    _save_checkpoint(folder)
     folder.checkpoint.write_bytes(b"x")
     assert folder.state([]) == "RESUMABLE"  # from the one before it
     folder.save_trained(build_method(folder.config, 8), TrainingFacts(1.0, 8, None, "cpu"))

@@ -9,12 +9,19 @@ from core.errors import UserError
 from methods import METHODS
 from tests.runs import small_config
 from training.checkpoint import load_checkpoint, read_checkpoint
+from training.checkpoint_writer import CheckpointWriter
 from training.loop import Diverged, train
 from training.prepare import prepare
 
 
 class Stop(Exception):
     """Simulates a kill after a given step."""
+
+
+@pytest.fixture(autouse=True)
+def _no_checkpoint_is_skipped(monkeypatch):
+    """With 0 seconds between checkpoints, one is written after every step: training waits for the one before."""
+    monkeypatch.setattr(CheckpointWriter, "ready", lambda self: self.wait() is None)
 
 
 def _run(config, images, folder, stop_after=None, checkpoint_seconds=0.0):
