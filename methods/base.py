@@ -71,6 +71,13 @@ class Method(nn.Module, ABC):
     def loss(self, batch: Batch) -> Output:
         """Scalar loss of one batch, and the tail scores of its images."""
 
+    def project(self, images: Tensor) -> Tensor:
+        """Hook: (B, d) embeddings of images under the evaluation transform, not normalised; called in eval mode.
+
+        The backbone is called once. Collapse of a run is measured on them (`training/collapse.py`).
+        """
+        return self.backbone(images)
+
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
         """Hook before the first step of epoch `epoch` (from 0), in eval mode and without gradients.
 

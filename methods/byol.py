@@ -8,6 +8,7 @@ asymmetric views and LARS, so that only the objective differs from SimCLR.
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from core.settings import setting
 from data.loader import Batch
@@ -50,6 +51,9 @@ class BYOL(Method):
             targets = [self.target_projector(self.target_backbone(view)) for view in batch.views]
         losses = byol_regression(predictions[0], targets[1]) + byol_regression(predictions[1], targets[0])
         return Output(losses.mean(), losses.detach())
+
+    def project(self, images: Tensor) -> Tensor:
+        return self.projector(self.backbone(images))
 
     def after_step(self, step: int) -> None:
         momentum = cosine_momentum(self.hparams.momentum, step, self.scale.steps)
