@@ -56,11 +56,13 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
     if plan.unfinished:
         print(f"estimated time: {estimated.text} for training and probes", flush=True)
     todo, started = estimated.order(plan.unfinished), time.monotonic()
-    failed = {}
+    failed, warned = {}, []
     for ended, (run_, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
         if reason is not None:
             failed[run_.path.name] = reason
-        elif ended < len(todo):
+            continue
+        warned += [(run_.path.name, warning) for warning in run_.training_facts().warnings]
+        if ended < len(todo):
             left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
@@ -68,6 +70,8 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
             except (UserError, OSError) as error:  # must not end the grid
                 log.warning("no tables yet: %s", error)
     _report(options.out, [run.config.run_id for run in plan.runs])
+    for name, warning in warned:
+        print(f"WARNING {name}: {warning}", file=sys.stderr)
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return 1 if failed else 0

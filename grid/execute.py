@@ -24,6 +24,7 @@ from probing.probe import probe_run
 from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
 from run_store.record_folder import Busy
+from training.collapse import CollapseMonitor, find_warnings
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory, use_threads
 from training.loop import Diverged, train
@@ -180,18 +181,21 @@ def _train(
     checkpoint_seconds: float,
 ) -> None:
     reset_peak_memory(training.device)
-    tail = _analysis(run, split)
+    tail, collapse = _analysis(run, split), CollapseMonitor()
 
     def analyse(training: Training, epoch: int) -> dict[str, Any]:
-        return tail(training) | (monitor(training, epoch) if monitor else {})
+        return tail(training) | collapse(training, epoch) | (monitor(training, epoch) if monitor else {})
 
     with training_bar(training, lambda: monitor.last if monitor else "") as bar, stop_requests() as stop:
         progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, analyse)
         if stop():  # during the last step, after which the run has been saved
             raise KeyboardInterrupt
     device = training.device
+    warnings = find_warnings(run.config, run.last_epoch(), training.steps_before[-1])
+    for warning in warnings:
+        log.warning("%s: %s", run.config.label, warning)
     facts = TrainingFacts(
-        progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable)
+        progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable), warnings
     )
     save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes)
     run.save_trained(training.method, facts)

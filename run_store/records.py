@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -66,6 +66,7 @@ class Record:
     probe: str
     protocol: str  # the probe in one line
     probe_seconds: float  # including its fraction of feature extraction
+    warnings: list[str] = field(default_factory=list)  # on collapse of the run; records of earlier versions have none
 
     @property
     def extra_images(self) -> int:
@@ -152,6 +153,7 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
     probe, the last one is used. Raises UserError if a file cannot be read.
     """
     known = {kind: {field.name for field in fields(form)} | {"format", "kind"} for kind, form in KINDS.items()}
+    optional = {field.name for form in KINDS.values() for field in fields(form) if field.default_factory is not MISSING}
     records: dict[tuple[str, str], Record] = {}
     damaged = older = 0
     for file in files:
@@ -164,7 +166,7 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
                 damaged += 1
             elif content.get("format") != FORMAT:
                 older += 1
-            elif set(content) != known.get(str(content.get("kind"))):
+            elif set(content) | optional != known.get(str(content.get("kind"))):
                 damaged += 1
             else:
                 form = KINDS[content["kind"]]
