@@ -2,6 +2,7 @@
 """Command line of the suite: parse, plan, run, report. (Longer than other files: its docstrings are the help texts.)"""
 
 import logging
+import os
 import sys
 import time
 from collections import Counter
@@ -65,11 +66,13 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     if plan.unfinished and estimated is not NO_ESTIMATE:
         print(f"estimated time: {estimated.text} for training and probes", flush=True)
     todo, started = estimated.order(plan.unfinished), time.monotonic()
-    failed = {}
+    failed, warned = {}, []
     for ended, (run_, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
         if reason is not None:
             failed[run_.path.name] = reason
-        elif ended < len(todo) and processes.is_main():
+            continue
+        warned += [(run_.path.name, warning) for warning in run_.training_facts().warnings]
+        if ended < len(todo) and processes.is_main():
             left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
@@ -82,6 +85,10 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     except Exception as error:  # must not hide the failures
         print(f"bench.py: no report: {_line(error)}", file=sys.stderr)
         status = 1
+    if not processes.is_main():
+        return status
+    for name, warning in warned:
+        print(f"WARNING {name}: {warning}", file=sys.stderr)
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return status

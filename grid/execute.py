@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.errors import ProcessEnded, UserError, is_out_of_memory, memory_message
-from core.files import write_text
+from core.files import removed, write_text
 from data.benchmark import BENCHMARKS, Benchmark, Images
 from data.pools.pool import Pool, load_pool
 from data.split import Split
@@ -26,6 +26,7 @@ from probing.probe import probe_run
 from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
 from run_store.record_folder import Busy
+from training.collapse import CollapseMonitor, find_warnings
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory, use_threads
 from training.loop import Diverged, train
@@ -221,18 +222,22 @@ def _train(
     checkpoint_seconds: float,
 ) -> None:
     reset_peak_memory(training.device)
-    tail = _analysis(run, split)
+    tail, collapse = _analysis(run, split), CollapseMonitor()
 
     def analyse(training: Training, epoch: int) -> dict[str, Any]:
-        return tail(training) | (monitor(training, epoch) if monitor else {})
+        return tail(training) | collapse(training, epoch) | (monitor(training, epoch) if monitor else {})
 
     with training_bar(training, lambda: monitor.last if monitor else "") as bar, stop_requests() as stop:
         progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, analyse)
         if processes.from_main(stop):  # during the last step, after which the run has been saved
             raise KeyboardInterrupt
     device = training.device
+    last = processes.from_main(run.last_epoch)
+    warnings = find_warnings(run.config, last.collapse if last else None, training.steps_before[-1])
+    for warning in warnings:
+        log.warning("%s: %s", run.config.label, warning)
     facts = TrainingFacts(
-        progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable)
+        progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable), warnings
     )
     processes.from_main(lambda: save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes))
     processes.from_main(lambda: run.save_trained(training.method, facts))

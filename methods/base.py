@@ -96,6 +96,13 @@ class Method(nn.Module, ABC):
         """`objective` of `encode`. A method that overrides it instead of these two is trained by one process only."""
         return self.objective(self.encode(batch.views), batch.index, batch.epoch)
 
+    def project(self, images: Tensor) -> Tensor:
+        """Hook: (B, d) embeddings of images under the evaluation transform, not normalised; called in eval mode.
+
+        The backbone is called once. Collapse of a run is measured on them (`training/collapse.py`).
+        """
+        return self.backbone(images)
+
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
         """Hook before the first step of epoch `epoch` (from 0), in eval mode and without gradients.
 

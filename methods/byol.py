@@ -56,6 +56,9 @@ class BYOL(Method):
         losses = byol_regression(p1, z2) + byol_regression(p2, z1)
         return Output(losses.mean(), losses.detach())
 
+    def project(self, images: Tensor) -> Tensor:
+        return self.projector(self.backbone(images))
+
     def after_step(self, step: int) -> None:
         momentum = cosine_momentum(self.hparams.momentum, step, self.scale.steps)
         ema_update([self.target_backbone, self.target_projector], [self.backbone, self.projector], momentum)

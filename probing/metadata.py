@@ -61,12 +61,12 @@ def run_metadata(run: RunFolder) -> dict[str, Any]:
         "pool": run.pool(),
         "tail_auroc": tail.auroc,
         "tail_spearman": tail.spearman,
-        **_cost(run.training_facts()),
+        **_training(run.training_facts()),
         "versions": versions(),
     }
 
 
-def _cost(facts: TrainingFacts) -> dict[str, Any]:
+def _training(facts: TrainingFacts) -> dict[str, Any]:
     return {
         "unreadable": facts.unreadable,
         "train_seconds": round(facts.seconds, 2),
@@ -74,6 +74,7 @@ def _cost(facts: TrainingFacts) -> dict[str, Any]:
         "images_per_second": round(facts.images / facts.seconds, 1) if facts.images else None,
         "peak_memory_mb": facts.peak_memory_mb and round(facts.peak_memory_mb, 1),
         "device": facts.device,
+        "warnings": facts.warnings,
     }
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from backbones.corpus import Corpus
@@ -23,7 +22,8 @@ from run_store.feature_sample import draw_sample, save_sample
 from run_store.folder import RunFolder
 from run_store.record_folder import RecordFolder
 from run_store.records import AccuracyRecord, GeometryRecord, Record
-from training.prepare import Training, build_method
+from training.collapse import likely_cause, weight_change
+from training.prepare import Training
 from training.progress import probing_bar
 
 
@@ -102,10 +102,8 @@ def _check_trained(training: Training) -> None:
     config = training.config
     if not config.recipe.epochs:
         return  # untrained network on request, marked in every table
-    fresh = build_method(config, len(training.corpus.images)).backbone
-    pairs = zip(training.method.backbone.parameters(), fresh.parameters(), strict=True)
-    if all(torch.equal(trained.cpu(), initial) for trained, initial in pairs):
+    if weight_change(training) == 0:
         raise UserError(
-            f"after {config.recipe.epochs} epochs the backbone of {config.label} equals its initialisation; check the learning "
-            "rate and delete the run folder"
+            f"after {config.recipe.epochs} epochs the backbone of {config.label} equals its initialisation; "
+            f"{likely_cause(config) or 'check the learning rate'}; delete the run folder"
         )

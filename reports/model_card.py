@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from reports import captions
 from reports.tables.table import Cell, Column, Table
-from reports.tables.text import markdown_text
+from reports.tables.text import markdown_escaped, markdown_text
 from run_store.records import Record, accuracies, geometries
 
 TERMS = "Uses that the licences of the images named below exclude: this card grants no licence to derived weights."
@@ -51,6 +51,7 @@ def model_card(model: Model, records: Sequence[Record]) -> str:
         ),
         f"# {model.name} on {model.benchmark}, {model.backbone}",
         *([f"**{scale}**"] if scale else []),
+        *(f"**Warning: {markdown_escaped(warning)}.**" for warning in run.warnings),
         _summary(model, run),
         "## Loading",
         f"```python\n{model.code}\n```",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,13 +28,14 @@ State = Literal["DONE", "RESUMABLE", "DAMAGED", "NEW"]
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """Time, memory and device of the training of a run."""
+    """Time, memory, device and warnings of the training of a run."""
 
     seconds: float  # summed over resumed processes
     images: int  # source images seen
     peak_memory_mb: float | None  # of the last process: on the GPU, or resident
     device: str
     unreadable: int = 0  # image files that were skipped
+    warnings: list[str] = field(default_factory=list)  # on collapse, from `training.collapse.find_warnings`
     weights_sha256: str | None = None  # of the file of weights, from `save_trained`; None in folders of earlier versions
 
 

@@ -7,7 +7,7 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     log.jsonl            one line per epoch
     checkpoint.pt        last checkpoint, and checkpoint.previous.pt the one before it, while the run is being trained
     weights.safetensors  trained method: backbone, heads and per-sample memory
-    training.json        time, memory and device of the training (`TrainingFacts`)
+    training.json        time, memory, device and warnings of the training (`TrainingFacts`)
     tail_scores.npz      (N,) `scores`, the tail score of each pretraining image after the last epoch; earlier versions wrote
                          tail_scores.npy
     by_class.npz         quantiles over each class of the per-image state of the method (`class_quantiles`)

@@ -35,6 +35,8 @@ class Progress:
     images: int = 0  # source images seen
     epoch_loss: float = 0.0  # sum of per-image losses in the current epoch
     epoch_images: int = 0  # images seen in the current epoch
+    loss_scale: float | None = None  # running mean of the losses of steps; None before the first step
+    loss_spikes: int = 0  # steps of the current epoch whose loss is far above it
     unreadable: list[str] = field(default_factory=list)  # names of image files that were skipped
 
 

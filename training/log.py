@@ -42,6 +42,16 @@ class GroupValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     few: float | None
 
 
+class CollapseMeasures(msgspec.Struct, frozen=True):
+    """Result of `training.collapse.measure`; None for what is not finite."""
+
+    feature_std: float | None
+    effective_rank: float | None
+    embedding_std: float | None
+    embedding_rank: float | None
+    weight_change: float | None
+
+
 class LogLine(msgspec.Struct, frozen=True):
     """Fields of a line that are the same for all methods."""
 
@@ -51,6 +61,7 @@ class LogLine(msgspec.Struct, frozen=True):
     images_per_second: float | None = None
     tail: TailDetection = TailDetection()
     sampling: SampledClusters | None = None
+    collapse: CollapseMeasures | None = None
 
 
 def append_epoch(file: Path, line: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from data.loader import Batch
 from parallel import processes
 from training.checkpoint import Progress, has_checkpoint, load_checkpoint
 from training.checkpoint_writer import CheckpointWriter
+from training.collapse import likely_cause
 from training.gradients import backward
 from training.log import append_epoch, resume_log
 from training.optimizer import set_learning_rate
@@ -20,6 +21,8 @@ from training.prepare import Training, autocast
 from training.schedule import learning_rate
 
 CHECK_EVERY = 20  # steps between checks for non-finite values, each of which synchronizes with the device
+SPIKE = 3.0  # a loss above this multiple of the running mean of earlier losses is a spike
+SPIKE_WARMUP = 20  # steps of a run before spikes are counted, and time constant of the running mean in steps
 
 
 class Diverged(Exception):
@@ -86,7 +89,7 @@ def _train(
     if processes.is_main():
         resume_log(log, progress.epoch)
 
-    meter = _LossMeter(training.device)
+    meter = _LossMeter(training, progress.loss_scale)
     started = saved = time.monotonic()
     earlier = progress.seconds
 
@@ -112,7 +115,7 @@ def _train(
         for batch in batches(training, epoch, progress.step):
             loss, gradient = step(training, batch, first + progress.step)
             images = len(batch.index)
-            meter.add(loss, gradient, images)
+            meter.add(loss, gradient, images, first + progress.step)
             progress.step += 1
             progress.images += images
             seen += images
@@ -134,12 +137,14 @@ def _train(
             "lr": optimizer.param_groups[0]["lr"],
             "view_px": size,
             "images_per_second": round(seen / (time.monotonic() - epoch_started), 1),
+            **({"loss_spikes": progress.loss_spikes} if progress.loss_spikes else {}),
             **({"unreadable": len(training.loader.unreadable)} if training.loader.unreadable else {}),
             **analyse(training, epoch + 1),
         }
         if processes.is_main():
             append_epoch(log, line)
         progress.epoch, progress.step, progress.epoch_loss, progress.epoch_images = epoch + 1, 0, 0.0, 0
+        progress.loss_spikes = 0
         if progress.epoch == training.epochs or processes.from_main(due):
             save()
     return progress
@@ -181,34 +186,46 @@ def batches(training: Training, epoch: int, start: int = 0) -> Iterator[Batch]:
 
 
 class _LossMeter:
-    """Accumulates losses and detects non-finite values on the device, without synchronizing at every step."""
+    """Accumulates losses and counts spikes and non-finite values on the device, without synchronizing at every step."""
 
-    def __init__(self, device: torch.device):
-        self._loss = torch.zeros((), device=device, dtype=torch.float64)
-        self._images = 0
-        self._gradient = torch.zeros((), device=device)
+    def __init__(self, training: Training, scale: float | None):
+        """`scale` is the running mean of the losses of earlier steps, if there are any."""
+        self._config = training.config
+        # of losses, spikes, non-finite losses, non-finite gradients
+        self._sums = torch.zeros(4, device=training.device, dtype=torch.float64)
+        self._scale = None if scale is None else self._sums.new_tensor(scale)
+        self._images = self._steps = 0
 
-    def add(self, loss: Tensor, gradient: Tensor, images: int) -> None:
-        """Adds the mean loss over `images` images, and the gradient norm; a non-finite sum stays non-finite."""
-        self._loss += loss.double() * images
+    def add(self, loss: Tensor, gradient: Tensor, images: int, number: int) -> None:
+        """Adds step `number` of the run, from 0: the mean loss over `images` images, and the gradient norm."""
+        loss = loss.double()
+        if self._scale is None:
+            self._scale = loss.clone()
+        limit = self._scale + (SPIKE - 1) * self._scale.abs()
+        spike = (loss > limit) & (number >= SPIKE_WARMUP)
+        self._sums += torch.stack([loss * images, spike, ~loss.isfinite(), ~gradient.isfinite()])
+        self._scale.lerp_(torch.minimum(loss, limit), 1 / SPIKE_WARMUP)
         self._images += images
-        self._gradient += gradient
+        self._steps += 1
 
     def check(self, progress: Progress) -> None:
         """Moves the sums into `progress`. Raises Diverged if a value since the last check was not finite."""
-        progress.epoch_loss += self._loss.item()
+        total, spikes, losses, gradients = self._sums.tolist()
+        progress.epoch_loss += total
         progress.epoch_images += self._images
-        self._loss.zero_()
-        self._images = 0
-        gradient = self._gradient.item()
-        self._gradient.zero_()
-        if not (abs(progress.epoch_loss) < float("inf") and gradient < float("inf")):
-            what = "gradient" if abs(progress.epoch_loss) < float("inf") else "loss"
+        progress.loss_spikes += int(spikes)
+        progress.loss_scale = None if self._scale is None else self._scale.item()
+        steps, self._images, self._steps = self._steps, 0, 0
+        self._sums.zero_()
+        if losses or gradients:
+            what = "gradient" if gradients > losses else "loss"
+            cause = likely_cause(self._config)
             raise Diverged(
-                f"the {what} is not finite at epoch {progress.epoch + 1}, step {progress.step}; lower the learning rate "
-                "(--set recipe.lr=...) or use --precision fp32"
+                f"the {what} is not finite at epoch {progress.epoch + 1}, step {progress.step} "
+                f"({int(max(losses, gradients))} of the last {steps} steps); "
+                + (cause or "lower the learning rate (--set recipe.lr=...) or use --precision fp32")
             )
 
     def mean_loss(self, progress: Progress) -> float:
         """Mean loss over the images of the current epoch."""
-        return (progress.epoch_loss + self._loss.item()) / max(progress.epoch_images + self._images, 1)
+        return (progress.epoch_loss + self._sums[0].item()) / max(progress.epoch_images + self._images, 1)

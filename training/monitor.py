@@ -5,6 +5,7 @@ It uses no random numbers and changes no parameter, statistic or gradient, so we
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from data.lists.longtail import Indices
 from data.split import Split
@@ -48,5 +49,9 @@ class KnnMonitor:
 
 
 def _subset(indices: Indices, size: int) -> Indices:
-    """At most `size` elements, evenly spaced as lists are sorted by class."""
-    return indices[np.unique(np.linspace(0, len(indices) - 1, min(size, len(indices))).astype(np.int64))]
+    return indices[evenly_spaced(len(indices), size)]
+
+
+def evenly_spaced(count: int, size: int) -> NDArray[np.int64]:
+    """At most `size` evenly spaced positions in a list of `count`: of all classes, as lists are sorted by class."""
+    return np.unique(np.linspace(0, count - 1, min(size, count)).astype(np.int64))

@@ -40,6 +40,7 @@ def table_section(table: Table) -> Section:
         caption=table.caption,
         details=table.details,
         scale=captions.scale(table.records[0]) if table.records else "",
+        warnings=table.warnings,
         head=table.columns[first].head,
         columns=[_column(table.columns[i], is_text[i]) for i in rest],
         rows=[
@@ -117,7 +118,13 @@ def _column(column: TableColumn, is_text: bool) -> Column:
 def _facts(record: Record) -> dict[str, str]:
     device = re.sub(r"\b1 threads\b", "1 thread", record.device)
     hours = "" if record.train_seconds is None else f"{record.train_seconds / 3600:.2f} h on {device}"
-    facts = {"backbone": record.backbone, "training": hours, "pool": record.pool or "", "passport": record.passport}
+    facts = {
+        "warning": "; ".join(record.warnings),
+        "backbone": record.backbone,
+        "training": hours,
+        "pool": record.pool or "",
+        "passport": record.passport,
+    }
     return {name: fact for name, fact in facts.items() if fact}
 
 

@@ -51,6 +51,7 @@ class Section:
     caption: str = ""  # at most three lines
     details: str = ""  # behind a toggle
     scale: str = ""  # label beside the title
+    warnings: Sequence[str] = ()  # on runs of the table
     head: str = METHOD  # of the first column; the method filter applies only to rows of methods
     columns: Sequence[Column]  # without the first column
     rows: Sequence[Row]

@@ -41,6 +41,7 @@ class Row:
     run_ids: tuple[str, ...]  # missing runs last
     bold: frozenset[str] = frozenset()  # keys of METRICS
     missing: tuple[RunState, ...] = ()
+    warnings: tuple[str, ...] = ()  # of the training of its runs
 
     @property
     def placeholder(self) -> str | None:
@@ -110,7 +111,7 @@ class AccuracyTable:
         columns += [Column(f"Other {key}", f"other_{key}", std=True, csv_only=True) for key in OTHER_GROUPING]
         columns += [Column("Other grouping", "other_grouping", csv_only=True)]
         columns += [Column("Splits", "splits", csv_only=True), Column("Seeds", "seeds", csv_only=True), Column("n", "runs")]
-        columns += [Column("Bold", "bold", csv_only=True), Column("Missing", "missing", csv_only=True)]
+        columns += [Column(head, head.lower(), csv_only=True) for head in ("Warnings", "Bold", "Missing")]
         metrics = [*METRICS, *CSV_METRICS, *(f"other_{key}" for key in OTHER_GROUPING)]
         rows = [
             [
@@ -118,6 +119,7 @@ class AccuracyTable:
                 *(row.cell(metric) for metric in metrics),
                 Cell(self.first.other_groups.grouping),
                 *(Cell(count) for count in (row.splits, row.seeds, row.runs)),
+                Cell(" | ".join(row.warnings)),
                 Cell(" ".join(metric for metric in METRICS if metric in row.bold)),
                 Cell("; ".join(state.summary for state in row.missing)),
             ]
@@ -210,4 +212,5 @@ def _row(
     ordered = tuple(sorted(missing, key=lambda state: (state.split, state.seed, state.run_id)))
     splits, seeds = {run.split for run in runs}, {run.seed for run in runs}
     ids = (*run_ids(runs), *(state.run_id for state in ordered))
-    return Row(key, name, values, len(splits), len(seeds), len(runs), ids, bold, ordered)
+    warnings = tuple(warning for run in runs for warning in run.warnings)
+    return Row(key, name, values, len(splits), len(seeds), len(runs), ids, bold, ordered, warnings)

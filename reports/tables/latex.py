@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from reports.tables.table import Cell, Column, Table, single_line
+from reports.tables.text import warning_lines
 
 ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -40,7 +41,7 @@ TWO_COLUMNS, TINY = 44, 110
 
 
 def latex_text(table: Table) -> str:
-    """A booktabs table with title and caption; the details are left out. A wide table spans both columns of a page."""
+    """A booktabs table with title, caption and warnings, without the details. A wide table spans both columns of a page."""
     indices, is_text = table.printed_columns(latex=True), table.text_columns()
     columns = [table.columns[i] for i in indices]
     body = [[_plain(row[i], table.columns[i]) for i in indices] for row in table.rows]
@@ -64,6 +65,7 @@ def latex_text(table: Table) -> str:
             *(" & ".join(_cell(row[i], table.columns[i], wide) for i in indices) + r" \\" for row in table.rows),
             r"\bottomrule",
             r"\end{tabular}",
+            *(rf"\par\footnotesize {latex_escaped(line)}" for line in warning_lines(table)),
             rf"\end{{{environment}}}",
             "",
         ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from run_store.records import Record
 
+MAX_WARNINGS = 5  # printed below a table
 DAGGER = "†"  # after a mean over fewer runs than the grid has
 
 
@@ -73,6 +74,13 @@ class Table:
         """Title and caption."""
         return f"{self.title}. {self.caption}".strip()
 
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of the training of the runs, a line each; the first few if there are many."""
+        lines = {f"{r.method} split {r.split} seed {r.seed}: {warning}": None for r in self.records for warning in r.warnings}
+        more = len(lines) - MAX_WARNINGS
+        return [*list(lines)[:MAX_WARNINGS], *([f"{more} more warnings are in results.csv"] if more > 0 else [])]
+
     def shared(self, field: str) -> Any:
         """The value of a field of the records if it is the same in all of them, else an empty string."""
         values = [getattr(record, field) for record in self.records]
@@ -92,6 +100,7 @@ class Table:
             "title": self.title,
             "caption": self.caption,
             "details": self.details,
+            "warnings": self.warnings,
             "probe": self.probe,
             **{field: self.shared(field) for field in ("protocol", "dataset", "profile", "data", "preset", "recipe")},
             "splits": sorted({record.split for record in self.records}),

@@ -33,9 +33,15 @@ def csv_lines(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
 
 
 def markdown_text(table: Table) -> str:
-    """A pipe table, the caption, and the details as a paragraph of its own."""
-    paragraphs = [_aligned(table, "pipe", markdown_escaped), *map(markdown_escaped, (table.full_caption, table.details))]
+    """A pipe table, the caption, and warnings and details as paragraphs of their own."""
+    texts = (table.full_caption, *warning_lines(table), table.details)
+    paragraphs = [_aligned(table, "pipe", markdown_escaped), *map(markdown_escaped, texts)]
     return "\n\n".join(filter(None, paragraphs)) + "\n"
+
+
+def warning_lines(table: Table) -> list[str]:
+    """The warnings of a table as sentences."""
+    return [f"Warning: {warning}." for warning in table.warnings]
 
 
 def terminal_text(table: Table) -> str:

@@ -18,7 +18,7 @@ from reports.tables.latex import latex_text
 from reports.tables.published import published_tables
 from reports.tables.states import RunState, missing_table
 from reports.tables.table import Table
-from reports.tables.text import csv_lines, csv_text, markdown_text, terminal_text
+from reports.tables.text import csv_lines, csv_text, markdown_text, terminal_text, warning_lines
 from run_store.records import AccuracyRecord, GeometryRecord, Record, accuracies, geometries
 
 WRITERS = {"csv": csv_text, "md": markdown_text, "tex": latex_text}  # by file suffix
@@ -80,12 +80,13 @@ def write_tables(
 
 
 def tables_text(tables: Iterable[AccuracyTable]) -> str:
-    """Titles and tables for the terminal; a caption that consecutive tables share is printed once, below the last of them."""
+    """Titles, tables and warnings for the terminal; consecutive tables with the same caption print it once, below the last."""
     blocks = []
     printed = [table.table() for table in tables]
     for caption, group in groupby(printed, lambda table: (table.shared("data"), table.shared("recipe"), table.caption)):
-        blocks += [f"{table.title}\n{terminal_text(table)}" for table in group]
-        blocks.append(caption[-1])
+        members = list(group)
+        blocks += [f"{table.title}\n{terminal_text(table)}" for table in members]
+        blocks += [caption[-1], *dict.fromkeys(line for table in members for line in warning_lines(table))]
     return "\n\n".join(blocks)
 
 

@@ -12,7 +12,8 @@ from data.loader import Batch
 from methods import METHODS
 from tests.fake_cuda import WaitsForDevice, fake_cuda
 from tests.runs import small_config
-from training.loop import start_epoch, step
+from training.collapse import measure
+from training.loop import SPIKE_WARMUP, _LossMeter, start_epoch, step
 from training.prepare import Training, prepare
 
 CUDA = torch.device("cuda")
@@ -100,6 +101,20 @@ def test_optimizers_run_on_the_device(optimizer):
             step(training, _batch(training, 0), number)
         assert training.optimizer.state
         _on_the_device(training)
+
+
+def test_the_loss_meter_does_not_wait_for_the_device():
+    with fake_cuda() as device:
+        with device.waits():
+            meter = _LossMeter(_training("simclr"), None)
+        for number in range(SPIKE_WARMUP + 2):
+            meter.add(torch.ones((), device="cuda"), torch.ones((), device="cuda"), B, number)
+
+
+@pytest.mark.parametrize("name", ["simclr", "byol"])
+def test_collapse_is_measured_on_the_device(name):
+    with fake_cuda() as device, device.waits():
+        assert measure(_training(name)).effective_rank > 0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

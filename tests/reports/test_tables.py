@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from msgspec.structs import replace
 
-from reports.tables import all_tables, build_tables, write_tables
+from reports.tables import all_tables, build_tables, tables_text, write_tables
 from reports.tables.latex import latex_text
 from reports.tables.text import csv_text, markdown_text
 from reports.tables.write import WRITERS
@@ -210,3 +210,27 @@ def test_latex_compiles(records, tmp_path):
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stdout[-2000:]
+
+
+def test_every_table_has_the_warnings_of_its_runs(accurate):
+    """Each warning once, at most five, in every format; records of one run share it."""
+    changed = [dataclasses.replace(r, warnings=[f"collapsed & <{r.split}>"]) if r.method == "byol" else r for r in accurate]
+    tables = [table for table in all_tables(changed, title) if table.records]
+    assert len(tables) > 5
+    for table in tables:
+        expected = {f"byol split {r.split} seed {r.seed}: collapsed & <{r.split}>" for r in table.records if r.method == "byol"}
+        assert set(table.warnings) == expected
+        assert len(table.warnings) == len(expected)
+        assert markdown_text(table).count("Warning: byol") == len(expected)
+        assert latex_text(table).count(r"\par\footnotesize Warning: byol") == len(expected)
+        assert latex_text(table).count(r"collapsed \& \textless{}") == len(expected)
+        assert table.metadata()["warnings"] == table.warnings
+    text = tables_text(build_tables(changed, title))
+    assert 0 < text.count("Warning: byol") < len(tables)
+
+
+def test_many_warnings_are_shortened(accurate):
+    changed = [dataclasses.replace(accurate[0], seed=seed, run_id=str(seed), warnings=["collapsed"]) for seed in range(8)]
+    (table,) = build_tables(changed)
+    assert len(table.table().warnings) == 6
+    assert table.table().warnings[-1] == "3 more warnings are in results.csv"

@@ -171,9 +171,61 @@ def test_non_finite_values_stop_the_run_before_a_checkpoint(what, photographs, t
         return output
 
     monkeypatch.setattr(declared, "loss", poisoned)
-    with pytest.raises(Diverged, match=f"the {what} is not finite at epoch 1, step 1; lower the learning rate"):
+    message = rf"the {what} is not finite at epoch 1, step 1 \(1 of the last 1 steps\); lower the learning rate"
+    with pytest.raises(Diverged, match=message):
         _run(config, photographs, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(("broken", "what"), [("loss", "loss"), ("gradient", "gradient")])
+def test_non_finite_values_between_two_checks_are_counted(broken, what, photographs, tmp_path, monkeypatch):
+    """Of 20 steps, the weights are not finite from the sixth on: what was not finite first is named."""
+    monkeypatch.setattr("training.loop.step", _made_steps([1.0] * 20, broken, first=5))
+    with pytest.raises(Diverged, match=rf"the {what} is not finite at epoch 1, step 20 \(15 of the last 20 steps\)"):
+        _run(small_config("simclr", batch_size=8, lr=2.5e-4), photographs, tmp_path / "run", checkpoint_seconds=1e9)
+
+
+STEADY = [2.0] * 60
+SPIKES = {
+    "none": (STEADY, 0),
+    "one": ([*STEADY[:40], 9.0, *STEADY[41:]], 1),
+    "two in a row": ([*STEADY[:40], 9.0, 9.0, *STEADY[42:]], 2),
+    "before the warm-up ends": ([*STEADY[:10], 9.0, *STEADY[11:]], 0),
+    "a step of the view size": ([*STEADY[:40], *[4.0] * 20], 0),
+    "slow rise": ([2 * 1.05**number for number in range(60)], 0),
+    "fall to zero": ([2 * 0.8**number for number in range(60)], 0),
+    "negative": ([-2.0] * 60, 0),
+    "negative with a spike": ([*[-2.0] * 40, 9.0, *[-2.0] * 19], 1),
+}
+
+
+@pytest.mark.parametrize("kind", SPIKES)
+def test_loss_spikes_are_counted_and_resumed(kind, photographs, tmp_path, monkeypatch):
+    losses, expected = SPIKES[kind]
+    monkeypatch.setattr("training.loop.step", _made_steps(losses))
+    config = small_config("simclr", batch_size=8, lr=2.5e-4)  # 32 steps an epoch
+    _run(config, photographs[:240], tmp_path / "whole", checkpoint_seconds=1e9)
+    with pytest.raises(Stop):
+        _run(config, photographs[:240], tmp_path / "stopped", stop_after=42)
+    _run(config, photographs[:240], tmp_path / "stopped", checkpoint_seconds=1e9)
+    for folder in ("whole", "stopped"):
+        lines = [json.loads(line) for line in (tmp_path / folder / "log.jsonl").read_text().splitlines()]
+        assert sum(line.get("loss_spikes", 0) for line in lines) == expected
+        assert all(line.get("loss_spikes") != 0 for line in lines)
+
+
+def _made_steps(losses, broken="", first=-1):
+    """Replaces `training.loop.step`: the loss of each step, of which `broken` is not finite from step `first` on."""
+
+    def step(training, batch, number):
+        loss, gradient = torch.tensor(losses[number]), torch.tensor(1.0)
+        if broken and number >= first:
+            gradient = gradient * torch.inf
+            if broken == "loss" or number > first:
+                loss = loss * torch.nan
+        return loss, gradient
+
+    return step
 
 
 def test_bf16_trains_too(photographs, tmp_path):
