@@ -54,6 +54,9 @@ def _differences(records: "Sequence[AccuracyRecord]") -> "Iterator[tuple[Accurac
     columns: list[tuple[str, Sequence[object], Any]] = [(name, records, getattr(found, name)) for name in SUMMARY]
     columns += [(name, records, getattr(found.groups[own], name)) for name in GROUPED]
     columns += [(name, others, getattr(found.groups[other], name)) for name in GROUPED]
+    columns += [
+        ("group_sizes", owners, np.array(found.groups[rule].group_sizes)) for owners, rule in ((records, own), (others, other))
+    ]
     columns += [("draw_means", records, accuracy.mean(axis=2)), ("class_accuracy", records, accuracy.mean(axis=1))]
     wrong: dict[int, str] = {}
     for name, owners, recomputed in columns:
