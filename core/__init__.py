@@ -1,1 +1,1 @@
-"""Shared foundations: user errors, registries, settings, seeds, atomic files. Does not import torch."""
+"""Shared foundations: user errors, registries, settings, schema, arrays, seeds, files. Does not import torch."""

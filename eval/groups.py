@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Generic, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,27 +17,30 @@ RULES: dict[Grouping, str] = {
 GROUPS = ("many", "medium", "few")
 
 
+Value = TypeVar("Value", float, NDArray[np.float64])  # of one result, or (R,) of R results
+
+
 @dataclass(frozen=True)
-class GroupMeans:
+class GroupMeans(Generic[Value]):
     """Mean accuracies of the three groups in per cent. None for an empty group and for values that depend on one."""
 
-    many: float | None
-    medium: float | None
-    few: float | None
-    group_std: float | None  # of (many, medium, few), ddof 0: "Std" in SDCLR's tables, as its author states
-    head_tail_gap: float | None  # many minus few
+    many: Value | None
+    medium: Value | None
+    few: Value | None
+    group_std: Value | None  # of (many, medium, few), ddof 0: "Std" in SDCLR's tables, as its author states
+    head_tail_gap: Value | None  # many minus few
     group_sizes: list[int]  # classes in many, medium, few
 
 
 @dataclass(frozen=True)
-class Breakdown:
+class Breakdown(Generic[Value]):
     """Summary of per-class accuracies in per cent."""
 
-    mean: float  # over classes
-    class_std: float  # over classes, ddof 0
-    worst: float  # lowest accuracy of a class
-    harmonic_mean: float  # over classes; 0 if a class has accuracy 0
-    groups: dict[Grouping, GroupMeans]  # by grouping rule
+    mean: Value  # over classes
+    class_std: Value  # over classes, ddof 0
+    worst: Value  # lowest accuracy of a class
+    harmonic_mean: Value  # over classes; 0 if a class has accuracy 0
+    groups: dict[Grouping, GroupMeans[Value]]  # by grouping rule
 
 
 def grouped(counts: ArrayLike, grouping: Grouping = "thirds") -> list[NDArray[np.int64]]:
@@ -45,7 +48,7 @@ def grouped(counts: ArrayLike, grouping: Grouping = "thirds") -> list[NDArray[np
     return by_number(np.asarray(counts)) if grouping == "number" else by_thirds(np.asarray(counts))
 
 
-def break_down(class_accuracy: ArrayLike, counts: ArrayLike) -> Breakdown:
+def break_down(class_accuracy: ArrayLike, counts: ArrayLike) -> Breakdown[float]:
     """Summarises per-class accuracies over classes and over groups of classes.
 
     Args:
@@ -53,26 +56,37 @@ def break_down(class_accuracy: ArrayLike, counts: ArrayLike) -> Breakdown:
             averaged over the draws, as papers compute the deviation over groups per run.
         counts: (C,) images per class that define the groups.
     """
-    return break_down_each(np.atleast_2d(np.asarray(class_accuracy, dtype=np.float64))[None], counts)[0]
+    found = break_down_each(np.atleast_2d(np.asarray(class_accuracy, dtype=np.float64))[None], counts)
+    return Breakdown(
+        mean=float(found.mean[0]),
+        class_std=float(found.class_std[0]),
+        worst=float(found.worst[0]),
+        harmonic_mean=float(found.harmonic_mean[0]),
+        groups={
+            rule: GroupMeans(
+                many=_only(means.many),
+                medium=_only(means.medium),
+                few=_only(means.few),
+                group_std=_only(means.group_std),
+                head_tail_gap=_only(means.head_tail_gap),
+                group_sizes=means.group_sizes,
+            )
+            for rule, means in found.groups.items()
+        },
+    )
 
 
-def break_down_each(class_accuracy: NDArray[np.float64], counts: ArrayLike) -> list[Breakdown]:
-    """Like `break_down` for R results on the same classes: (R, D, C)."""
-    of_all = class_accuracy.reshape(len(class_accuracy), -1).mean(axis=1)
+def break_down_each(class_accuracy: NDArray[np.float64], counts: ArrayLike) -> Breakdown[NDArray[np.float64]]:
+    """Like `break_down` for R results on the same classes, (R, D, C)."""
     with np.errstate(divide="ignore"):
-        harmonic = (1 / np.mean(1 / class_accuracy, axis=2)).mean(axis=1)  # 0 if a class has accuracy 0
-    deviation, worst = class_accuracy.std(axis=2).mean(axis=1), class_accuracy.min(axis=2).mean(axis=1)
-    groups = {rule: _group_means(class_accuracy, grouped(counts, rule)) for rule in get_args(Grouping)}
-    return [
-        Breakdown(
-            mean=float(of_all[number]),
-            class_std=float(deviation[number]),
-            worst=float(worst[number]),
-            harmonic_mean=float(harmonic[number]),
-            groups={rule: means[number] for rule, means in groups.items()},
-        )
-        for number in range(len(class_accuracy))
-    ]
+        harmonic_mean = 1 / np.mean(1 / class_accuracy, axis=2)  # 0 if a class has accuracy 0
+    return Breakdown(
+        mean=class_accuracy.reshape(len(class_accuracy), -1).mean(axis=1),
+        class_std=class_accuracy.std(axis=2).mean(axis=1),
+        worst=class_accuracy.min(axis=2).mean(axis=1),
+        harmonic_mean=harmonic_mean.mean(axis=1),
+        groups={rule: _group_means(class_accuracy, grouped(counts, rule)) for rule in get_args(Grouping)},
+    )
 
 
 def class_accuracies(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> list[float]:
@@ -84,14 +98,19 @@ def class_accuracies(predicted: NDArray[np.int64], labels: NDArray[np.int64], cl
     return (100 * right / total).tolist()
 
 
-def _group_means(class_accuracy: NDArray[np.float64], groups: Sequence[NDArray[np.int64]]) -> list[GroupMeans]:
-    sizes = [len(group) for group in groups]
+def _group_means(class_accuracy: NDArray[np.float64], groups: Sequence[NDArray[np.int64]]) -> GroupMeans[NDArray[np.float64]]:
     by_draw = [class_accuracy[:, :, group].mean(axis=2) if len(group) else None for group in groups]
     full = [values for values in by_draw if values is not None]
-    deviation = np.std(full, axis=0).mean(axis=1) if len(full) == len(groups) else None
-    means = []
-    for number in range(len(class_accuracy)):
-        many, medium, few = (None if values is None else float(values[number].mean()) for values in by_draw)
-        gap = None if many is None or few is None else many - few
-        means.append(GroupMeans(many, medium, few, None if deviation is None else float(deviation[number]), gap, sizes))
-    return means
+    many, medium, few = (None if values is None else values.mean(axis=1) for values in by_draw)
+    return GroupMeans(
+        many=many,
+        medium=medium,
+        few=few,
+        group_std=np.std(full, axis=0).mean(axis=1) if len(full) == len(groups) else None,
+        head_tail_gap=None if many is None or few is None else many - few,
+        group_sizes=[len(group) for group in groups],
+    )
+
+
+def _only(values: NDArray[np.float64] | None) -> float | None:
+    return None if values is None else float(values[0])

@@ -1,7 +1,7 @@
 """Consistency of accuracy records: all their accuracies follow from which test images are classified correctly."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from run_store.records import AccuracyRecord
 
 TOLERANCE = 1e-6  # percentage points
-CHUNK = 2**24  # predictions that are unpacked at a time
+CHUNK = 2**24  # predictions that are counted at a time
 SUMMARY = ("mean", "class_std", "worst", "harmonic_mean")
 GROUPED = ("many", "medium", "few", "group_std", "head_tail_gap")
 
@@ -48,31 +48,33 @@ def _mismatch(record: "AccuracyRecord") -> str:
 def _differences(records: "Sequence[AccuracyRecord]") -> "Iterator[tuple[AccuracyRecord, str]]":
     """`contradictions` of records with equal grouping rules, counts and number of draws."""
     accuracy = _class_accuracy(records)
-    names = [*SUMMARY, *GROUPED, *(f"{name} of other_groups" for name in GROUPED)]
-    names += ["draw_means"] * accuracy.shape[1] + ["class_accuracy"] * accuracy.shape[2]
-    own, other = (rule for rule in sorted(RULES, key=lambda rule: RULES[rule] != records[0].grouping))
-    expected = [
-        [getattr(found, name) for name in SUMMARY]
-        + [getattr(found.groups[rule], name) for rule in (own, other) for name in GROUPED]
-        for found in break_down_each(accuracy, records[0].group_counts)
+    found = break_down_each(accuracy, records[0].group_counts)
+    own, other = sorted(RULES, key=lambda rule: RULES[rule] != records[0].grouping)
+    others = [record.other_groups for record in records]
+    columns: list[tuple[str, Sequence[object], Any]] = [(name, records, getattr(found, name)) for name in SUMMARY]
+    columns += [(name, records, getattr(found.groups[own], name)) for name in GROUPED]
+    columns += [(name, others, getattr(found.groups[other], name)) for name in GROUPED]
+    columns += [
+        ("group_sizes", owners, np.array(found.groups[rule].group_sizes)) for owners, rule in ((records, own), (others, other))
     ]
-    given = [
-        [getattr(record, name) for name in (*SUMMARY, *GROUPED)]
-        + [getattr(record.other_groups, name) for name in GROUPED]
-        + record.draw_means
-        + record.class_accuracy
-        for record in records
-    ]
-    recomputed = np.hstack([np.array(expected, dtype=np.float64), accuracy.mean(axis=2), accuracy.mean(axis=1)])
-    # None is NaN in both
-    same = np.isclose(recomputed, np.array(given, dtype=np.float64), rtol=0, atol=TOLERANCE, equal_nan=True)
-    for number in np.flatnonzero(~same.all(axis=1)).tolist():
-        yield records[number], f"{names[np.argmin(same[number])]} does not follow from the predictions"
+    columns += [("draw_means", records, accuracy.mean(axis=2)), ("class_accuracy", records, accuracy.mean(axis=1))]
+    wrong: dict[int, str] = {}
+    for name, owners, recomputed in columns:
+        given = np.array([getattr(one, name) for one in owners], dtype=np.float64)  # None becomes NaN
+        expected = np.nan if recomputed is None else recomputed
+        same = np.isclose(given, expected, rtol=0, atol=TOLERANCE, equal_nan=True).reshape(len(records), -1).all(axis=1)
+        for number in np.flatnonzero(~same).tolist():
+            wrong.setdefault(number, f"{name} does not follow from the predictions")
+    yield from ((records[number], reason) for number, reason in wrong.items())
 
 
 def _class_accuracy(records: "Sequence[AccuracyRecord]") -> NDArray[np.float64]:
     """(R, D, C) accuracies in per cent of R records with equal `test_counts` and number of draws."""
-    draws, counts = len(records[0].draw_means), np.array(records[0].test_counts)
-    packed = np.frombuffer(b"".join(record.correct for record in records), dtype=np.uint8).reshape(len(records), -1)
-    correct = np.unpackbits(packed, axis=1, count=draws * counts.sum()).reshape(len(records), draws, -1)
-    return 100 * np.add.reduceat(correct, np.cumsum(counts) - counts, axis=2, dtype=np.int64) / counts
+    counts = np.array(records[0].test_counts)
+    packed = np.frombuffer(b"".join(record.correct + b"\0" for record in records), dtype=np.uint8).reshape(len(records), -1)
+    # ones before the first bit of each class: in whole bytes, and in the byte of that bit; ten times as fast as unpacking
+    edges = np.arange(len(records[0].draw_means))[:, None] * counts.sum() + np.cumsum([0, *counts])
+    whole = np.cumsum(np.bitwise_count(packed), axis=1, dtype=np.int64)
+    rest = np.bitwise_count(packed[:, edges // 8] >> (8 - edges % 8).astype(np.uint8))
+    before = np.where(edges < 8, 0, whole[:, edges // 8 - 1]) + rest
+    return 100 * np.diff(before, axis=2) / counts

@@ -99,6 +99,8 @@ def records_csv(records: Iterable[Record], record_type: type[Record]) -> str:
 
 def _as_text(value: object) -> object:
     """Lists of numbers separated by spaces, other lists and dictionaries as JSON, other values unchanged."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     value = to_builtins(value)
     if isinstance(value, list) and not any(isinstance(item, dict) for item in value):
         return " ".join(f"{item:.2f}" if isinstance(item, float) else str(item) for item in value)

@@ -101,7 +101,7 @@ def test_commands_end_with_one_line_for_a_fifo(finished, tmp_path, capsys, quick
 @pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
 @pytest.mark.parametrize("state", ["done", "unfinished"])
 @pytest.mark.parametrize("name", [*FILES, CHECKPOINT])
-def test_commands_end_with_one_line(finished, tmp_path, capsys, name, state, kind):
+def test_commands_end_with_one_line(finished, tmp_path, capsys, quick, name, state, kind):
     _run_commands(finished, tmp_path, capsys, name, state, kind)
 
 

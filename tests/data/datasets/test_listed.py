@@ -95,7 +95,7 @@ def test_images_that_are_validation_and_training_at_once_are_reported(root, capl
         ),
         ("train", lambda text: text + text, "balanced_train.txt, line 16 duplicates train/class0/0.jpg of line 1"),
         ("pretrain", lambda text: text + "../../secret.jpg 0\n", "line 24: .* is not a relative path below the image folder"),
-        ("pretrain", lambda text: text + "a.jpg -1\n", "line 24: the label -1 is not an integer >= 0"),
+        ("pretrain", lambda text: text + "a.jpg -1\n", "line 24: the label '-1' is not an integer >= 0"),
     ],
 )
 def test_a_mistake_in_a_list_is_reported_before_anything_runs(root, mistake, role, change, said, tmp_path):
