@@ -105,11 +105,16 @@ def unpack(archive: Path, folder: Path) -> None:
             for entry in tar:
                 if entry.name.startswith(("/", "\\")):
                     raise UserError(f"{archive.name} contains the absolute path {entry.name}, which is not allowed")
-                tar.extract(entry, folder, filter="data")
+                tar.extract(entry, folder, filter=_safe)
     except tarfile.FilterError as error:
         raise UserError(f"{archive.name} would write outside its folder ({first_line(error)})") from error
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(f"{archive.name} is truncated or not a tar archive ({first_line(error)})") from error
+
+
+def _safe(entry: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+    """The filter "data" of `tarfile`, with the permissions of the umask."""
+    return tarfile.data_filter(entry, folder).replace(mode=None, deep=False)  # type: ignore[arg-type]  # as documented
 
 
 def _offline(error: Exception) -> bool:

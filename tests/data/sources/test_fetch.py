@@ -191,6 +191,21 @@ def test_no_member_leaves_the_folder(tmp_path, entries):
     assert set(_left(tmp_path)) <= {"bad.tar.gz", "folder", "secret"}
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_downloads_and_their_members_have_the_permissions_of_the_umask(server, tmp_path, umask):
+    server.content["/list.txt"] = archive = _archive([_entry("a/readme", mode=0o600)])
+    (tmp_path / "a.tar.gz").write_bytes(archive)
+    before = os.umask(umask)
+    try:
+        _download(server, tmp_path / "whole", None)
+        _download(server, tmp_path / "member", None, member="a/readme")
+        unpack(tmp_path / "a.tar.gz", tmp_path / "folder")
+    finally:
+        os.umask(before)
+    for file in ("whole", "member", "folder/a/readme"):
+        assert (tmp_path / file).stat().st_mode & 0o777 == 0o666 & ~umask
+
+
 @pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"no archive", lambda whole: b""])
 def test_a_truncated_archive_is_reported(tmp_path, damage):
     (tmp_path / "cut.tar.gz").write_bytes(damage(_archive([_entry("a")])))
