@@ -237,7 +237,13 @@ def _train(
     for warning in warnings:
         log.warning("%s: %s", run.config.label, warning)
     facts = TrainingFacts(
-        progress.seconds, progress.images, peak_memory_mb(device), device_name(device), len(progress.unreadable), warnings
+        seconds=progress.seconds,
+        images=progress.images,
+        peak_memory_mb=peak_memory_mb(device),
+        device=device_name(device),
+        unreadable=len(progress.unreadable),
+        warnings=warnings,
+        processes=processes.count(),
     )
     processes.from_main(lambda: save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes))
     processes.from_main(lambda: run.save_trained(training.method, facts))

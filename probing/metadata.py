@@ -74,6 +74,7 @@ def _training(facts: TrainingFacts) -> dict[str, Any]:
         "images_per_second": round(facts.images / facts.seconds, 1) if facts.images else None,
         "peak_memory_mb": facts.peak_memory_mb and round(facts.peak_memory_mb, 1),
         "device": facts.device,
+        "processes": facts.processes,
         "warnings": facts.warnings,
     }
 

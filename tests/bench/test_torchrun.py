@@ -16,6 +16,8 @@ from core.errors import ProcessEnded, UserError
 from grid.torchrun import process_group
 from methods import METHODS, Output
 from parallel import processes
+from run_store.layout import RESULTS
+from run_store.records import read_records
 from tests.conftest import DEADLINE, ROOT
 from tests.runs import SMALL
 
@@ -68,6 +70,8 @@ def test_torchrun_trains_and_probes_one_run(tmp_path):
     assert bench.main(_arguments(alone, "2")) == 0
     files = [next(out.glob("*/weights.safetensors")) for out in (together, alone)]
     assert files[0].parent.name == files[1].parent.name
+    (record,) = read_records([files[0].parent / RESULTS])
+    assert record.processes == 2
     ours, theirs = map(load_file, files)
     differences = [(ours[name].double() - tensor.double()).abs().max().item() for name, tensor in theirs.items()]
     assert max(differences) < 0.01  # of float32 and the bfloat16 of Muon, after 12 steps
