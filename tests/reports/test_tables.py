@@ -214,7 +214,7 @@ def test_latex_compiles(records, tmp_path):
 
 def test_every_table_has_the_warnings_of_its_runs(accurate):
     """Each warning once, at most five, in every format; records of one run share it."""
-    changed = [dataclasses.replace(r, warnings=[f"collapsed & <{r.split}>"]) if r.method == "byol" else r for r in accurate]
+    changed = [replace(r, warnings=[f"collapsed & <{r.split}>"]) if r.method == "byol" else r for r in accurate]
     tables = [table for table in all_tables(changed, title) if table.records]
     assert len(tables) > 5
     for table in tables:
@@ -230,7 +230,7 @@ def test_every_table_has_the_warnings_of_its_runs(accurate):
 
 
 def test_many_warnings_are_shortened(accurate):
-    changed = [dataclasses.replace(accurate[0], seed=seed, run_id=str(seed), warnings=["collapsed"]) for seed in range(8)]
+    changed = [replace(accurate[0], seed=seed, run_id=str(seed), warnings=["collapsed"]) for seed in range(8)]
     (table,) = build_tables(changed)
     assert len(table.table().warnings) == 6
     assert table.table().warnings[-1] == "3 more warnings are in results.csv"

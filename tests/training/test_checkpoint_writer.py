@@ -83,7 +83,7 @@ def test_the_checkpoint_is_of_the_step_at_which_it_was_saved(name, optimizer, ph
     assert not _equal(later, saved)
     content = read_checkpoint(path, config.run_id)
     assert _equal((content["state"], content["optimizer"]), saved)
-    assert (content["progress"]["step"], content["progress"]["unreadable"]) == (2, ["a"])
+    assert (content["progress"].step, content["progress"].unreadable) == (2, ["a"])
     assert content["state"]._metadata == saved[0]._metadata
     with CheckpointWriter(path, config.run_id, training.state, training.optimizer, CPU) as writer:
         writer.save(progress)  # into the same buffers
@@ -129,7 +129,7 @@ def test_training_does_not_wait_except_at_its_end(stopped, photographs, tmp_path
     assert steps == (12 if stopped else 16)
     assert gate.most == 1
     progress = read_checkpoint(tmp_path / "checkpoint.pt", config.run_id)["progress"]
-    assert (progress["epoch"], progress["step"]) == ((1, 4) if stopped else (2, 0))
+    assert (progress.epoch, progress.step) == ((1, 4) if stopped else (2, 0))
 
 
 @pytest.mark.parametrize("stopped", [False, True])
