@@ -49,7 +49,7 @@ class GridOptions:
     "Seeds of the training runs."
 
     profiles: Annotated[list[str], Several] = field(default_factory=list)
-    "Long-tail profiles, such as cao, balanced, or ir=50 (imbalance ratio); default: the first of each benchmark. See `list`."
+    "Long-tail profiles, such as cao, balanced, or ir=50 (imbalance ratio); default, also without a value: the first. See `list`."
 
     preset: Preset = "auto"
     "Scale: paper (protocol of the papers), cpu (1 to 2 min per run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
@@ -76,7 +76,7 @@ class GridOptions:
     "CPU threads per process, for augmentation and, without a GPU, for training; default: cores divided by --jobs."
 
     probes: Annotated[list[str], Several] = field(default_factory=list)
-    "Probes: names, globs, ts (all four of TS) or all; default: those that `list` marks as default."
+    "Probes: names, globs, ts (all four of TS) or all; default, also without a value: those that `list` marks as default."
 
     monitor: Literal["none", "knn"] = "none"
     "knn: kNN accuracy on validation images during training, in the progress bar and the log."
@@ -85,7 +85,7 @@ class GridOptions:
     "Epochs between evaluations of the monitor; default: a twentieth of the run."
 
     set: Annotated[list[str], Parameter(consume_multiple=True, negative=())] = field(default_factory=list)
-    "METHOD.KEY=VALUE or recipe.KEY=VALUE; `list` shows the keys."
+    "METHOD.KEY=VALUE or recipe.KEY=VALUE; `list` shows the keys. Without a value: no change."
 
     data_root: Path | None = None
     "Folder of the data sets; default: the user's cache folder."
