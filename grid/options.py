@@ -49,7 +49,7 @@ class GridOptions:
     "Seeds of the training runs."
 
     profiles: Annotated[list[str], Several] = field(default_factory=list)
-    "Long-tail profiles, such as cao, balanced, or ir=50 (imbalance ratio); default, also without a value: the first. See `list`."
+    "Long-tail profiles, such as cao, balanced, ir=50 (imbalance ratio); default, also without a value: the first; see `list`."
 
     preset: Preset = "auto"
     "Scale: paper (protocol of the papers), cpu (1 to 2 min per run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
