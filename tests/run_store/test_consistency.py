@@ -68,7 +68,7 @@ def test_a_changed_field_is_refused_also_with_a_valid_checksum(tmp_path, caplog,
     assert "skipped 1 damaged or unknown lines" in caplog.text
 
 
-@pytest.mark.parametrize("name", [name for name in asdict(RECORDS["one prediction"].other_groups)])
+@pytest.mark.parametrize("name", list(asdict(RECORDS["one prediction"].other_groups)))
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_a_changed_value_by_the_other_grouping_is_refused(record, name):
     other = replace(record.other_groups, **{name: _changed(getattr(record.other_groups, name))})
