@@ -153,9 +153,8 @@ def _one_line_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        missing = next((folder for folder in reversed(path.parents) if not folder.exists()), None)
-        if missing is not None:
-            raise removed(missing) from error
+        if isinstance(error, FileNotFoundError) and not path.parent.exists():
+            raise removed(next(folder for folder in reversed(path.parents) if not folder.exists())) from error
         raise UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another folder") from error
 
 
