@@ -24,7 +24,7 @@ from torch import Tensor
 from core.errors import UserError
 from grid.execute import pool_of_run, prepare_run
 from grid.plan import Plan
-from training.checkpoint import has_checkpoint, read_latest
+from training.checkpoint import Progress, has_checkpoint, read_latest
 from training.device import use_threads
 from training.loop import Diverged, StepStats, train
 from training.prepare import Training
@@ -122,7 +122,7 @@ class _Killer:
         self._done = 0  # steps of the run, those of earlier processes included
         self._epoch = training.epochs // 2  # whose beginning the second and third place precede and follow
         if has_checkpoint(self._checkpoint):
-            self._done = training.steps_before[self._progress()["epoch"]] + self._progress()["step"]
+            self._done = training.steps_before[self._progress().epoch] + self._progress().step
         if place == 1:
             sys.addaudithook(self._on_event)  # `os.rename` comes before the file is renamed
 
@@ -146,12 +146,12 @@ class _Killer:
 
     def _saved_in(self, epoch: int) -> bool:
         """Whether the checkpoint is of the middle of an epoch; waits a little if it is not, as a thread may be saving one."""
-        if has_checkpoint(self._checkpoint) and self._progress()["epoch"] == epoch and self._progress()["step"] > 0:
+        if has_checkpoint(self._checkpoint) and self._progress().epoch == epoch and self._progress().step > 0:
             return True
         time.sleep(0.05)
         return False
 
-    def _progress(self) -> dict[str, Any]:
+    def _progress(self) -> Progress:
         return read_latest(self._checkpoint, self._training.config.run_id)[1]["progress"]
 
     def _kill(self) -> None:

@@ -112,7 +112,7 @@ def suite(tmp_path):
     """A copy of the suite, with a user's file of methods."""
     copy = tmp_path / "suite"
     copy.mkdir()
-    for package in ("backbones", "commands", "core", "data", "eval", "grid", "probing", "run_store", "training"):
+    for package in ("backbones", "commands", "core", "data", "eval", "grid", "parallel", "probing", "run_store", "training"):
         (copy / package).symlink_to(ROOT / package)
     shutil.copy(ROOT / "bench.py", copy)
     shutil.copytree(ROOT / "methods", copy / "methods", ignore=shutil.ignore_patterns("__pycache__"))
