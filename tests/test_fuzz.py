@@ -39,7 +39,8 @@ from run_store.records import read_records
 from tests.fuzzing import extremes, mutate
 from tests.reports.made import made_geometry, made_record
 from tests.runs import small_config
-from training.checkpoint import Progress, read_checkpoint, save_checkpoint
+from training.checkpoint import Progress, read_checkpoint
+from training.checkpoint_writer import CheckpointWriter
 from training.log import resume_log
 
 SEED = 7
@@ -107,7 +108,10 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
     (out / "train2018.json").write_text(json.dumps(ANNOTATIONS))
     (out / "published.csv").write_bytes(b"".join(FILE.read_bytes().splitlines(keepends=True)[:6]))
     network = nn.Linear(2, 2)
-    save_checkpoint(out / CHECKPOINT, run.config.run_id, network, SGD(network.parameters()), Progress(unreadable=["a.jpg"]))
+    with CheckpointWriter(
+        out / CHECKPOINT, run.config.run_id, network, SGD(network.parameters()), torch.device("cpu")
+    ) as writer:
+        writer.save(Progress(unreadable=["a.jpg"]))
     (out / "test_labels.json").write_text(json.dumps([i % 100 for i in range(10_000)]))
     save_file(network.state_dict(), out / "external.safetensors")
     torch.save({"state_dict": network.state_dict()}, out / "external.pth")
