@@ -82,7 +82,7 @@ def test_another_command_without_memory_is_one_line(monkeypatch, capsys):
 def test_a_checkpoint_that_does_not_fit_into_memory_is_not_damaged(tmp_path, monkeypatch):
     """Else the message would advise to delete it."""
     path = tmp_path / "checkpoint.pt"
-    torch.save({"run_id": "x", "state": {}}, path)
+    torch.save({"run_id": "x", "state": {}, "optimizer": {}, "progress": {}}, path)
     assert read_checkpoint(path, "x")["state"] == {}
 
     def fail(*arguments, **named):
