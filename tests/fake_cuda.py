@@ -2,14 +2,15 @@
 
 Built on torch's fake tensors, and stricter in one way: plain CPU tensors stay real, so that random draws, seeds and decisions
 made on the CPU run as they are. A tensor forgotten on the CPU fails as on a GPU. So does, other than on a GPU, whatever makes
-the CPU wait for the device: what `torch.cuda.set_sync_debug_mode("error")` would refuse. Not seen is that an upload with
-`non_blocking` from memory that is not pinned may wait too.
+the CPU wait for the device: what `torch.cuda.set_sync_debug_mode("error")` would refuse. Uploads are counted, as those with
+`non_blocking` from memory that is not pinned may wait too. Prefetching threads see the same device.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from threading import RLock, Thread
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -23,6 +24,7 @@ from torch._subclasses.fake_tensor import (
 from torch.autograd.graph import Node, _engine_run_backward
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from data import prefetch
 from data.views import color, randaugment, resample
 
 KEPT_BY_DEVICE = (color.constant, randaugment._pixels, resample._weight_table)
@@ -36,6 +38,23 @@ class WaitsForDevice(RuntimeError):
     """Something that makes the CPU wait until the device has caught up, where no wait is allowed."""
 
 
+class Upload(NamedTuple):
+    """A copy from the CPU to the device."""
+
+    nbytes: int
+    pinned: bool  # whether from pinned memory and without a wait
+
+
+class Event:
+    """Stands for `torch.cuda.Event`, which needs a driver."""
+
+    def record(self) -> None:
+        """Does nothing, as work on the device takes no time."""
+
+    def synchronize(self) -> None:
+        """Does nothing."""
+
+
 @contextmanager
 def fake_cuda() -> Iterator["FakeCUDA"]:
     """Everything inside sees a `cuda` device; no driver is needed and none is used. Tensors on it are of no use afterwards."""
@@ -46,10 +65,22 @@ def fake_cuda() -> Iterator["FakeCUDA"]:
         patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
         # torch's own asks the driver for the streams of the device
         patch.object(torch.autograd, "_engine_run_backward", _run_backward),
+        patch.object(torch.cuda, "current_device", lambda: 0),
+        patch.object(torch.cuda, "set_device", lambda device: None),
+        patch.object(torch.cuda, "Event", Event),
         FakeCUDA() as device,
     ):
+
+        class OnDevice(Thread):
+            """A mode holds for its own thread alone."""
+
+            def run(self) -> None:
+                with device:
+                    super().run()
+
         try:
-            yield device
+            with patch.object(prefetch, "Thread", OnDevice):
+                yield device
         finally:
             for constants in KEPT_BY_DEVICE:  # those of this device are of no use to the next
                 constants.cache_clear()
@@ -60,6 +91,9 @@ class FakeCUDA(FakeTensorMode):
 
     def __init__(self) -> None:
         super().__init__()
+        self.uploads: list[Upload] = []
+        self._pinned: dict[int, Tensor] = {}  # tensors in pinned memory by its address; kept, so that none is used again
+        self._one_at_a_time = RLock()
         self._allowed = False
         self._inside = 0  # depth of calls that torch makes to find out the shape of one operation's result
         self._generator = torch.Generator().manual_seed(0)
@@ -81,13 +115,21 @@ class FakeCUDA(FakeTensorMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
+        with self._one_at_a_time:
+            return self._dispatch(func, types, args, dict(kwargs or {}))
+
+    def _dispatch(self, func: Any, types: Sequence[type], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if kwargs.pop("pin_memory", None):
+            made = func(*args, **kwargs)
+            self._pinned[made.untyped_storage().data_ptr()] = made
+            return made
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         target = kwargs.get("device")
         if not any(isinstance(x, FakeTensor) for x in tensors) and (target is None or target.type != "cuda"):
             return func(*args, **kwargs)
         if not self._inside:
             _check_index(func, args)
+            self._count(func, args, kwargs)
             if _moves(func, args, kwargs):
                 self._wait(func)
                 if func is aten.copy_.default and not _on_cuda(args[0]):
@@ -111,6 +153,17 @@ class FakeCUDA(FakeTensorMode):
             self._inside -= 1
             if not self._inside:  # torch's weak references to results would keep a module's `to` from putting them in place
                 self.fake_tensor_converter.tensor_memo.clear()
+
+    def _count(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Enters an upload, if this is one."""
+        target = kwargs.get("device")
+        if func is aten._to_copy.default and not _on_cuda(args[0]) and target is not None and target.type == "cuda":
+            source, ahead = args[0], kwargs.get("non_blocking", False)
+        elif func is aten.copy_.default and _on_cuda(args[0]) and not _on_cuda(args[1]):
+            source, ahead = args[1], len(args) > 2 and args[2]
+        else:
+            return
+        self.uploads.append(Upload(source.nbytes, ahead and source.untyped_storage().data_ptr() in self._pinned))
 
     def _wait(self, func: Any, error: Exception | None = None) -> None:
         if not self._allowed:
