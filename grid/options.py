@@ -63,8 +63,8 @@ class GridOptions:
     device: str = "auto"
     "auto, cpu, cuda or cuda:N."
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    "auto: fp32 in the paper preset; else bf16 if the device supports it."
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    "fp32, tf32 (TF32 convolutions) or bf16; auto: fp32 in the paper preset; else bf16 if the device supports it."
 
     views: str = "auto"
     "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."

@@ -9,7 +9,7 @@ the CPU wait for the device: what `torch.cuda.set_sync_debug_mode("error")` woul
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import RLock, Thread
+from threading import RLock, Thread, local
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -31,6 +31,7 @@ KEPT_BY_DEVICE = (color.constant, randaugment._pixels, resample._weight_table)
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda")
+UNORDERED = (aten.index_add.default, aten.index_add_.default, aten.scatter_add.default, aten.scatter_add_.default)
 INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 
 
@@ -45,16 +46,6 @@ class Upload(NamedTuple):
     pinned: bool  # whether from pinned memory and without a wait
 
 
-class Event:
-    """Stands for `torch.cuda.Event`, which needs a driver."""
-
-    def record(self) -> None:
-        """Does nothing, as work on the device takes no time."""
-
-    def synchronize(self) -> None:
-        """Does nothing."""
-
-
 @contextmanager
 def fake_cuda() -> Iterator["FakeCUDA"]:
     """Everything inside sees a `cuda` device; no driver is needed and none is used. Tensors on it are of no use afterwards."""
@@ -67,9 +58,17 @@ def fake_cuda() -> Iterator["FakeCUDA"]:
         patch.object(torch.autograd, "_engine_run_backward", _run_backward),
         patch.object(torch.cuda, "current_device", lambda: 0),
         patch.object(torch.cuda, "set_device", lambda device: None),
-        patch.object(torch.cuda, "Event", Event),
         FakeCUDA() as device,
     ):
+
+        class Event:
+            """Stands for `torch.cuda.Event`, which needs a driver."""
+
+            def record(self) -> None:
+                """Does nothing."""
+
+            def synchronize(self) -> None:
+                device.wait("Event.synchronize")
 
         class OnDevice(Thread):
             """A mode holds for its own thread alone."""
@@ -79,7 +78,7 @@ def fake_cuda() -> Iterator["FakeCUDA"]:
                     super().run()
 
         try:
-            with patch.object(prefetch, "Thread", OnDevice):
+            with patch.object(prefetch, "Thread", OnDevice), patch.object(torch.cuda, "Event", Event):
                 yield device
         finally:
             for constants in KEPT_BY_DEVICE:  # those of this device are of no use to the next
@@ -90,8 +89,10 @@ class FakeCUDA(FakeTensorMode):
     """The mode that `fake_cuda` enters."""
 
     def __init__(self) -> None:
+        self._of_thread = local()
         super().__init__()
         self.uploads: list[Upload] = []
+        self.unordered: list[Any] = []  # operations that sum floats in any order, so that their results vary
         self._pinned: dict[int, Tensor] = {}  # tensors in pinned memory by its address; kept, so that none is used again
         self._one_at_a_time = RLock()
         self._allowed = False
@@ -102,6 +103,15 @@ class FakeCUDA(FakeTensorMode):
     def avoid_device_init(self) -> bool:
         """Also where there is a GPU."""
         return True
+
+    @property
+    def in_kernel_invocation(self) -> bool:  # type: ignore[override]
+        """For each thread: it changes the devices that torch states."""
+        return getattr(self._of_thread, "inside", False)
+
+    @in_kernel_invocation.setter
+    def in_kernel_invocation(self, inside: bool) -> None:
+        self._of_thread.inside = inside
 
     @contextmanager
     def waits(self) -> Iterator[None]:
@@ -129,11 +139,15 @@ class FakeCUDA(FakeTensorMode):
             return func(*args, **kwargs)
         if not self._inside:
             _check_index(func, args)
+            if func in UNORDERED and _on_cuda(args[0]) and args[0].dtype.is_floating_point:
+                self.unordered.append(func)
             self._count(func, args, kwargs)
+            if func is aten.copy_.default and not _on_cuda(args[0]) and _on_cuda(args[1]):
+                if not (len(args) > 2 and args[2] and self._is_pinned(args[0])):
+                    self.wait(func)
+                return func(args[0], self._made_up(args[1]))
             if _moves(func, args, kwargs):
-                self._wait(func)
-                if func is aten.copy_.default and not _on_cuda(args[0]):
-                    return func(args[0], self._made_up(args[1]))
+                self.wait(func)
                 if target is not None and target.type == "cpu":
                     return func(self._made_up(args[0]), **kwargs)
         fake_args, fake_kwargs = tree_map_only(Tensor, self._fake, (args, kwargs))
@@ -146,7 +160,7 @@ class FakeCUDA(FakeTensorMode):
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             if self._inside > 1:
                 raise
-            self._wait(func, error)
+            self.wait(func, error)
             args, kwargs = tree_map_only(FakeTensor, self._made_up, (args, kwargs))
             return tree_map_only(Tensor, self._on_device, func(*args, **kwargs))
         finally:
@@ -163,9 +177,13 @@ class FakeCUDA(FakeTensorMode):
             source, ahead = args[1], len(args) > 2 and args[2]
         else:
             return
-        self.uploads.append(Upload(source.nbytes, ahead and source.untyped_storage().data_ptr() in self._pinned))
+        self.uploads.append(Upload(source.nbytes, ahead and self._is_pinned(source)))
 
-    def _wait(self, func: Any, error: Exception | None = None) -> None:
+    def _is_pinned(self, x: Tensor) -> bool:
+        return x.untyped_storage().data_ptr() in self._pinned
+
+    def wait(self, func: Any, error: Exception | None = None) -> None:
+        """Raises WaitsForDevice for an operation that waits, where waits are not allowed."""
         if not self._allowed:
             raise WaitsForDevice(f"{func} waits for the device") from error
 

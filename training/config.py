@@ -50,7 +50,7 @@ class RunConfig:
     seed: int
     preset: str
     recipe: Recipe
-    precision: str  # "fp32" or "bf16"
+    precision: str  # see `backbones.precision`
     executor: str  # augmentation backend
 
     def to_json(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def resolve(
         split: from 1.
         seed: of every random stream of the run.
         preset: a key of PRESETS.
-        precision: "fp32" or "bf16".
+        precision: see `backbones.precision`.
         recipe_changes: user settings of the recipe. The learning rate is scaled linearly with the batch size, and the warm-up
             with the number of epochs, unless they are set too.
         hparam_changes: user settings of the method.

@@ -59,7 +59,7 @@ def build_optimizer(method: Method, recipe: Recipe, precision: str) -> torch.opt
     Args:
         method: of the run.
         recipe: of the run.
-        precision: of the run, "fp32" or "bf16".
+        precision: of the run.
     """
     if method.decay_norm_and_bias and recipe.optimizer != "muon":
         parameters = [p for p in method.parameters() if p.requires_grad]

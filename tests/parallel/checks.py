@@ -6,6 +6,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from backbones.precision import autocast
 from data.image_files import ImageFiles
 from data.loader import Batch, Loader
 from data.views.backend import BACKENDS
@@ -14,7 +15,6 @@ from methods import Method, Output
 from parallel import processes
 from parallel.batch_norm import synchronized_batch_norm
 from training.gradients import backward
-from training.prepare import autocast
 
 CPU = torch.device("cpu")
 ROWS = 7  # of the batches below, which two or three processes divide unevenly

@@ -1,8 +1,10 @@
 import pytest
+import torch
 
 from core.errors import UserError
 from tests.runs import small_config
 from training.config import resolve
+from training.device import choose_precision
 
 
 def _resolve(**changes):
@@ -54,13 +56,36 @@ def test_every_setting_changes_the_run_id():
         small_config("byol"),
         small_config("simclr", seed=1),
         small_config("simclr", precision="bf16"),
+        small_config("simclr", precision="tf32"),
         small_config("simclr", lr=2e-3),
         small_config("simclr", hparams={"temperature": "0.3"}),
     ]
-    assert len({config.run_id for config in [base, *others]}) == 6
+    assert len({config.run_id for config in [base, *others]}) == 7
     assert small_config("simclr").run_id == base.run_id
     # part of the format: with another id, existing runs would not be found
     assert _resolve().run_id == "cd57cdff5e70"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "preset", "capability", "chosen"),
+    [
+        ("auto", "paper", (9, 0), "fp32"),
+        ("auto", "cpu", (9, 0), "bf16"),
+        ("tf32", "paper", (8, 0), "tf32"),
+        ("tf32", "paper", (7, 5), None),
+        ("tf32", "cpu", None, None),
+        ("fp32", "cpu", (8, 6), "fp32"),
+    ],
+)
+def test_precision_by_preset_and_device(wanted, preset, capability, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    device = torch.device("cuda" if capability else "cpu")
+    if chosen is None:
+        with pytest.raises(UserError, match=f"--precision tf32: {device.type} has no TF32 arithmetic"):
+            choose_precision(wanted, preset, device)
+    else:
+        assert choose_precision(wanted, preset, device) == chosen
 
 
 @pytest.mark.parametrize(
