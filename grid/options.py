@@ -60,6 +60,9 @@ class GridOptions:
     batch_size: Annotated[int | None, Number] = None
     "Batch size; default: that of the preset. The learning rate is scaled with it."
 
+    accumulate: Annotated[int | None, Number] = None
+    "Parts of a batch that are encoded one after the other, to save memory; the loss is that of the whole batch. Default: 1."
+
     device: str = "auto"
     "auto, cpu, cuda or cuda:N."
 

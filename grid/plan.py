@@ -119,8 +119,8 @@ def make_plan(options: GridOptions) -> Plan:
     methods = METHODS.select(options.methods, everything=[name for name, method in METHODS if method.suite])
     datasets = BENCHMARKS.select(options.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
     recipe_changes, hparam_changes = _parse_sets(options.set, methods)
-    for option, value in (("backbone", options.backbone), ("epochs", options.epochs), ("batch_size", options.batch_size)):
-        if value is not None:
+    for option in ("backbone", "epochs", "batch_size", "accumulate"):
+        if (value := getattr(options, option)) is not None:
             recipe_changes[option] = value
     probes = {dataset: allowed_probes(dataset, options.probes, data_root) for dataset in datasets}
     changes = {}

@@ -169,7 +169,7 @@ def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]
     set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr, recipe.schedule))
     optimizer.zero_grad()
     with kernels(config.precision):
-        output = backward(method, batch, autocast(training.device, config.precision))
+        output = backward(method, batch, autocast(training.device, config.precision), recipe.accumulate)
     gradient = torch.nn.utils.get_total_norm([p.grad for p in method.parameters() if p.grad is not None])
     optimizer.step()
     method.after_step(number)

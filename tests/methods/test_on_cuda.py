@@ -93,7 +93,7 @@ def test_epochs_and_steps_run_on_the_device(name, hparams, precision, monkeypatc
         assert {x.device.type for x in method.sample_state().values()} <= {"cuda"}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
 def test_optimizers_run_on_the_device(optimizer):
     with fake_cuda() as device:
         with device.waits():

@@ -62,6 +62,7 @@ def test_every_setting_changes_the_run_id():
     ]
     assert len({config.run_id for config in [base, *others]}) == 7
     assert small_config("simclr").run_id == base.run_id
+    assert small_config("simclr", accumulate=1).run_id == base.run_id != small_config("simclr", accumulate=2).run_id
     # part of the format: with another id, existing runs would not be found
     assert _resolve().run_id == "cd57cdff5e70"
 
@@ -95,6 +96,10 @@ def test_precision_by_preset_and_device(wanted, preset, capability, chosen, monk
         ({"split": 0}, r"splits 1 to 1000, not 0"),
         ({"profile": "coa"}, "did you mean 'cao'"),
         ({"recipe_changes": {"batch_size": 20_000}}, "batch size 20000 is larger than cifar10lt's 11165 images"),
+        (
+            {"recipe_changes": {"accumulate": 257}},
+            "accumulate=257 divides a batch of 512 into parts of less than 2 images",
+        ),
         ({"recipe_changes": {"epochs": -1}}, "recipe.epochs=-1 is out of range"),
         ({"hparam_changes": {"temprature": "1"}}, "simclr has no setting 'temprature'; did you mean 'temperature'"),
         ({"hparam_changes": {"temperature": "warm"}}, r"simclr.temperature=warm is not of the form float\|cosine:LOW"),
