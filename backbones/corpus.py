@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backbones.precision import autocast, kernels
 from data.image_files import ImageFiles
+from data.prefetch import prefetch
 from data.views.backend import Backend, ImageSet
 from data.views.evaluation import batch_sizes, evaluation_batches
 from data.views.spec import Evaluation
@@ -23,7 +25,7 @@ class Corpus:
     backend: Backend  # augmentation backend of the run
     evaluation: Evaluation  # evaluation transform
     pool: NDArray[np.uint8] | ImageFiles | None = None  # OOD pool of M images, for methods that sample from one
-    bf16: bool = False  # whether networks run under bfloat16 autocast, as in training
+    precision: str = "fp32"  # of networks, as in training
     labels: Tensor | None = None  # (N,) class labels, only for ablations that use them (`Method.wants_labels`)
 
     def embed(
@@ -50,10 +52,12 @@ class Corpus:
 
         def own() -> Iterator[Tensor]:
             turns = slice(processes.rank(), None, processes.count())
-            for batch in evaluation_batches(
-                self.backend, images, self.evaluation, black=black, augmented=augmented, which=turns
-            ):
-                with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            batches = evaluation_batches(self.backend, images, self.evaluation, black=black, augmented=augmented, which=turns)
+            device = self.backend.device
+            if device.type == "cuda":  # the CPU reads and decodes the next batches while the GPU computes
+                batches = prefetch(batches, device, depth=1)  # of 500 images of 224 px, one has 300 MB
+            for batch in batches:
+                with kernels(self.precision), autocast(device, self.precision):
                     rows = network(batch)
                 yield rows.to(torch.promote_types(rows.dtype, torch.float32))
 

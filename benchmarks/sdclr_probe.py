@@ -69,8 +69,8 @@ def main(
     parts: dict[str, Callable[[], None]] = {
         "reference, augmented": lambda: _reference(plain, pixels, True),
         "reference, unaugmented": lambda: _reference(plain, pixels, False),
-        "suite, fp32": lambda: _suite(network, pixels, False),
-        "suite, bf16": lambda: _suite(network, pixels, True),
+        "suite, fp32": lambda: _suite(network, pixels, "fp32"),
+        "suite, bf16": lambda: _suite(network, pixels, "bf16"),
     }
     seconds: dict[str, list[float]] = {name: [] for name in parts}
     for number in range(rounds + 1):
@@ -99,8 +99,8 @@ def _reference(network: torch.nn.Module, pixels: np.ndarray, augmented: bool) ->
         network(batch)
 
 
-def _suite(network: torch.nn.Module, pixels: np.ndarray, bf16: bool) -> None:
-    corpus = Corpus(torch.from_numpy(pixels), TorchViews(()), Evaluation(), bf16=bf16)
+def _suite(network: torch.nn.Module, pixels: np.ndarray, precision: str) -> None:
+    corpus = Corpus(torch.from_numpy(pixels), TorchViews(()), Evaluation(), precision=precision)
     with torch.no_grad():
         for _ in corpus.embed(network, torch.from_numpy(pixels), augmented=0):
             pass

@@ -20,6 +20,7 @@ from cyclopts import App, Parameter
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from backbones.precision import autocast
 from data.benchmark import BENCHMARKS
 from data.loader import Batch
 from training.checkpoint import Progress
@@ -27,7 +28,7 @@ from training.checkpoint_writer import CheckpointWriter
 from training.config import resolve
 from training.device import choose_device, choose_precision, synchronize
 from training.loop import batches, train
-from training.prepare import Training, autocast, prepare
+from training.prepare import Training, prepare
 from training.presets import PRESETS
 
 app = App()

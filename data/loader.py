@@ -14,6 +14,7 @@ from data.image_files import ImageFiles, Unreadable
 from data.prefetch import prefetch
 from data.views.backend import Backend, ImageSet
 from data.views.params import Part
+from data.views.upload import upload
 from parallel import processes
 
 log = logging.getLogger(__name__)
@@ -89,8 +90,10 @@ class Loader:
             here = slice(step * self.batch_size, count if step == steps - 1 else (step + 1) * self.batch_size)
             seed = seed_of(self.seed, "views", epoch, 0, step)
             if isinstance(shuffled, ImageFiles):
-                views, ranks = self._readable(shuffled, range(here.start, here.stop), seed, size, strengths)
-                return Batch(views, indices[ranks.to(indices.device, non_blocking=True)], epoch)
+                asked = range(here.start, here.stop)
+                views, ranks = self._readable(shuffled, asked, seed, size, strengths)
+                of_batch = here if ranks == list(asked) else upload(torch.tensor(ranks), indices.device)
+                return Batch(views, indices[of_batch], epoch)
             part = Part(processes.own_rows(here.stop - here.start), here.stop - here.start)
             own = slice(here.start + part.rows.start, here.start + part.rows.stop)
             views = self.backend(images[order[own]], seed, size, None if strengths is None else strengths[own], part)
@@ -103,7 +106,7 @@ class Loader:
 
     def _readable(
         self, files: ImageFiles, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
+    ) -> tuple[tuple[Tensor, ...], list[int]]:
         """Returns this process's rows of the views of the readable files at `ranks`, and these ranks of the epoch's order.
 
         If fewer than two are readable, the first readable files of the epoch are added.
@@ -125,7 +128,7 @@ class Loader:
                 found = {files[own].names()[i]: reason for i, reason in error.reasons.items()}
             found = dict(item for other in processes.from_all(found) for item in other.items())
             if not found:
-                return views, torch.tensor(kept)
+                return views, kept
             for reason in found.values():
                 log.warning("skipped an unreadable image: %s", reason)
             self.unreadable.update(found)

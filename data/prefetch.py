@@ -1,4 +1,4 @@
-"""Prefetching in a background thread: the CPU prepares the next batches while the GPU trains on the current one."""
+"""Overlap of the CPU and a GPU: a thread prepares the next batches, and results are copied back, while the GPU computes."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,6 +7,7 @@ from threading import Event, Thread
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 T = TypeVar("T")
 DEPTH = 2  # finished items in the queue
@@ -54,3 +55,26 @@ def prefetch(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> It
     finally:
         closed.set()
         thread.join()
+
+
+def to_cpu(items: Iterator[Tensor]) -> Iterator[Tensor]:
+    """Yields tensors on the CPU in order; those on a GPU one item late, copied to pinned memory while the next is computed."""
+    copying: tuple[Tensor, torch.cuda.Event] | None = None
+    for x in items:
+        if x.device.type != "cuda":
+            yield x
+            continue
+        # torch keeps pinned memory for the next items: two or three blocks in turns
+        copy = torch.empty(x.shape, dtype=x.dtype, pin_memory=True).copy_(x, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        if copying is not None:
+            yield _copied(*copying)
+        copying = copy, copied
+    if copying is not None:
+        yield _copied(*copying)
+
+
+def _copied(copy: Tensor, copied: torch.cuda.Event) -> Tensor:
+    copied.synchronize()
+    return copy

@@ -13,6 +13,7 @@ from core.errors import UserError
 from core.seeds import seed_of
 from data.image_files import ImageFiles, Unreadable
 from data.lists.longtail import Indices
+from data.prefetch import to_cpu
 from data.split import Split
 from eval.groups import grouped
 
@@ -123,11 +124,11 @@ class FrozenFeatures:
 
     def in_fp32(self, needs: Iterable[str]) -> "FrozenFeatures":
         """Features of the same backbone and split in float32; this object if the run's precision is float32."""
-        if not self.corpus.bf16:
+        if self.corpus.precision == "fp32":
             return self
         key = tuple(needs)
         if key not in self._fp32:
-            corpus = replace(self.corpus, bf16=False)
+            corpus = replace(self.corpus, precision="fp32")
             self._fp32[key] = FrozenFeatures(self.backbone, self.split, corpus, key, self.counter)
         return self._fp32[key]
 
@@ -201,8 +202,8 @@ class FrozenFeatures:
     def _embed(self, images: NDArray[np.uint8] | ImageFiles, indices: Indices, weak: int | None) -> Iterator[Tensor]:
         self.counter.start(len(indices))
         try:
-            for rows in self.corpus.embed(self._forward, images[indices], black=False, augmented=weak):
-                yield rows.cpu()
+            for rows in to_cpu(self.corpus.embed(self._forward, images[indices], black=False, augmented=weak)):
+                yield rows
                 self.counter.advance(len(rows))
         except Unreadable as error:  # accuracies on the remaining images would not be comparable
             raise UserError(f"cannot read an image file that the probes use; restore it: {error}") from error

@@ -60,11 +60,14 @@ class GridOptions:
     batch_size: Annotated[int | None, Number] = None
     "Batch size; default: that of the preset. The learning rate is scaled with it."
 
+    accumulate: Annotated[int | None, Number] = None
+    "Parts of a batch that are encoded one after the other, to save memory; the loss is that of the whole batch. Default: 1."
+
     device: str = "auto"
     "auto, cpu, cuda or cuda:N."
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    "auto: fp32 in the paper preset; else bf16 if the device supports it."
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    "fp32, tf32 (TF32 convolutions) or bf16; auto: fp32 in the paper preset; else bf16 if the device supports it."
 
     views: str = "auto"
     "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."

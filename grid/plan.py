@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import backbones
+from backbones.precision import has_tf32
 from core.errors import UserError, first_line, nearest
 from data.benchmark import BALANCED, BENCHMARKS, data_folder
 from data.cache import DataCache
@@ -118,8 +119,8 @@ def make_plan(options: GridOptions) -> Plan:
     methods = METHODS.select(options.methods, everything=[name for name, method in METHODS if method.suite])
     datasets = BENCHMARKS.select(options.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
     recipe_changes, hparam_changes = _parse_sets(options.set, methods)
-    for option, value in (("backbone", options.backbone), ("epochs", options.epochs), ("batch_size", options.batch_size)):
-        if value is not None:
+    for option in ("backbone", "epochs", "batch_size", "accumulate"):
+        if (value := getattr(options, option)) is not None:
             recipe_changes[option] = value
     probes = {dataset: allowed_probes(dataset, options.probes, data_root) for dataset in datasets}
     changes = {}
@@ -314,6 +315,8 @@ def plan_text(plan: Plan) -> str:
     precision = plan.runs[0].config.precision
     if precision == "fp32" and plan.preset != "paper" and not has_bf16(plan.device):
         precision += " (no bfloat16 arithmetic on this device; it would about halve the time of a step)"
+    elif precision == "fp32" and has_tf32(plan.device):
+        precision += " (--precision tf32 is faster on this device)"
     jobs, threads = plan.parallelism
     parallelism = (f"{jobs} processes of " if jobs > 1 else "") + f"{threads} thread{'' if threads == 1 else 's'}"
     return "\n".join(

@@ -104,9 +104,9 @@ class COLT(PlugIn):
         labels, centers = spherical_kmeans(x, min(h.clusters, len(x)), RESTARTS)
         # the pool is large: keep its similarities to the centroids, not its embeddings
         similarity = torch.cat([F.normalize(z, dim=1) @ centers.T for z in corpus.embed(self.project, corpus.pool)])
-        average = self.memory.all()
-        budgets = cluster_budgets(average, labels, len(centers), h.budget, h.tau_c)
         self.cluster.copy_(labels)
+        average, labels = self.memory.all().cpu(), labels.cpu()  # a GPU sums in any order, and budgets are rounded down
+        budgets = cluster_budgets(average, labels, len(centers), h.budget, h.tau_c)
         self.sampled[: len(centers)] = budgets
         self.tailness[: len(centers)] = cluster_tailness(average, labels, len(centers))
         self.selected.copy_(nearest_to_centers(similarity, budgets))

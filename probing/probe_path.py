@@ -199,10 +199,9 @@ def _probe_pretrained(
         folder.begin(split.passport)
         metadata = data_metadata(split.passport, split.benchmark.groups) | dict(pretrained.metadata)
         backend = BACKENDS[executor]([], options.device)
-        bf16 = metadata["precision"] == "bf16"
         probe_backbone(
             pretrained.backbone.to(options.device).to(memory_format=torch.channels_last),
-            Corpus(split.pretrain_images, backend, pretrained.evaluation, None, bf16),
+            Corpus(split.pretrain_images, backend, pretrained.evaluation, None, metadata["precision"]),
             split,
             missing,
             folder,

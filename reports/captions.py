@@ -52,11 +52,12 @@ def training(record: Record, images: str | None = None) -> str:
     recipe = record.recipe
     sizes = ", ".join(map(str, recipe["sizes"]))  # type: ignore[arg-type]
     schedule = " linear" if recipe.get("schedule") == "linear" else ""
+    parts = f" in {recipe['accumulate']} parts" if recipe.get("accumulate", 1) != 1 else ""
     optimizer = f"{recipe['optimizer']} lr {recipe['lr']:g}{schedule} decay {recipe['weight_decay']:g}"
     source = f" of {recipe['pretrained_on']}, which is not the probed data set" if "pretrained_on" in recipe else ""
     return (
         f"Preset {record.preset}: {record.backbone}, {record.epochs} epochs of "
-        f"{images or f'{record.n_pretrain} images'}{source}, batch {record.batch_size}, {optimizer}, "
+        f"{images or f'{record.n_pretrain} images'}{source}, batch {record.batch_size}{parts}, {optimizer}, "
         f"{record.executor} views of {sizes} px, {record.precision}."
     )
 

@@ -2,14 +2,15 @@
 
 Built on torch's fake tensors, and stricter in one way: plain CPU tensors stay real, so that random draws, seeds and decisions
 made on the CPU run as they are. A tensor forgotten on the CPU fails as on a GPU. So does, other than on a GPU, whatever makes
-the CPU wait for the device: what `torch.cuda.set_sync_debug_mode("error")` would refuse. Not seen is that an upload with
-`non_blocking` from memory that is not pinned may wait too.
+the CPU wait for the device: what `torch.cuda.set_sync_debug_mode("error")` would refuse. Uploads are counted, as those with
+`non_blocking` from memory that is not pinned may wait too. Prefetching threads see the same device.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from threading import RLock, Thread, local
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -23,17 +24,26 @@ from torch._subclasses.fake_tensor import (
 from torch.autograd.graph import Node, _engine_run_backward
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from data import prefetch
 from data.views import color, randaugment, resample
 
 KEPT_BY_DEVICE = (color.constant, randaugment._pixels, resample._weight_table)
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda")
+UNORDERED = (aten.index_add.default, aten.index_add_.default, aten.scatter_add.default, aten.scatter_add_.default)
 INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 
 
 class WaitsForDevice(RuntimeError):
     """Something that makes the CPU wait until the device has caught up, where no wait is allowed."""
+
+
+class Upload(NamedTuple):
+    """A copy from the CPU to the device."""
+
+    nbytes: int
+    pinned: bool  # whether from pinned memory and without a wait
 
 
 @contextmanager
@@ -46,10 +56,30 @@ def fake_cuda() -> Iterator["FakeCUDA"]:
         patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
         # torch's own asks the driver for the streams of the device
         patch.object(torch.autograd, "_engine_run_backward", _run_backward),
+        patch.object(torch.cuda, "current_device", lambda: 0),
+        patch.object(torch.cuda, "set_device", lambda device: None),
         FakeCUDA() as device,
     ):
+
+        class Event:
+            """Stands for `torch.cuda.Event`, which needs a driver."""
+
+            def record(self) -> None:
+                """Does nothing."""
+
+            def synchronize(self) -> None:
+                device.wait("Event.synchronize")
+
+        class OnDevice(Thread):
+            """A mode holds for its own thread alone."""
+
+            def run(self) -> None:
+                with device:
+                    super().run()
+
         try:
-            yield device
+            with patch.object(prefetch, "Thread", OnDevice), patch.object(torch.cuda, "Event", Event):
+                yield device
         finally:
             for constants in KEPT_BY_DEVICE:  # those of this device are of no use to the next
                 constants.cache_clear()
@@ -59,7 +89,12 @@ class FakeCUDA(FakeTensorMode):
     """The mode that `fake_cuda` enters."""
 
     def __init__(self) -> None:
+        self._of_thread = local()
         super().__init__()
+        self.uploads: list[Upload] = []
+        self.unordered: list[Any] = []  # operations that sum floats in any order, so that their results vary
+        self._pinned: dict[int, Tensor] = {}  # tensors in pinned memory by its address; kept, so that none is used again
+        self._one_at_a_time = RLock()
         self._allowed = False
         self._inside = 0  # depth of calls that torch makes to find out the shape of one operation's result
         self._generator = torch.Generator().manual_seed(0)
@@ -68,6 +103,15 @@ class FakeCUDA(FakeTensorMode):
     def avoid_device_init(self) -> bool:
         """Also where there is a GPU."""
         return True
+
+    @property
+    def in_kernel_invocation(self) -> bool:  # type: ignore[override]
+        """For each thread: it changes the devices that torch states."""
+        return getattr(self._of_thread, "inside", False)
+
+    @in_kernel_invocation.setter
+    def in_kernel_invocation(self, inside: bool) -> None:
+        self._of_thread.inside = inside
 
     @contextmanager
     def waits(self) -> Iterator[None]:
@@ -81,17 +125,29 @@ class FakeCUDA(FakeTensorMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
+        with self._one_at_a_time:
+            return self._dispatch(func, types, args, dict(kwargs or {}))
+
+    def _dispatch(self, func: Any, types: Sequence[type], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if kwargs.pop("pin_memory", None):
+            made = func(*args, **kwargs)
+            self._pinned[made.untyped_storage().data_ptr()] = made
+            return made
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         target = kwargs.get("device")
         if not any(isinstance(x, FakeTensor) for x in tensors) and (target is None or target.type != "cuda"):
             return func(*args, **kwargs)
         if not self._inside:
             _check_index(func, args)
+            if func in UNORDERED and _on_cuda(args[0]) and args[0].dtype.is_floating_point:
+                self.unordered.append(func)
+            self._count(func, args, kwargs)
+            if func is aten.copy_.default and not _on_cuda(args[0]) and _on_cuda(args[1]):
+                if not (len(args) > 2 and args[2] and self._is_pinned(args[0])):
+                    self.wait(func)
+                return func(args[0], self._made_up(args[1]))
             if _moves(func, args, kwargs):
-                self._wait(func)
-                if func is aten.copy_.default and not _on_cuda(args[0]):
-                    return func(args[0], self._made_up(args[1]))
+                self.wait(func)
                 if target is not None and target.type == "cpu":
                     return func(self._made_up(args[0]), **kwargs)
         fake_args, fake_kwargs = tree_map_only(Tensor, self._fake, (args, kwargs))
@@ -104,7 +160,7 @@ class FakeCUDA(FakeTensorMode):
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             if self._inside > 1:
                 raise
-            self._wait(func, error)
+            self.wait(func, error)
             args, kwargs = tree_map_only(FakeTensor, self._made_up, (args, kwargs))
             return tree_map_only(Tensor, self._on_device, func(*args, **kwargs))
         finally:
@@ -112,7 +168,22 @@ class FakeCUDA(FakeTensorMode):
             if not self._inside:  # torch's weak references to results would keep a module's `to` from putting them in place
                 self.fake_tensor_converter.tensor_memo.clear()
 
-    def _wait(self, func: Any, error: Exception | None = None) -> None:
+    def _count(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Enters an upload, if this is one."""
+        target = kwargs.get("device")
+        if func is aten._to_copy.default and not _on_cuda(args[0]) and target is not None and target.type == "cuda":
+            source, ahead = args[0], kwargs.get("non_blocking", False)
+        elif func is aten.copy_.default and _on_cuda(args[0]) and not _on_cuda(args[1]):
+            source, ahead = args[1], len(args) > 2 and args[2]
+        else:
+            return
+        self.uploads.append(Upload(source.nbytes, ahead and self._is_pinned(source)))
+
+    def _is_pinned(self, x: Tensor) -> bool:
+        return x.untyped_storage().data_ptr() in self._pinned
+
+    def wait(self, func: Any, error: Exception | None = None) -> None:
+        """Raises WaitsForDevice for an operation that waits, where waits are not allowed."""
         if not self._allowed:
             raise WaitsForDevice(f"{func} waits for the device") from error
 

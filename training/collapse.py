@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.benchmark import BENCHMARKS
+from data.prefetch import to_cpu
 from eval.features import LabelledFeatures
 from eval.probes.geometry import effective_rank
 from training.config import RunConfig, default_hparams
@@ -67,8 +68,7 @@ def measure(training: Training) -> CollapseMeasures:
     mode = method.training
     method.eval()  # batch norms use running statistics and do not update them
     features, embeddings = (
-        torch.cat([rows.cpu() for rows in training.corpus.embed(network, subset)])
-        for network in (method.backbone, method.project)
+        torch.cat(list(to_cpu(training.corpus.embed(network, subset)))) for network in (method.backbone, method.project)
     )
     method.train(mode)
     return CollapseMeasures(*spread(features), *spread(embeddings), _rounded(weight_change(training)))

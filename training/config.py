@@ -14,13 +14,14 @@ from typing import Any, TypedDict
 from core.errors import UserError
 from core.settings import with_changes
 from data.benchmark import BENCHMARKS
+from data.loader import MIN_BATCH
 from data.recipe import Recipe
-from methods import METHODS
+from methods import METHODS, Method
 from training.presets import PRESETS
 
 FORMAT = 1  # incremented when the same settings train different weights
 # recipe settings that are omitted from `config.json` at these values, so that ids of runs without them stay valid
-OMITTED_DEFAULTS = {"schedule": "cosine"}
+OMITTED_DEFAULTS = {"schedule": "cosine", "accumulate": 1}
 
 
 class ConfigFile(TypedDict):
@@ -50,7 +51,7 @@ class RunConfig:
     seed: int
     preset: str
     recipe: Recipe
-    precision: str  # "fp32" or "bf16"
+    precision: str  # see `backbones.precision`
     executor: str  # augmentation backend
 
     def to_json(self) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def resolve(
         split: from 1.
         seed: of every random stream of the run.
         preset: a key of PRESETS.
-        precision: "fp32" or "bf16".
+        precision: see `backbones.precision`.
         recipe_changes: user settings of the recipe. The learning rate is scaled linearly with the batch size, and the warm-up
             with the number of epochs, unless they are set too.
         hparam_changes: user settings of the method.
@@ -119,6 +120,13 @@ def resolve(
             f"recipe.warmup_epochs={recipe.warmup_epochs} must be less than the {recipe.epochs} epochs of the run; "
             "lower it with --set recipe.warmup_epochs=..."
         )
+    if MIN_BATCH * recipe.accumulate > recipe.batch_size:
+        raise UserError(
+            f"recipe.accumulate={recipe.accumulate} divides a batch of {recipe.batch_size} into parts of less than {MIN_BATCH} "
+            "images; lower --accumulate"
+        )
+    if recipe.accumulate > 1 and METHODS[method].loss is not Method.loss:
+        raise UserError(f"{method} overrides `loss` and cannot accumulate; define `encode` and `objective` instead")
     if 0 < size < recipe.batch_size:
         raise UserError(f"batch size {recipe.batch_size} is larger than {dataset}'s {size} images; lower --batch-size")
 

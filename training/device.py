@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from backbones.precision import has_tf32
 from core.errors import UserError
 
 CPU = torch.device("cpu")
@@ -33,7 +34,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(precision: str, preset: str, device: torch.device) -> str:
-    """Resolves `auto`: fp32 in the paper preset, else bf16 if the device supports it."""
+    """Resolves `auto`: fp32 in the paper preset, else bf16 if the device supports it.
+
+    Raises:
+        UserError: tf32 on a device without it.
+    """
+    if precision == "tf32" and not has_tf32(device):
+        raise UserError(f"--precision tf32: {device} has no TF32 arithmetic, which NVIDIA GPUs have from Ampere on; use fp32")
     if precision != "auto":
         return precision
     return "bf16" if preset != "paper" and has_bf16(device) else "fp32"

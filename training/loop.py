@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from backbones.precision import autocast, kernels
 from core.seeds import seed_of
 from data.loader import Batch
 from parallel import processes
@@ -17,7 +18,7 @@ from training.collapse import likely_cause
 from training.gradients import backward
 from training.log import append_epoch, resume_log
 from training.optimizer import set_learning_rate
-from training.prepare import Training, autocast
+from training.prepare import Training
 from training.schedule import learning_rate
 
 CHECK_EVERY = 20  # steps between checks for non-finite values, each of which synchronizes with the device
@@ -167,7 +168,8 @@ def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]
     warmup, steps = round(recipe.warmup_epochs * training.loader.steps()), training.steps_before[-1]
     set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr, recipe.schedule))
     optimizer.zero_grad()
-    output = backward(method, batch, autocast(training.device, config.precision))
+    with kernels(config.precision):
+        output = backward(method, batch, autocast(training.device, config.precision), recipe.accumulate)
     gradient = torch.nn.utils.get_total_norm([p.grad for p in method.parameters() if p.grad is not None])
     optimizer.step()
     method.after_step(number)

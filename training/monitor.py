@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.lists.longtail import Indices
+from data.prefetch import to_cpu
 from data.split import Split
 from eval.features import LabelledFeatures
 from eval.probes.knn import classify
@@ -43,7 +44,7 @@ class KnnMonitor:
         backbone = training.method.backbone
         mode = backbone.training
         backbone.eval()  # batch norms use running statistics and do not update them
-        features = torch.cat([rows.cpu() for rows in training.corpus.embed(backbone, self.images.train[indices])])
+        features = torch.cat(list(to_cpu(training.corpus.embed(backbone, self.images.train[indices]))))
         backbone.train(mode)
         return LabelledFeatures(features, torch.arange(len(indices)), torch.from_numpy(self.images.train_labels[indices]))
 

@@ -1,4 +1,4 @@
-"""Optimisers of a recipe: SGD, AdamW, Muon."""
+"""Optimisers of a recipe: SGD, AdamW, Muon, LARS."""
 
 from functools import partial
 from typing import Any
@@ -14,7 +14,9 @@ from methods import Method
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"opt": "momentum", "momentum": 0.9, "fused": True},
     "adamw": {"opt": "adamw", "fused": True},
+    "lars": {"opt": "lars", "momentum": 0.9},  # You et al. 2017, arXiv:1708.03888; for batches of thousands of images
 }
+UNDECAYED = ("muon", "lars")  # optimisers that never decay norms and biases; LARS does not adapt their rate either
 MUON: dict[str, Any] = {
     "momentum": 0.95,
     "ns_steps": 3,
@@ -54,14 +56,14 @@ def build_optimizer(method: Method, recipe: Recipe, precision: str) -> torch.opt
     """Builds the optimiser of `recipe` over the trainable parameters of the method.
 
     Weight decay applies to norms and biases only if the method's reference applies it (`decay_norm_and_bias`), and never with
-    Muon.
+    Muon and LARS.
 
     Args:
         method: of the run.
         recipe: of the run.
-        precision: of the run, "fp32" or "bf16".
+        precision: of the run.
     """
-    if method.decay_norm_and_bias and recipe.optimizer != "muon":
+    if method.decay_norm_and_bias and recipe.optimizer not in UNDECAYED:
         parameters = [p for p in method.parameters() if p.requires_grad]
         groups = [{"params": parameters, "weight_decay": recipe.weight_decay}]
     else:

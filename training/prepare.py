@@ -1,6 +1,5 @@
 """Builds a run from its configuration: method at initial weights, optimiser, loader and images."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -93,7 +92,7 @@ def prepare(
         images = images.to(backend.input_device)
     loader = Loader(images, backend, config.recipe.batch_size, config.seed)
     oracle = labels.to(device) if labels is not None and method.wants_labels else None
-    corpus = Corpus(images, backend, benchmark.evaluation_of(config.recipe), pool, config.precision == "bf16", oracle)
+    corpus = Corpus(images, backend, benchmark.evaluation_of(config.recipe), pool, config.precision, oracle)
     scores = SampleMemory(len(images)).to(device)
     return Training(config, method, build_optimizer(method, config.recipe, config.precision), loader, corpus, scores, device)
 
@@ -121,8 +120,3 @@ def build_method(config: RunConfig, samples: int) -> Method:
         backbone = backbones.create(recipe.backbone, size)
         width = backbones.feature_width(backbone, size)
         return declared(declared.Hparams(**config.hparams), backbone, width, scale)
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Autocast context for `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

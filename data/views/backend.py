@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from data.views.decoding import decode_for_evaluation
 from data.views.params import Params, Part, draw_batch
 from data.views.resample import resize_center
 from data.views.spec import Evaluation, View
+from data.views.upload import upload
 
 CPU = torch.device("cpu")
 ImageSet = Tensor | ImageFiles  # (B, 3, H, W) uint8 on any device, or image files
@@ -37,11 +38,18 @@ class Backend(ABC):
         """`views` are rendered in order; results are on `device`."""
         self.views = tuple(views)
         self.device = torch.device(device)
+        self._of_other_views: dict[tuple[View, ...], Self] = {}
 
     @property
     def input_device(self) -> torch.device:
         """Device on which in-memory images should be stored."""
         return self.device
+
+    def for_views(self, *views: View) -> Self:
+        """The backend of this kind and device for other views: one object for all calls, as its pipelines are slow to build."""
+        if views not in self._of_other_views:
+            self._of_other_views[views] = type(self)(views, self.device)
+        return self._of_other_views[views]
 
     @classmethod
     def missing_dependency(cls, device: torch.device = CPU) -> str | None:
@@ -84,8 +92,8 @@ class Backend(ABC):
         """
         if isinstance(images, ImageFiles):
             levels = decode_for_evaluation(images.read(), evaluation)
-            return normalize(to_float(levels.to(self.device, non_blocking=True)), evaluation.mean, evaluation.std)
-        x = to_float(images.to(self.device))
+            return normalize(to_float(upload(levels, self.device)), evaluation.mean, evaluation.std)
+        x = to_float(upload(images, self.device))
         if evaluation.resize is not None:
             x = resize_center(x, evaluation.resize, evaluation.crop or evaluation.resize, evaluation.interpolation)
         return normalize(x, evaluation.mean, evaluation.std)

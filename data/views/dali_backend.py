@@ -29,9 +29,10 @@ from data.views.backend import CPU, Backend, ImageSet, Loaded, image_sizes, regi
 from data.views.color import normalize, to_float
 from data.views.decoding import decode_and_crop, decode_for_evaluation
 from data.views.params import Params
-from data.views.postprocess import finish, in_one_batch
+from data.views.postprocess import FinishPlan, finish, in_one_batch
 from data.views.resample import center_start, resized_sides
 from data.views.spec import Evaluation, View
+from data.views.upload import upload
 
 if TYPE_CHECKING:
     from nvidia.dali.pipeline import Pipeline
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CUDAS = ("130", "120")  # CUDA versions of DALI packages
+OLDEST = 2  # major version: the first whose default executor keeps outputs valid after later runs
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class DaliViews(Backend):
         wanted, found = f"nvidia-dali-cuda{_cuda()}", wheel()
         if found is None:
             return f"DALI is not installed: pip install {wanted}"
+        if int(version(found).partition(".")[0]) < OLDEST:
+            return f"{found} {version(found)} is older than {OLDEST}.0: pip install '{found}>={OLDEST}.0'"
         if device.type == "cuda" and found != wanted:
             return f"{found} is not for torch's CUDA {torch.version.cuda}: pip uninstall {found} && pip install {wanted}"
         return None
@@ -104,9 +108,10 @@ class DaliViews(Backend):
         """Renders all views; each image is decoded once."""
         cuts = [Cut.of_view(view, params) for view, params in zip(self.views, drawn, strict=True)]
         crops = self._cut(images, cuts, size, lambda files: decode_and_crop(files, self.views, drawn, size))
-        floats = [to_float(x.to(self.device, non_blocking=True)) for x in crops]
+        crops, plan = upload((crops, FinishPlan.of(self.views, drawn, self.device, size)), self.device)
+        floats = [to_float(x) for x in crops]
         joined = in_one_batch(self.views, self.device, len(images), size)
-        return finish([torch.cat(floats)] if joined else floats, self.views, drawn)
+        return finish([torch.cat(floats)] if joined else floats, self.views, plan)
 
     def evaluate(self, images: ImageSet, evaluation: Evaluation) -> Tensor:
         """Applies the evaluation transform."""
@@ -117,7 +122,7 @@ class DaliViews(Backend):
             (levels,) = self._cut(loaded, [cut], crop, lambda files: [decode_for_evaluation(files, evaluation)])
         else:
             levels = decode_for_evaluation(loaded, evaluation) if isinstance(loaded, Encoded) else loaded
-        return normalize(to_float(levels.to(self.device)), evaluation.mean, evaluation.std)
+        return normalize(to_float(upload(levels, self.device)), evaluation.mean, evaluation.std)
 
     def _cut(
         self, images: Loaded, cuts: Sequence[Cut], size: int, by_pillow: Callable[[Encoded], list[Tensor]]
@@ -134,7 +139,7 @@ class DaliViews(Backend):
             inputs |= {f"{name}{k}": value.contiguous().numpy() for name, value in fields.items()}
         interpolations = tuple(cut.interpolation for cut in cuts)
         if isinstance(images, Tensor):
-            pixels = images.to(self.input_device).permute(0, 2, 3, 1).contiguous()
+            pixels = upload(images, self.input_device).permute(0, 2, 3, 1).contiguous()
             inputs["images"] = pixels if self._on_gpu else pixels.numpy()  # DALI requests a CUDA stream from every torch tensor
             return self._run(False, interpolations, count, inputs)
         if self._on_gpu and any(_is_truncated(data) for data in images.data):

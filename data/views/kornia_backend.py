@@ -22,9 +22,10 @@ from data.views.backend import CPU, Backend, Loaded, register
 from data.views.color import SOLARIZE_FROM, normalize, to_float
 from data.views.decoding import decode_and_crop
 from data.views.params import JITTER, Params
-from data.views.postprocess import randaugment
-from data.views.resample import crop_resize
+from data.views.postprocess import randaugment, randaugment_plans
+from data.views.resample import CropPlan, crop_resize
 from data.views.spec import View
+from data.views.upload import upload
 
 BLUR_REACH = 3  # the Gaussian kernel is truncated at this multiple of the largest sigma of a view
 
@@ -48,52 +49,64 @@ class KorniaViews(Backend):
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Renders one view after the other."""
+        plans = ([_subsets(params) for params in drawn], randaugment_plans(self.views, drawn, size))
         if isinstance(images, Encoded):
-            crops = [to_float(x.to(self.device, non_blocking=True)) for x in decode_and_crop(images, self.views, drawn, size)]
+            levels, plans = upload((decode_and_crop(images, self.views, drawn, size), plans), self.device)
+            crops = [to_float(x) for x in levels]
         else:
-            pixels = to_float(images.to(self.device))
-            crops = [
-                crop_resize(pixels, params.box, params.flip, size, view.interpolation)
+            height, width = images.shape[2:]
+            cuts = [
+                CropPlan.of(params.box, params.flip, height, width, size, view.interpolation)
                 for view, params in zip(self.views, drawn, strict=True)
             ]
-        made = [_color(x, view, params) for x, view, params in zip(crops, self.views, drawn, strict=True)]
-        randaugment(made, self.views, drawn)
+            images, cuts, plans = upload((images, cuts, plans), self.device)
+            pixels = to_float(images)
+            crops = [crop_resize(pixels, cut) for cut in cuts]
+        subsets, operations = plans
+        made = [_color(x, view, of_view) for x, view, of_view in zip(crops, self.views, subsets, strict=True)]
+        randaugment(made, self.views, operations)
         return tuple(made)
 
 
-def _color(x: Tensor, view: View, params: Params) -> Tensor:
+Subset = tuple[Tensor, Tensor | None]  # some images of a batch, and their values of an operation with a parameter
+
+
+def _subsets(params: Params) -> list[Subset]:
+    """The images of each operation after the crop, in order of application."""
+    jitters = [
+        (params.jitter & (params.order[:, position] == kind), params.factor[:, kind])
+        for position in range(len(JITTER))
+        for kind in range(len(JITTER))
+    ]
+    chosen = [*jitters, (params.gray, None), (params.sigma > 0, params.sigma), (params.solarize, None)]
+    return [_subset(which, values) for which, values in chosen]
+
+
+def _subset(chosen: Tensor, values: Tensor | None) -> Subset:
+    turn = chosen.nonzero().squeeze(1)
+    if len(turn) == 1:  # the mean of one image is computed in parallel, with a result that depends on the number of threads
+        turn = turn.repeat(2)
+    return turn, None if values is None else values[turn]
+
+
+def _color(x: Tensor, view: View, subsets: Sequence[Subset]) -> Tensor:
     """Applies all operations after the crop except RandAugment: (B, 3, S, S) in [0, 1] to normalised; overwrites `x`."""
     from kornia.color import rgb_to_grayscale
     from kornia.enhance import solarize
     from kornia.filters import gaussian_blur2d
 
-    kernel = (
-        2 * math.ceil(BLUR_REACH * view.blur_sigma[1]) + 1
-    )  # constant, so that an image does not depend on the sigma of others
-
-    def blur(selected: Tensor, sigma: Tensor) -> Tensor:
-        return gaussian_blur2d(selected, kernel, sigma[:, None].expand(-1, 2), border_type="replicate")
-
-    for position in range(len(JITTER)):
-        for kind, jitter in enumerate(_jitters()):
-            _change(x, params.jitter & (params.order[:, position] == kind), jitter, params.factor[:, kind])
-    _change(x, params.gray, lambda selected: rgb_to_grayscale(selected).expand_as(selected))
-    _change(x, params.sigma > 0, blur, params.sigma)
-    _change(x, params.solarize, lambda selected: solarize(selected, SOLARIZE_FROM))
+    # constant, so that an image does not depend on the sigma of others
+    kernel = 2 * math.ceil(BLUR_REACH * view.blur_sigma[1]) + 1
+    acts: list[Act] = [
+        *_jitters() * len(JITTER),
+        lambda selected: rgb_to_grayscale(selected).expand_as(selected),
+        lambda selected, sigma: gaussian_blur2d(selected, kernel, sigma[:, None].expand(-1, 2), border_type="replicate"),
+        lambda selected: solarize(selected, SOLARIZE_FROM),
+    ]
+    for act, (here, values) in zip(acts, subsets, strict=True):
+        if len(here):
+            x.index_copy_(0, here, act(x.index_select(0, here), *(() if values is None else (values,))))
     return normalize(x, view.mean, view.std)
-
-
-def _change(x: Tensor, chosen: Tensor, act: Act, values: Tensor | None = None) -> None:
-    """Applies `act`, with `values` (B,) if given, in place to the `chosen` (B,) of (B, 3, S, S) images."""
-    turn = chosen.nonzero().squeeze(1)
-    if (
-        len(turn) == 1
-    ):  # the mean of a single image is computed in parallel, with a result that depends on the number of threads
-        turn = turn.repeat(2)
-    if len(turn):
-        here = turn.to(x.device, non_blocking=True)
-        own = () if values is None else (values[turn].to(x.device, non_blocking=True),)
-        x.index_copy_(0, here, act(x.index_select(0, here), *own))
 
 
 def _jitters() -> tuple[Act, ...]:

@@ -6,6 +6,7 @@ its images at once, five as one gather by coordinates, five as one gather by gre
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -44,38 +45,63 @@ def values(operation: Tensor, magnitude: Tensor) -> Tensor:
     return magnitude / MAX_MAGNITUDE * (HIGH - LOW)[operation] + LOW[operation]
 
 
-def augment(levels: Tensor, operation: Tensor, applied: Tensor, value: Tensor, centre: Tensor) -> Tensor:
-    """Applies the operations of each image in order.
+@dataclass(frozen=True)
+class GroupStep:
+    """One step of the images whose operation is of one group."""
+
+    images: slice  # of the images of the step
+    at: Slices
+    values: tuple[Tensor, ...]  # of the group's function
+    act: "Act"
+
+
+@dataclass(frozen=True)
+class Step:
+    """The k-th operation of each image of a batch that has one, as tensors that the device uses."""
+
+    here: Tensor  # (n,) int64: these images, sorted by operation
+    groups: tuple[GroupStep, ...]
+
+
+def steps(operation: Tensor, applied: Tensor, value: Tensor, centre: Tensor, size: int) -> tuple[Step, ...]:
+    """The operations of each image in order.
 
     Args:
-        levels: (B, 3, S, S) float32, integer levels in 0..255, on any device; overwritten.
         operation: (B, K) int64, indices into OPERATIONS; on the CPU, as the following.
         applied: (B, K) bool: whether the operation is applied.
         value: (B, K) float64, signed, in the units of `RANGES`.
         centre: (B, K, 2) float64, the cutout's x and y in [0, 1).
-
-    Returns:
-        `levels`, integer levels.
+        size: side of the images in px.
     """
+    made = []
     for position in range(operation.shape[1]):
         kind = torch.where(applied[:, position], operation[:, position], len(OPERATIONS))
         ends = [0, *kind.bincount(minlength=len(OPERATIONS)).cumsum(0).tolist()]
         order = kind.argsort()[: ends[len(OPERATIONS)]]
-        here = order.to(levels.device, non_blocking=True)
-        x = levels.index_select(0, here)
         v, c = value[order, position], centre[order, position]
-        for first, last, act in GROUPS:
+        groups = []
+        for first, last, prepare, act in GROUPS:
             group = slice(ends[first], ends[last])
             if group.start < group.stop:
                 at = {OPERATIONS[k]: slice(ends[k] - group.start, ends[k + 1] - group.start) for k in range(first, last)}
-                x[group] = act(x[group], at, v[group], c[group])
-        levels.index_copy_(0, here, x)
+                groups.append(GroupStep(group, at, prepare(at, v[group], c[group], size), act))
+        made.append(Step(order, tuple(groups)))
+    return tuple(made)
+
+
+def augment(levels: Tensor, plan: Sequence[Step]) -> Tensor:
+    """Applies the steps in order to (B, 3, S, S) float32 images, integer levels in 0..255; overwrites and returns them."""
+    for step in plan:
+        x = levels.index_select(0, step.here)
+        for group in step.groups:
+            x[group.images] = group.act(x[group.images], group.at, *group.values)
+        levels.index_copy_(0, step.here, x)
     return levels
 
 
-def _affine(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
-    """Shears, translations and rotations with nearest-neighbour sampling; black outside the image."""
-    n, C, size, _ = x.shape
+def _affine_values(at: Slices, value: Tensor, centre: Tensor, size: int) -> tuple[Tensor, ...]:
+    """(n, 2, 3) float64 coefficients of source coordinates."""
+    n = len(value)
     angle = torch.zeros_like(value)
     angle[at["Rotate"]] = value[at["Rotate"]].deg2rad()
     cos, sin = angle.cos(), angle.sin()
@@ -89,8 +115,13 @@ def _affine(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
         start[at[translate], axis] = (size * value[at[translate]] + 0.5).floor() + 0.5
     # Pillow uses fixed-point source coordinates; this reproduces its rounding of ties
     scale = 2.0**FIXED_POINT
-    coefficients = torch.cat([matrix, start[..., None]], dim=2).mul_(scale).add_(0.5).floor_().div_(scale)
-    source = coefficients.to(x.device, non_blocking=True) @ _pixels(size, x.device)  # (n, 2, S*S), exact
+    return (torch.cat([matrix, start[..., None]], dim=2).mul_(scale).add_(0.5).floor_().div_(scale),)
+
+
+def _affine(x: Tensor, at: Slices, coefficients: Tensor) -> Tensor:
+    """Shears, translations and rotations with nearest-neighbour sampling; black outside the image."""
+    n, C, size, _ = x.shape
+    source = coefficients @ _pixels(size, x.device)  # (n, 2, S*S), exact
     # coordinates outside are clamped to a black one-pixel border
     column, row = source.floor_().clamp_(-1, size).unbind(1)
     index = torch.add(column, row, alpha=size + 2).add_(size + 3).long()
@@ -105,19 +136,22 @@ def _pixels(size: int, device: torch.device) -> Tensor:
     return torch.stack([column.flatten(), row.flatten(), torch.ones_like(row).flatten()])
 
 
-def _lookup(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
+def _lookup_values(at: Slices, value: Tensor, centre: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Thresholds of Invert and Solarize, and units of Posterize in grey levels; (n, 1, 1) each."""
+    threshold = value.float()
+    threshold[at["Invert"]] = 0
+    unit = 1 << (8 - value[at["Posterize"]].long())
+    return threshold[at["Invert"].start : at["Solarize"].stop, None, None], unit[:, None, None]
+
+
+def _lookup(x: Tensor, at: Slices, threshold: Tensor, unit: Tensor) -> Tensor:
     """AutoContrast, Equalize, Invert, Solarize, Posterize: one look-up table per channel."""
     levels = x.flatten(2).int().long()  # (direct conversion to int64 is twice as slow on a CPU)
     grey = torch.arange(256.0, device=x.device)
     table = torch.empty(*x.shape[:2], 256, device=x.device)
     table[at["AutoContrast"]] = _stretched(x[at["AutoContrast"]], grey)
     table[at["Equalize"]] = _equalized(levels[at["Equalize"]], grey)
-    threshold = value.float()
-    threshold[at["Invert"]] = 0
-    solarized = slice(at["Invert"].start, at["Solarize"].stop)
-    threshold = threshold[solarized].to(x.device, non_blocking=True)[:, None, None]
-    table[solarized] = torch.where(grey < threshold, grey, 255 - grey)
-    unit = (1 << (8 - value[at["Posterize"]].long())).to(x.device, non_blocking=True)[:, None, None]
+    table[at["Invert"].start : at["Solarize"].stop] = torch.where(grey < threshold, grey, 255 - grey)
     table[at["Posterize"]] = grey.div(unit, rounding_mode="floor") * unit
     return table.gather(2, levels).view_as(x)
 
@@ -142,7 +176,12 @@ def _equalized(levels: Tensor, grey: Tensor) -> Tensor:
     return torch.where(step > 0, shared.clamp_(max=255).float(), grey)
 
 
-def _enhance(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
+def _enhance_values(at: Slices, value: Tensor, centre: Tensor, size: int) -> tuple[Tensor, ...]:
+    """(n, 1, 1, 1) blend factors."""
+    return (value.float()[:, None, None, None],)
+
+
+def _enhance(x: Tensor, at: Slices, factor: Tensor) -> Tensor:
     """Contrast, Color, Brightness, Sharpness: blend of the image with mean grey, grey, black or a smoothed image."""
     base = torch.empty_like(x)
     gray = _luma(x[: at["Color"].stop])
@@ -152,7 +191,6 @@ def _enhance(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
     base[at["Brightness"]] = 0
     base[at["Sharpness"]] = x[at["Sharpness"]]  # Pillow does not smooth border pixels
     base[at["Sharpness"], :, 1:-1, 1:-1] = _smooth(x[at["Sharpness"]])
-    factor = value.float().to(x.device, non_blocking=True)[:, None, None, None]
     # two roundings as in Pillow; a fused multiply-add would give other results
     return (x - base).mul_(factor).add_(base).clamp_(0, 255).floor_()
 
@@ -170,20 +208,30 @@ def _smooth(x: Tensor) -> Tensor:
     return around.add_(x[..., 1:-1, 1:-1], alpha=4).mul_(1 / 13).add_(0.5).floor_()
 
 
-def _cutout(x: Tensor, at: Slices, value: Tensor, centre: Tensor) -> Tensor:
-    """Fills a square; at the left and top edge the square is shifted into the image, as in BCL's code."""
-    size = x.shape[-1]
+def _cutout_values(at: Slices, value: Tensor, centre: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Whether a column and a row are in the square, (n, S) float32 of 0 and 1 each, and the colour of the square."""
     side = size * value[:, None]
     start = (size * centre - side / 2).clamp_(min=0).floor_()
     pixel = torch.arange(size)
     # Pillow's rectangles include their end coordinates
     inside = (pixel >= start[..., None]) & (pixel <= (start + side)[..., None]) & (side[..., None] > 0)
-    along_x, along_y = inside.float().to(x.device, non_blocking=True).unbind(1)
+    along_x, along_y = inside.float().unbind(1)
+    return along_x, along_y, torch.tensor(CUTOUT_FILL)[:, None, None]
+
+
+def _cutout(x: Tensor, at: Slices, along_x: Tensor, along_y: Tensor, fill: Tensor) -> Tensor:
+    """Fills a square; at the left and top edge the square is shifted into the image, as in BCL's code."""
     mask = along_y[:, None, :, None] * along_x[:, None, None, :]
-    fill = torch.tensor(CUTOUT_FILL).to(x.device, non_blocking=True)[:, None, None]
     return x + mask * (fill - x)
 
 
-Act = Callable[[Tensor, Slices, Tensor, Tensor], Tensor]
-# first operation, last operation + 1, and the function for (n, 3, S, S) images in the order of OPERATIONS
-GROUPS: Sequence[tuple[int, int, Act]] = ((0, 5, _affine), (5, 10, _lookup), (10, 14, _enhance), (14, 15, _cutout))
+Prepare = Callable[[Slices, Tensor, Tensor, int], tuple[Tensor, ...]]
+Act = Callable[..., Tensor]
+# first operation, last operation + 1, a function that computes the values of n images on the CPU, and one that applies them to
+# (n, 3, S, S) images in the order of OPERATIONS
+GROUPS: Sequence[tuple[int, int, Prepare, Act]] = (
+    (0, 5, _affine_values, _affine),
+    (5, 10, _lookup_values, _lookup),
+    (10, 14, _enhance_values, _enhance),
+    (14, 15, _cutout_values, _cutout),
+)

@@ -1,47 +1,63 @@
 """Batched crop, flip, resize and blur as two matrix products per image, with Pillow's filters."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor
+
+from data.views.upload import upload
 
 CUBIC_A = -0.5  # Pillow's bicubic (torch's own `interpolate` uses -0.75)
 TABLE_NUMBERS = 8_000_000  # largest cached table of resampling matrices: 32 MB
 BLUR_PASSES = 3  # box blurs in Pillow's Gaussian blur
 
 
-def crop_resize(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
-    """Crops each image to its box, resizes it to `size` x `size` with antialiasing, and flips it where `flip` is True.
+@dataclass(frozen=True)
+class CropPlan:
+    """Resampling matrices of B crops: (B,) int64 entries of `_weight_table`, or for large images (B, size, length) float32."""
 
-    Args:
-        images: (B, C, H, W) float in [0, 1].
-        box: (B, 4) top, left, height, width.
-        flip: (B,) bool.
-        size: output side in px.
-        interpolation: "bilinear" or "bicubic", with Pillow's filters.
+    rows: Tensor
+    columns: Tensor
+    size: int
+    interpolation: str
 
-    Returns:
-        (B, C, size, size), clamped to [0, 1].
-    """
-    top, left, h, w = box.unbind(1)
+    @classmethod
+    def of(cls, box: Tensor, flip: Tensor, height: int, width: int, size: int, interpolation: str) -> "CropPlan":
+        """Crops each image to its box, resizes it to `size` x `size` with antialiasing, and flips it where `flip` is True.
+
+        Args:
+            box: (B, 4) top, left, height, width; on the CPU.
+            flip: (B,) bool.
+            height: of the images.
+            width: of the images.
+            size: output side in px.
+            interpolation: "bilinear" or "bicubic", with Pillow's filters.
+        """
+        top, left, h, w = box.unbind(1)
+        rows = _weights(top, h, torch.zeros_like(flip), height, size, interpolation)
+        return cls(rows, _weights(left, w, flip, width, size, interpolation), size, interpolation)
+
+
+def crop_resize(images: Tensor, plan: CropPlan) -> Tensor:
+    """Crops, resizes and flips (B, C, H, W) images in [0, 1]: (B, C, size, size), clamped to [0, 1]."""
     B, C, height, width = images.shape
-    rows = _weights(top, h, torch.zeros_like(flip), height, size, interpolation, images.device)  # (B, size, H)
-    columns = _weights(left, w, flip, width, size, interpolation, images.device)  # (B, size, W)
+    rows, columns = (  # (B, size, H) and (B, size, W)
+        weights if weights.is_floating_point() else _weight_table(length, plan.size, plan.interpolation, images.device)[weights]
+        for weights, length in ((plan.rows, height), (plan.columns, width))
+    )
     # Pillow resizes rows first and clamps in between, which matters where bicubic overshoots
     narrow = (images.reshape(B, C * height, width) @ columns.transpose(1, 2)).clamp_(0, 1)  # (B, C*H, size)
-    out = rows[:, None] @ narrow.view(B, C, height, size)
+    out = rows[:, None] @ narrow.view(B, C, height, plan.size)
     return out.clamp_(0, 1)
 
 
-def _weights(
-    start: Tensor, length: Tensor, mirror: Tensor, source: int, size: int, interpolation: str, device: torch.device
-) -> Tensor:
-    """`resize_weights` on `device`, rows reversed where `mirror` is True; from a cached table for small images."""
+def _weights(start: Tensor, length: Tensor, mirror: Tensor, source: int, size: int, interpolation: str) -> Tensor:
+    """`resize_weights`, rows reversed where `mirror` is True; for small images, entries of the table of all of them."""
     if 2 * source * (source + 1) * size * source <= TABLE_NUMBERS:
-        entry = (mirror.long() * source + start) * (source + 1) + length
-        return _weight_table(source, size, interpolation, device)[entry.to(device, non_blocking=True)]
+        return (mirror.long() * source + start) * (source + 1) + length
     weights = resize_weights(start, length, source, size, interpolation)
-    return torch.where(mirror[:, None, None], weights.flip(1), weights).to(device, non_blocking=True)
+    return torch.where(mirror[:, None, None], weights.flip(1), weights)
 
 
 @cache
@@ -92,8 +108,9 @@ def resize_center(images: Tensor, shorter: int, crop: int, interpolation: str) -
     for length, resized in zip((height, width), resized_sides(height, width, shorter), strict=True):
         start = center_start(resized, crop)
         whole = resize_weights(torch.tensor([0]), torch.tensor([length]), length, resized, interpolation)[0]
-        weights.append(whole[start : start + crop].to(images.device, non_blocking=True))
-    return (weights[0] @ (images @ weights[1].T).clamp_(0, 1)).clamp_(0, 1)
+        weights.append(whole[start : start + crop])
+    rows, columns = upload(weights, images.device)
+    return (rows @ (images @ columns.T).clamp_(0, 1)).clamp_(0, 1)
 
 
 def resized_sides(height: int, width: int, shorter: int) -> tuple[int, int]:
@@ -106,14 +123,29 @@ def center_start(length: int, crop: int) -> int:
     return round((length - crop) / 2)
 
 
-def gaussian_blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Applies Pillow's Gaussian blur to (B, C, H, W) images; `sigma` (B,) is its radius in px, > 0, on the CPU."""
+@dataclass(frozen=True)
+class BlurPlan:
+    """Pillow's Gaussian blur of some images of a batch."""
+
+    here: Tensor  # (n,) int64: these images
+    radius: Tensor  # (n,) float32: radius of their box blur in px
+    reach: int  # upper bound of the radii in px
+
+    @classmethod
+    def of(cls, sigma: Tensor) -> "BlurPlan | None":
+        """Blurs where `sigma` (B,), the radius of Pillow's blur in px, is above 0; None if nowhere."""
+        here = sigma.nonzero().squeeze(1)
+        if not len(here):
+            return None
+        radius = _box_radius(sigma[here])
+        return cls(here, radius, int(radius.max()) + 2)
+
+
+def gaussian_blur(images: Tensor, plan: BlurPlan) -> Tensor:
+    """Applies Pillow's Gaussian blur to (n, C, H, W) images, those at `plan.here`."""
     height, width = images.shape[2:]
-    radius = _box_radius(sigma)
-    reach = int(radius.max()) + 2
-    radius = radius.to(images.device, non_blocking=True)
-    rows = _blur_weights(radius, reach, height)
-    columns = rows if width == height else _blur_weights(radius, reach, width)
+    rows = _blur_weights(plan.radius, plan.reach, height)
+    columns = rows if width == height else _blur_weights(plan.radius, plan.reach, width)
     return rows[:, None] @ images @ columns.transpose(1, 2)[:, None]
 
 

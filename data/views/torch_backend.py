@@ -14,8 +14,9 @@ from data.views.backend import Backend, Loaded, register
 from data.views.color import to_float
 from data.views.decoding import decode_and_crop
 from data.views.params import Params
-from data.views.postprocess import finish, in_one_batch
-from data.views.resample import crop_resize
+from data.views.postprocess import FinishPlan, finish, in_one_batch
+from data.views.resample import CropPlan, crop_resize
+from data.views.upload import upload
 
 
 @register("torch")
@@ -30,16 +31,19 @@ class TorchViews(Backend):
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Renders all views; equal views as one batch if that is faster."""
         views, joined = self.views, in_one_batch(self.views, self.device, len(images), size)
+        plan = FinishPlan.of(views, drawn, self.device, size)
         if isinstance(images, Encoded):
-            crops = [to_float(x.to(self.device, non_blocking=True)) for x in decode_and_crop(images, views, drawn, size)]
-            return finish([torch.cat(crops)] if joined else crops, views, drawn)
-        pixels = to_float(images.to(self.device))
-        if joined:
-            pixels, steps = pixels.repeat(len(views), 1, 1, 1), [Params.concatenate(drawn)]
-        else:
-            steps = list(drawn)
-        crops = [
-            crop_resize(pixels, step.box, step.flip, size, view.interpolation)
+            levels, plan = upload((decode_and_crop(images, views, drawn, size), plan), self.device)
+            crops = [to_float(x) for x in levels]
+            return finish([torch.cat(crops)] if joined else crops, views, plan)
+        steps = [Params.concatenate(drawn)] if joined else drawn
+        height, width = images.shape[2:]
+        cuts = [
+            CropPlan.of(step.box, step.flip, height, width, size, view.interpolation)
             for view, step in zip(views[: len(steps)], steps, strict=True)
         ]
-        return finish(crops, views, drawn)
+        images, cuts, plan = upload((images, cuts, plan), self.device)
+        pixels = to_float(images)
+        if joined:
+            pixels = pixels.repeat(len(views), 1, 1, 1)
+        return finish([crop_resize(pixels, cut) for cut in cuts], views, plan)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from data.image_files import ImageFiles
-from data.views.backend import Backend, ImageSet
+from data.views.backend import CPU, Backend, ImageSet
 from data.views.spec import Evaluation, View
+from data.views.upload import upload
 
 
 def weak(backend: Backend, images: ImageSet, evaluation: Evaluation, seed: int) -> Tensor:
@@ -29,7 +30,7 @@ def weak(backend: Backend, images: ImageSet, evaluation: Evaluation, seed: int) 
         Unreadable: files cannot be read.
     """
     if not isinstance(images, ImageFiles):
-        return backend.evaluate(shifted(images, seed), evaluation)
+        return backend.evaluate(shifted(images, seed, backend.input_device), evaluation)
     view = View(
         crop_scale=(0.08, 1.0),
         interpolation=evaluation.interpolation,
@@ -39,12 +40,12 @@ def weak(backend: Backend, images: ImageSet, evaluation: Evaluation, seed: int) 
         std=evaluation.std,
     )
     assert evaluation.crop is not None  # defined for all image files
-    (augmented,) = type(backend)([view], backend.device)(images, seed, evaluation.crop)
+    (augmented,) = backend.for_views(view)(images, seed, evaluation.crop)
     return augmented
 
 
-def shifted(images: Tensor, seed: int) -> Tensor:
-    """Randomly crops zero-padded (B, 3, H, W) uint8 images and flips them with probability 0.5."""
+def shifted(images: Tensor, seed: int, device: torch.device = CPU) -> Tensor:
+    """Randomly crops zero-padded (B, 3, H, W) uint8 images and flips them with probability 0.5, on `device`."""
     count, _, height, width = images.shape
     border = height // 8
     stream = np.random.default_rng(seed)
@@ -52,14 +53,14 @@ def shifted(images: Tensor, seed: int) -> Tensor:
     mirrored = _column(stream.random(count) < 0.5)
     rows = top + torch.arange(height)
     columns = left + torch.where(mirrored, torch.arange(width).flip(0), torch.arange(width))
-    padded = pad(images, (border,) * 4)
     pick = (
         torch.arange(count)[:, None, None, None],
         torch.arange(3)[:, None, None],
         rows[:, None, :, None],
         columns[:, None, None],
     )
-    return padded[tuple(index.to(images.device, non_blocking=True) for index in pick)]
+    images, pick = upload((images, pick), device)
+    return pad(images, (border,) * 4)[pick]
 
 
 def _column(values: NDArray) -> Tensor:

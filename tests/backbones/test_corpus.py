@@ -56,7 +56,9 @@ def test_outputs_are_float32_under_bf16_too():
     torch.manual_seed(0)
     network, images = nn.Sequential(nn.Flatten(), nn.Linear(48, 5)), _pixels(9)
     with torch.no_grad():
-        exact, rounded = (torch.cat(list(_corpus(images, bf16=bf16).embed(network, images))) for bf16 in (False, True))
+        exact, rounded = (
+            torch.cat(list(_corpus(images, precision=precision).embed(network, images))) for precision in ("fp32", "bf16")
+        )
     assert exact.dtype == rounded.dtype == torch.float32
     assert torch.equal(rounded, rounded.bfloat16().float())
     assert not torch.equal(exact, rounded)

@@ -11,7 +11,7 @@ class Echo(Backend):
         super().__init__(())
         self.calls = []
 
-    def __call__(self, images, seed, size, strength=None):
+    def __call__(self, images, seed, size, strength=None, part=None):
         self.calls.append((seed, size, strength))
         return (images.float(), images.float())
 

@@ -4,7 +4,8 @@ import time
 import pytest
 import torch
 
-from data.prefetch import prefetch
+from data.prefetch import prefetch, to_cpu
+from tests.fake_cuda import fake_cuda
 
 CPU = torch.device("cpu")
 
@@ -59,3 +60,42 @@ def test_the_thread_works_on_the_gpu_of_its_caller(device, index, monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     assert list(prefetch(iter("ab"), torch.device(device))) == ["a", "b"]
     assert chosen == [index]
+
+
+def test_a_copy_from_the_gpu_is_waited_for_after_the_next_item_is_computed(monkeypatch):
+    done = []
+    with fake_cuda() as device:
+        synchronize = torch.cuda.Event.synchronize
+        monkeypatch.setattr(torch.cuda.Event, "synchronize", lambda event: done.append("wait") or synchronize(event))
+
+        def items():
+            for number in range(3):
+                done.append(f"compute {number}")
+                yield torch.full((4, number + 1), 1.0, device="cuda")
+
+        with device.waits():
+            for x in to_cpu(items()):
+                done.append(f"use {x.shape[1] - 1}")
+                assert x.device.type == "cpu"
+    assert done == [
+        "compute 0", "compute 1", "wait", "use 0", "compute 2", "wait", "use 1", "wait", "use 2"
+    ]  # fmt: skip
+
+
+def test_copies_stay_valid():
+    with fake_cuda() as device, device.waits():
+        copies = list(to_cpu(torch.empty(5, device="cuda") for _ in range(4)))
+    assert len({copy.data_ptr() for copy in copies}) == 4
+
+
+def test_items_on_the_cpu_are_passed_on_at_once():
+    made = []
+
+    def items():
+        for number in range(3):
+            made.append(torch.tensor(number))
+            yield made[-1]
+
+    for number, x in enumerate(to_cpu(items())):
+        assert x is made[number]
+        assert len(made) == number + 1

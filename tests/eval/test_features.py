@@ -21,11 +21,11 @@ LISTS = IndexLists(ORDER, ORDER, ORDER[:5], ORDER[:60], ORDER[60:90])
 
 @pytest.fixture
 def make(photographs):
-    def make(network=None, needs=("train", "val"), bf16=False, report=lambda done, total: None):
+    def make(network=None, needs=("train", "val"), precision="fp32", report=lambda done, total: None):
         pixels = photographs.numpy()
         labels = np.arange(len(pixels)) % 3
         images = Images(pixels[:200], labels[:200], pixels[200:], labels[200:])
-        corpus = Corpus(photographs[:200], TorchViews(()), EVALUATION, bf16=bf16)
+        corpus = Corpus(photographs[:200], TorchViews(()), EVALUATION, precision=precision)
         return FrozenFeatures(
             network or nn.Flatten(), synthetic_split(images, LISTS, 3), corpus, needs, ProgressCounter(report)
         )
@@ -92,7 +92,7 @@ def test_the_last_augmented_pass_is_cached(make):
 
 def test_features_in_float32_do_not_depend_on_the_precision_of_the_run(make):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8))
-    rounded, plain = make(network, bf16=True), make(network)
+    rounded, plain = make(network, precision="bf16"), make(network)
     assert not torch.equal(rounded.test.bank, plain.test.bank)
     assert torch.equal(rounded.in_fp32(("val",)).test.bank, plain.test.bank)
     assert plain.in_fp32(("val",)) is plain

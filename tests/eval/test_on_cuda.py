@@ -1,5 +1,7 @@
 """Probes on a simulated GPU: features are moved to the CPU, heads are trained on the device."""
 
+from threading import current_thread
+
 import pytest
 import torch
 
@@ -31,6 +33,26 @@ def test_features_are_on_the_cpu(tmp_path):
         assert {x.device.type, y.device.type} == {"cpu"}
     assert rows[:][0].isfinite().all()
     assert frozen.test.bank.shape == (len(frozen.images.test), rows.bank.shape[1])
+
+
+def test_images_are_read_in_a_thread_and_features_copied_back_while_the_network_computes(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.views.evaluation.BATCH", 100)
+    done = []
+    with fake_cuda() as device, device.waits():
+        frozen = _frozen(tmp_path, ("train",))
+        backend, forward, event = type(frozen.corpus.backend), FrozenFeatures._forward, torch.cuda.Event
+        evaluate, synchronize = backend.evaluate, event.synchronize
+        monkeypatch.setattr(backend, "evaluate", lambda *x: done.append(("read", current_thread().name)) or evaluate(*x))
+        monkeypatch.setattr(FrozenFeatures, "_forward", lambda *x: done.append(("forward",)) or forward(*x))
+        monkeypatch.setattr(event, "synchronize", lambda *x: done.append(("copied",)) or synchronize(*x))
+        train = frozen.lists.train[:250]
+        device.uploads.clear()
+        for draw in range(2):
+            frozen.augmented(train, 0, "test", draw)
+    assert [what for what in done if what[0] == "read"] == [("read", "prefetch")] * 6
+    one_pass = [("forward",), ("forward",), ("copied",), ("forward",), ("copied",), ("copied",)]
+    assert [what for what in done if what[0] != "read"] == one_pass * 2
+    assert [upload.pinned for upload in device.uploads] == [True] * 6
 
 
 @pytest.mark.parametrize("name", PROBES.names())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from backbones.precision import PRECISIONS
 from data.loader import Batch
 from methods import METHODS
 from tests.fake_cuda import WaitsForDevice, fake_cuda
@@ -77,6 +78,7 @@ def test_epochs_and_steps_run_on_the_device(name, hparams, precision, monkeypatc
         for epoch in range(training.epochs):
             with device.waits():  # once an epoch methods may look at their images, and at what they remember
                 start_epoch(training, epoch)
+                assert device.unordered == []  # else clusters and budgets would vary
                 selected = method.extra_selection()
                 drawn = 0 if selected is None or not method.extra_images(epoch) else len(training.corpus.take(selected))
             method.train()
@@ -91,7 +93,7 @@ def test_epochs_and_steps_run_on_the_device(name, hparams, precision, monkeypatc
         assert {x.device.type for x in method.sample_state().values()} <= {"cuda"}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])
 def test_optimizers_run_on_the_device(optimizer):
     with fake_cuda() as device:
         with device.waits():
@@ -124,6 +126,32 @@ def test_a_corpus_is_embedded_on_the_device(precision):
         for images in (training.corpus.images, training.corpus.pool):
             (rows,) = training.corpus.embed(training.method.project, images)
             assert (rows.device.type, rows.dtype, len(rows)) == ("cuda", torch.float32, len(images))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_kernels_are_those_of_the_precision(precision, monkeypatch):
+    def used() -> tuple:
+        cudnn = torch.backends.cudnn
+        return cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision, cudnn.benchmark, cudnn.deterministic
+
+    before, seen = used(), []
+
+    def recording(name: str, function):
+        return lambda *arguments, **options: seen.append((name, used())) or function(*arguments, **options)
+
+    monkeypatch.setattr(Tensor, "backward", recording("backward", Tensor.backward))
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", recording("network", nn.Conv2d._conv_forward))
+    with fake_cuda() as device:
+        with device.waits():
+            training = _training("simclr", precision)
+        seen.clear()
+        training.method.train()
+        step(training, _batch(training, 0), 0)
+        with device.waits(), torch.no_grad():
+            list(training.corpus.embed(training.method.project, training.corpus.images))
+    assert {name for name, _ in seen} >= {"network", "backward"}
+    assert {kernels for _, kernels in seen} == {("tf32" if precision == "tf32" else "ieee", "ieee", True, False)}
+    assert used() == before
 
 
 def _on_the_cpu(method, index, losses, z1, z2) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from backbones.precision import autocast
 from data.image_files import ImageFiles
 from data.loader import Batch, Loader
 from data.views.backend import BACKENDS
@@ -14,7 +15,6 @@ from methods import Method, Output
 from parallel import processes
 from parallel.batch_norm import synchronized_batch_norm
 from training.gradients import backward
-from training.prepare import autocast
 
 CPU = torch.device("cpu")
 ROWS = 7  # of the batches below, which two or three processes divide unevenly
@@ -76,12 +76,13 @@ class Learned(Method):
         return Output(losses.mean(), losses.detach())
 
 
-def gradients_of_learned() -> dict[str, Tensor]:
+def gradients_of_learned(rows: int = ROWS, accumulate: int = 1) -> dict[str, Tensor]:
     """Gradients of its parameters for one batch, its loss and scores."""
     torch.manual_seed(0)
     method = Learned(None, nn.Identity(), 4, None).double()
-    x = torch.randn(ROWS, 4, dtype=torch.float64)
-    output = backward(method, Batch((x[processes.own_rows(ROWS)],), torch.arange(ROWS)), autocast(CPU, "fp32"))
+    x = torch.randn(rows, 4, dtype=torch.float64)
+    batch = Batch((x[processes.own_rows(rows)],), torch.arange(rows))
+    output = backward(method, batch, autocast(CPU, "fp32"), accumulate)
     gradients = {name: parameter.grad for name, parameter in method.named_parameters()}
     return {**gradients, "loss": output.loss.detach(), "scores": output.scores}
 
@@ -136,6 +137,7 @@ def everything(images: Tensor, files: list[str]) -> dict[str, Any]:
     return {
         **{f"norms in {dtype}": norm_results(dtype) for dtype in (torch.float64, torch.float32, torch.bfloat16)},
         "learned": gradients_of_learned(),
+        "learned in parts": gradients_of_learned(2 * ROWS, 2),
         "in memory": loaded(images[:19]),
         "files": loaded(ImageFiles(files)),
         "collectives": collectives(),

@@ -41,12 +41,13 @@ def test_batch_norm_is_that_of_the_whole_batch(dtype, alone, together):
                 assert near, (name, key)
 
 
-def test_each_row_counts_once_in_the_gradients(alone, together):
+@pytest.mark.parametrize("of", ["learned", "learned in parts"])
+def test_each_row_counts_once_in_the_gradients(of, alone, together):
     """A mean over processes would be too small by their number, a sum of the objective's own gradients too large."""
-    assert all(value.abs().max() > 1e-3 for value in alone["learned"].values())
+    assert all(value.abs().max() > 1e-3 for value in alone[of].values())
     for found in together:
-        for key, value in alone["learned"].items():
-            torch.testing.assert_close(found["learned"][key], value, rtol=1e-12, atol=1e-12, msg=key)
+        for key, value in alone[of].items():
+            torch.testing.assert_close(found[of][key], value, rtol=1e-12, atol=1e-12, msg=key)
 
 
 @pytest.mark.parametrize("of", ["in memory", "files"])

@@ -1,8 +1,10 @@
 import pytest
+import torch
 
 from core.errors import UserError
 from tests.runs import small_config
 from training.config import resolve
+from training.device import choose_precision
 
 
 def _resolve(**changes):
@@ -54,13 +56,37 @@ def test_every_setting_changes_the_run_id():
         small_config("byol"),
         small_config("simclr", seed=1),
         small_config("simclr", precision="bf16"),
+        small_config("simclr", precision="tf32"),
         small_config("simclr", lr=2e-3),
         small_config("simclr", hparams={"temperature": "0.3"}),
     ]
-    assert len({config.run_id for config in [base, *others]}) == 6
+    assert len({config.run_id for config in [base, *others]}) == 7
     assert small_config("simclr").run_id == base.run_id
+    assert small_config("simclr", accumulate=1).run_id == base.run_id != small_config("simclr", accumulate=2).run_id
     # part of the format: with another id, existing runs would not be found
     assert _resolve().run_id == "cd57cdff5e70"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "preset", "capability", "chosen"),
+    [
+        ("auto", "paper", (9, 0), "fp32"),
+        ("auto", "cpu", (9, 0), "bf16"),
+        ("tf32", "paper", (8, 0), "tf32"),
+        ("tf32", "paper", (7, 5), None),
+        ("tf32", "cpu", None, None),
+        ("fp32", "cpu", (8, 6), "fp32"),
+    ],
+)
+def test_precision_by_preset_and_device(wanted, preset, capability, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    device = torch.device("cuda" if capability else "cpu")
+    if chosen is None:
+        with pytest.raises(UserError, match=f"--precision tf32: {device.type} has no TF32 arithmetic"):
+            choose_precision(wanted, preset, device)
+    else:
+        assert choose_precision(wanted, preset, device) == chosen
 
 
 @pytest.mark.parametrize(
@@ -70,6 +96,10 @@ def test_every_setting_changes_the_run_id():
         ({"split": 0}, r"splits 1 to 1000, not 0"),
         ({"profile": "coa"}, "did you mean 'cao'"),
         ({"recipe_changes": {"batch_size": 20_000}}, "batch size 20000 is larger than cifar10lt's 11165 images"),
+        (
+            {"recipe_changes": {"accumulate": 257}},
+            "accumulate=257 divides a batch of 512 into parts of less than 2 images",
+        ),
         ({"recipe_changes": {"epochs": -1}}, "recipe.epochs=-1 is out of range"),
         ({"hparam_changes": {"temprature": "1"}}, "simclr has no setting 'temprature'; did you mean 'temperature'"),
         ({"hparam_changes": {"temperature": "warm"}}, r"simclr.temperature=warm is not of the form float\|cosine:LOW"),

@@ -74,12 +74,29 @@ def test_muon_updates_matrices_and_adamw_norms_and_biases():
             assert torch.allclose(step.abs(), torch.full_like(step, 0.01 * 0.2), rtol=0.02), name
 
 
-def test_muon_decays_only_matrices():
+@pytest.mark.parametrize("optimizer", ["muon", "lars"])
+def test_norms_and_biases_are_not_decayed(optimizer):
     method = build_method(small_config("simclr"), 100)  # its reference decays all parameters, under SGD
-    groups = build_optimizer(method, Recipe(optimizer="muon"), "fp32").param_groups
+    groups = build_optimizer(method, Recipe(optimizer=optimizer), "fp32").param_groups
     decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
     for name, parameter in method.named_parameters():
         assert decays[id(parameter)] == (0 if parameter.ndim <= 1 else 1e-4), name
+
+
+def test_lars_adapts_the_rate_of_matrices_alone():
+    """w - lr * 0.001 |w| / (|g| + decay |w|) * (g + decay w) for matrices, w - lr * g for norms and biases."""
+    method, decay = build_method(small_config("simclr"), 100), 0.1
+    optimizer = build_optimizer(method, Recipe(optimizer="lars", lr=2.0, weight_decay=decay), "fp32")
+    stream = torch.Generator().manual_seed(0)
+    before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
+    for parameter in method.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=stream)
+    optimizer.step()
+    for name, parameter in method.named_parameters():
+        w, g = before[name], parameter.grad
+        if w.ndim > 1:
+            g = 0.001 * w.norm() / (g.norm() + decay * w.norm()) * (g + decay * w)
+        torch.testing.assert_close(parameter.detach(), w - 2.0 * g, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_muon_orthogonalizes_at_the_precision_of_the_run(monkeypatch):

@@ -34,7 +34,9 @@ def cut_and_resize(encoded: bool, on_gpu: bool, interpolations: Sequence[str]) -
             device="mixed" if on_gpu else "cpu",
             output_type=DALIImageType.RGB,
             adjust_orientation=False,  # as torchvision: EXIF orientation is ignored
-            hw_decoder_load=0.0,  # else the decoder of an image, and its rounding, would depend on the batch
+            # all images that a hardware decoder supports: with a share, the decoder of an image, and its rounding, would depend
+            # on the batch
+            hw_decoder_load=1.0,
             jpeg_fancy_upsampling=True,  # as in libjpeg and Pillow
         )
     else:

@@ -15,7 +15,7 @@ from data.benchmark import BENCHMARKS, data_folder
 from data.image_files import ImageFiles
 from data.loader import Loader
 from data.views.backend import BACKENDS
-from data.views.params import Params, draw
+from data.views.params import Params, draw_batch
 from data.views.spec import Evaluation, View
 from data.views.torchvision_backend import TorchvisionViews
 
@@ -192,7 +192,7 @@ def test_the_seed_alone_decides_the_views(name, photographs, files):
 def test_an_image_keeps_its_view_whatever_else_is_in_the_batch(name, photographs):
     view = View(blur_p=0.5, solarize_p=0.2)
     side = torch.full((len(photographs),), 32)
-    params = draw(view, side, side, torch.Generator().manual_seed(0))
+    params = draw_batch([view], side, side, 0)[0]
     backend = BACKENDS[name]((view,))
     together = backend.render(photographs, [params], 32)[0].clone()
     for i in (5, 6, 7, 8):
@@ -212,7 +212,7 @@ def test_images_in_files_of_any_size_and_mode(name, files, size):
     ours, theirs = (levels_of(each, FULL, read, size, seeds=2) for each in (name, "torchvision"))
     assert (ours - theirs).abs().mean() < LIMIT
     # the reference against Pillow
-    params = draw(view, read.height, read.width, torch.Generator().manual_seed(1))
+    params = draw_batch([view], read.height, read.width, 1)[0]
     (reference,) = TorchvisionViews([view]).render(read, [dataclasses.replace(params, flip=torch.zeros(6) > 0)], size)
     for picture, box, made in zip(_opened(files), params.box.tolist(), reference, strict=True):
         cropped = transforms.functional.resized_crop(picture, *box, [size, size], InterpolationMode.BICUBIC)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from torchvision.transforms import functional as F
 from core.errors import UserError
 from data.image_files import ImageFiles, Unreadable
 from data.loader import Loader
+from data.prefetch import prefetch
 from data.views import dali_backend
 from data.views.backend import BACKENDS, choose_backend
 from data.views.dali_backend import DaliViews
+from data.views.evaluation import evaluation_batches
 from data.views.params import draw_batch
 from data.views.spec import Evaluation, RandAugment, View
 from data.views.torch_backend import TorchViews
@@ -205,6 +208,31 @@ def test_batches_of_any_size_from_one_pipeline_and_results_that_last(photographs
     assert all(torch.equal(a, b) for a, b in zip(first, kept, strict=True))
 
 
+def test_pipelines_are_built_once_for_all_passes_of_probes(photographs, monkeypatch):
+    built = []
+    build = dali_backend.build
+    monkeypatch.setattr(dali_backend, "build", lambda *arguments: built.append(arguments) or build(*arguments))
+    monkeypatch.setattr("data.views.evaluation.BATCH", 10)
+    backend, images = DaliViews((View(), View())), ImageFiles(list(photographs[:35].numpy()))
+    for augmented in (None, 0, 1):
+        for interpolation in ("bilinear", "bicubic"):
+            transform = Evaluation(resize=30, crop=28, interpolation=interpolation)
+            batches = list(evaluation_batches(backend, images, transform, augmented=augmented))
+            assert [len(batch) for batch in batches] == [10, 10, 10, 5]
+    assert len(built) == 4  # by transform and interpolation
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_pipeline_has_the_threads_of_this_process_also_in_the_thread_of_a_loader(threads, photographs, monkeypatch):
+    used = []
+    build = dali_backend.build
+    monkeypatch.setattr(dali_backend, "build", lambda *arguments: used.append(arguments[2]) or build(*arguments))
+    backend, images = DaliViews((View(),)), ImageFiles(list(photographs[:5].numpy()))
+    batches = (backend(images, 0, 16) for _ in range(2))
+    _with_threads(threads, lambda: list(prefetch(batches, torch.device("cpu"))))
+    assert used == [threads]
+
+
 def test_a_graph_for_the_gpu_is_made_of_its_operators():
     from data.views.dali.pipeline import cut_and_resize
 
@@ -218,6 +246,9 @@ def test_a_graph_for_the_gpu_is_made_of_its_operators():
         assert gpu not in graph(encoded, False)
     assert mixed in graph(True, True)  # the decoder
     assert mixed not in graph(True, False) + graph(False, True)
+    # the decoder of an image, and its rounding, must not depend on the batch: all or none by the hardware decoder
+    load = graph(True, True).partition(b"hw_decoder_load")[2]
+    assert struct.unpack("<f", load[load.index(b"float") + 6 :][:4]) == (1.0,)
     assert DaliViews((), "cuda:0").input_device == torch.device("cuda:0")
     assert DaliViews(()).input_device == torch.device("cpu")
 
@@ -240,8 +271,17 @@ def test_a_machine_without_dali_is_reported_what_to_install(monkeypatch):
     assert DaliViews.missing_dependency() == "DALI exists for Linux only"
 
 
+@pytest.mark.parametrize(("installed", "fine"), [("1.52.0", False), ("1.9", False), ("2.0.0", True), ("10.1", True)])
+def test_versions_without_the_dynamic_executor_are_refused(installed, fine, monkeypatch):
+    monkeypatch.setattr(dali_backend, "version", lambda package: installed)
+    missing = DaliViews.missing_dependency()
+    assert (missing is None) == fine
+    assert fine or missing == f"nvidia-dali-cuda130 {installed} is older than 2.0: pip install 'nvidia-dali-cuda130>=2.0'"
+
+
 def test_on_a_gpu_it_has_to_be_for_torchs_cuda(monkeypatch):
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(dali_backend, "version", lambda package: "2.0.0")
     monkeypatch.setattr(dali_backend, "wheel", lambda: "nvidia-dali-cuda130")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     assert choose_backend("auto", in_files=True, device=gpu)[0] == "dali"

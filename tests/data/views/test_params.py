@@ -8,12 +8,12 @@ import torch
 from scipy.stats import ks_2samp
 from torchvision import transforms
 
-from data.views.params import draw, draw_batch
+from data.views.params import draw_batch
 from data.views.spec import CONTRASTIVE, View
 
 
 def _draw(view, count, height=32, width=32, seed=0):
-    return draw(view, torch.full((count,), height), torch.full((count,), width), torch.Generator().manual_seed(seed))
+    return draw_batch([view], torch.full((count,), height), torch.full((count,), width), seed)[0]
 
 
 def _rate_is(drawn, rate):
@@ -50,7 +50,7 @@ def test_a_crop_that_never_fits_falls_back_to_torchvisions(height, width, ratio)
 
 def test_every_image_is_cropped_by_its_own_size():
     height, width = torch.tensor([32, 500, 8, 32]), torch.tensor([32, 20, 700, 32])
-    mixed = draw(View(), height, width, torch.Generator().manual_seed(0)).box
+    mixed = draw_batch([View()], height, width, 0)[0].box
     alike = _draw(View(), 4).box
     assert torch.equal(mixed[[0, 3]], alike[[0, 3]])
     assert ((mixed[:, :2] + mixed[:, 2:]) <= torch.stack([height, width], dim=1)).all()

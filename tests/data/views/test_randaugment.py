@@ -10,7 +10,7 @@ from scipy.stats import chisquare, ks_2samp
 
 from data.views import postprocess
 from data.views.params import Params, draw_batch
-from data.views.randaugment import HIGH, LOW, OPERATIONS, SIGNED, augment, values
+from data.views.randaugment import HIGH, LOW, OPERATIONS, SIGNED, augment, steps, values
 from data.views.spec import RandAugment, View
 from data.views.torch_backend import TorchViews
 from data.views.torchvision_backend import randaugment_operation
@@ -35,7 +35,8 @@ def _pillows(images, params):
 
 
 def _run(images, params):
-    return augment(images.float().clone(), params.operation, params.applied, params.value, params.centre)
+    plan = steps(params.operation, params.applied, params.value, params.centre, images.shape[-1])
+    return augment(images.float().clone(), plan)
 
 
 def _draw(views, count, seed, strength=None):

@@ -9,9 +9,9 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from data.views import postprocess
-from data.views.color import color_jitter, gray_and_normalize
-from data.views.params import draw
-from data.views.resample import crop_resize
+from data.views.color import ChannelMap, Jitter, color_jitter
+from data.views.params import draw_batch
+from data.views.resample import CropPlan, crop_resize
 from data.views.spec import CONTRASTIVE, RandAugment, View
 from data.views.torch_backend import TorchViews
 
@@ -24,14 +24,14 @@ def _pil(images):
 
 def _params(view, count, seed=0):
     side = torch.full((count,), 32)
-    return draw(view, side, side, torch.Generator().manual_seed(seed))
+    return draw_batch([view], side, side, seed)[0]
 
 
 @pytest.mark.parametrize("size", [16, 24, 32, 48])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_crop_and_resize_equal_pillows(photographs, size, interpolation):
     params = _params(View(), len(photographs))
-    ours = crop_resize(photographs.float() / 255, params.box, params.flip, size, interpolation)
+    ours = crop_resize(photographs.float() / 255, CropPlan.of(params.box, params.flip, 32, 32, size, interpolation))
     mode = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}[interpolation]
     theirs = []
     for image, box, flip in zip(_pil(photographs), params.box.tolist(), params.flip.tolist(), strict=True):
@@ -50,7 +50,7 @@ def test_a_crop_of_the_whole_image_changes_nothing(photographs):
 def test_color_jitter_equals_torchvisions_in_every_order(photographs):
     params = _params(dataclasses.replace(View(), jitter_p=0.8), len(photographs))
     images = photographs.float() / 255
-    ours = color_jitter(images.flatten(2).clone(), params.jitter, params.order, params.factor).view_as(images)
+    ours = color_jitter(images.flatten(2).clone(), Jitter.of(params.jitter, params.order, params.factor)).view_as(images)
     operations = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
     exact, pillow = [], []
     for i, image in enumerate(_pil(photographs)):
@@ -72,7 +72,7 @@ def test_gray_and_normalisation_equal_torchvisions(photographs):
     images = photographs.float() / 255
     gray = torch.arange(len(images)) % 3 == 0
     view = View()
-    ours = gray_and_normalize(images.flatten(2), gray, view.mean, view.std).view_as(images)
+    ours = ChannelMap.of(gray, view.mean, view.std)(images.flatten(2)).view_as(images)
     theirs = torch.stack([F.rgb_to_grayscale(x, 3) if g else x for x, g in zip(images, gray, strict=True)])
     assert torch.allclose(ours, F.normalize(theirs, view.mean, view.std), atol=2e-3)
 

@@ -29,7 +29,12 @@ def test_views_are_made_on_the_device(name, views, memory, photographs):
         else:
             images = ImageFiles(list(photographs[:12].numpy()))
         with device.waits() if name in WAITING else nullcontext():
+            backend(images, 3, 24, strength)  # keeps constants on the device
+            device.uploads.clear()
             made = backend(images, 3, 24, strength)
+        upload, *others = device.uploads
+        assert upload.pinned
+        assert name == "kornia" or not others  # its functions upload constants
         assert [(x.device.type, x.dtype, tuple(x.shape)) for x in made] == [("cuda", torch.float32, (12, 3, 24, 24))] * 2
 
 
@@ -45,8 +50,7 @@ def test_images_are_transformed_on_the_device(name, evaluation, photographs):
 
 
 @pytest.mark.parametrize("memory", [True, False], ids=["in memory", "pictures"])
-def test_batches_are_on_the_device_without_waiting(memory, photographs, tmp_path, monkeypatch):
-    monkeypatch.setattr(loader, "prefetch", lambda batches, device: batches)  # a mode holds for its own thread alone
+def test_batches_are_on_the_device_without_waiting(memory, photographs, tmp_path):
     (tmp_path / "no.jpg").write_text("not an image")
     with fake_cuda() as device:
         backend = BACKENDS["torch"]([View(), STRONG], "cuda")
