@@ -85,7 +85,7 @@ def locks_text(folder: Path) -> str:
         return "are not seen by other processes; leases alone (lease.json) exclude other workers"
     if second.returncode == LOCKED:
         return "work between processes of this machine; workers of other machines are excluded by leases (lease.json) too"
-    return f"cannot be tested ({second.stderr.strip().splitlines()[-1:]})"
+    return f"cannot be tested ({second.stderr.strip().rpartition(chr(10))[2]})"
 
 
 def _version(package: str) -> str:
