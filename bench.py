@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message, nearest
-from core.terminal import Messages, show
+from core.terminal import Messages, clock, show
 from grid.options import GridOptions, Number, Numbers, Preset, Several, check_names, check_positive
 
 app = App(
@@ -25,7 +25,7 @@ app = App(
 
 
 log = logging.getLogger(__name__)
-PRINTING = ("list", "plan", "doctor", "--help", "-h")  # commands that only print
+PRINTING = ("list", "plan", "status", "doctor", "--help", "-h")  # commands that only print
 
 
 @app.default
@@ -52,8 +52,10 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     from core.files import writable_folder
     from grid.execute import execute
     from grid.plan import make_plan, plan_text
-    from grid.time_estimate import NO_ESTIMATE, clock, estimate
+    from grid.time_estimate import NO_ESTIMATE, estimate
     from parallel import processes
+    from run_store.lease import file_clock
+    from run_store.states import save_grid
     from training.device import use_device, use_threads
 
     plan = processes.from_main(lambda: make_plan(options))
@@ -65,6 +67,8 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     estimated = estimate(plan) if processes.count() == 1 else NO_ESTIMATE
     if plan.unfinished and estimated is not NO_ESTIMATE:
         print(f"estimated time: {estimated.text} for training and probes", flush=True)
+    processes.from_main(lambda: save_grid(options.out, {run.path.name: plan.probes[run.config.dataset] for run in plan.runs}))
+    since = file_clock(options.out)
     todo, started = estimated.order(plan.unfinished), time.monotonic()
     failed, warned = {}, []
     for ended, (run_, reason) in enumerate(execute(plan, checkpoint_seconds, todo), start=1):
@@ -81,7 +85,7 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
                 log.warning("no tables yet: %s", _line(error))
     status = 1 if failed else 0
     try:
-        processes.from_main(lambda: _report(options.out, [run.config.run_id for run in plan.runs]))
+        processes.from_main(lambda: _report(options.out, [run.config.run_id for run in plan.runs], since))
     except Exception as error:  # must not hide the failures
         print(f"bench.py: no report: {_line(error)}", file=sys.stderr)
         status = 1
@@ -108,6 +112,31 @@ def plan(options: GridOptions = GridOptions()) -> int:
     counts = {"DONE": 0, "RESUMABLE": 0, "NEW": 0} | Counter(plan.states)
     print(", ".join(f"{count} {state}" for state, count in counts.items()), end="; ")
     print(f"estimated time: {estimate(plan).text} for training and probes")
+    return 0
+
+
+@app.command
+def status(*, out: Path = Path("runs"), watch: float | None = None) -> int:
+    """Print what runs where: the state of each run, its worker, epoch, images per second and remaining time.
+
+    Shows the runs of the last grid that was started in the folder and all others there, on any machine that has the folder.
+
+    Parameters
+    ----------
+    out
+        Folder of runs.
+    watch
+        Print again every so many seconds, until all runs are done or have failed, or Ctrl-C.
+    """
+    if watch is not None and not watch > 0:
+        raise UserError(f"--watch {watch}: give a number of seconds above 0")
+    from commands.status import status as status_text
+    from commands.status import watch as watch_status
+
+    if watch is None:
+        print(status_text(out)[0])
+    else:
+        watch_status(out, watch)
     return 0
 
 
@@ -367,28 +396,35 @@ def verify_resume_(
 
 
 @app.command
-def doctor(*, data_root: Path | None = None) -> int:
+def doctor(*, data_root: Path | None = None, out: Path | None = None) -> int:
     """Print installed packages, the device and augmentation backends with the reasons for their choice, and available data.
 
     Parameters
     ----------
     data_root
         Folder of the data sets; default: the user's cache folder.
+    out
+        Folder of runs, whose locks are tested.
     """
     from commands.doctor import doctor as doctor_text
 
-    print(doctor_text(data_root))
+    print(doctor_text(data_root, out))
     return 0
 
 
-def _report(out: Path, run_ids: list[str] | None = None) -> bool:
-    """Writes tables, figures and page of a folder of runs and prints tables. Returns False if there is no record and no run."""
-    from commands.report import report as write_report
+def _report(out: Path, run_ids: list[str] | None = None, since: float | None = None) -> bool:
+    """Writes tables, figures and page of a folder of runs and prints tables. Returns False if there is no record and no run.
 
-    written = write_report(out, run_ids)
+    With `since`, a report that another worker has written after this time is not written again.
+    """
+    from commands.report import report as write_report
+    from commands.report import shared_report
+
+    written = write_report(out, run_ids) if since is None else shared_report(out, run_ids, since)
     if written is None:
         return False
-    print("\n".join(["", written.text, "", *(f"written: {path}" for path in written.paths)]))
+    by = "written by another worker" if written.by_another else "written"
+    print("\n".join(["", written.text, "", *(f"{by}: {path}" for path in written.paths)]))
     return True
 
 

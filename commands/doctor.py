@@ -4,9 +4,13 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from data.benchmark import BENCHMARKS, data_folder
 from data.pools.pool import pools_text
@@ -27,11 +31,25 @@ PACKAGES = (
     "cyclopts",
     "kornia",
 )
+LOCKED = 3  # exit status
+LOCK_TOO = f"""
+import sys
+from filelock import FileLock, Timeout
+try:
+    FileLock(sys.argv[1]).acquire(timeout=0)
+except Timeout:
+    sys.exit({LOCKED})
+"""
 MISSING = "is MISSING: pip install -r requirements.txt"
 
 
-def doctor(data_root: Path | None) -> str:
-    """Returns the text of the command. Downloads and writes nothing."""
+def doctor(data_root: Path | None, out: Path | None = None) -> str:
+    """Returns the text of the command. Downloads nothing, and writes nothing that stays.
+
+    Args:
+        data_root: folder of the data sets; None: the user's cache folder.
+        out: folder of runs whose locks are tested; None: no test.
+    """
     root = data_folder(data_root)
     device = choose_device("auto")
     preset, why = choose_preset("auto", device)
@@ -51,7 +69,23 @@ def doctor(data_root: Path | None) -> str:
     lines += [f"  {name}: {benchmark().describe_copy(root)}" for name, benchmark in BENCHMARKS]
     lines.append("OOD pools")
     lines += [f"  {line}" for line in pools_text(root)]
+    if out is not None:
+        lines.append(f"locks in {out}: {locks_text(out)}")
     return "\n".join(lines)
+
+
+def locks_text(folder: Path) -> str:
+    """Result of locking a temporary file in a folder while a second process tries the same, as text."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock.") as file, FileLock(file.name).acquire(timeout=0):
+            second = subprocess.run([sys.executable, "-c", LOCK_TOO, file.name], capture_output=True, text=True)
+    except (OSError, NotImplementedError) as error:
+        return f"cannot be used ({error}); give an --out on a file system with locks"
+    if second.returncode == 0:
+        return "are not seen by other processes; leases alone (lease.json) exclude other workers"
+    if second.returncode == LOCKED:
+        return "work between processes of this machine; workers of other machines are excluded by leases (lease.json) too"
+    return f"cannot be tested ({second.stderr.strip().rpartition(chr(10))[2]})"
 
 
 def _version(package: str) -> str:

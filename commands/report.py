@@ -1,7 +1,10 @@
 """The command `report`: tables, figures and HTML page of a folder of runs, from records and logs only."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +17,15 @@ from reports.tables.states import RunState
 from run_store.contents import read_unfinished, run_folders, run_id_of
 from run_store.folder import RunFolder
 from run_store.history import read_histories
-from run_store.layout import RESULTS
+from run_store.layout import DONE, ERROR, REPORTED, RESULTS
+from run_store.lease import Activity, Busy, file_clock, hold
 from run_store.records import Record, accuracies, read_records
 
 log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 FIGURES = "figures"
+BUSY_SECONDS = 1.0  # between looks at the report of another worker
 MISSING = "missing-runs"  # name of the table of unfinished and failed runs
 
 
@@ -30,6 +35,7 @@ class Report:
 
     text: str  # accuracy tables for a terminal
     paths: list[Path]  # written folders and files
+    by_another: bool = False  # whether another worker has written them
 
 
 def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = True) -> Report | None:
@@ -75,6 +81,54 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     if run_ids is not None:
         accuracy_tables = build_tables([one for one in accuracies(records) if one.run_id in run_ids], method_title)
     return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
+
+
+def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Report | None:
+    """`report` by one of the workers that finish a grid; the others wait for it, and write none if it has all their records.
+
+    Args:
+        out: folder of runs.
+        run_ids: runs of the returned text; None: all.
+        since: time by `file_clock`, from which on a report by another worker counts.
+
+    Raises:
+        UserError: like `report`.
+    """
+    if not out.exists():
+        raise removed(out)
+    while True:
+        if _last_report(out) > max([since, *_changes(out)]):
+            paths = [path for path in (out / "tables", out / FIGURES, out / PAGE) if path.exists()]
+            return Report(_tables_of(out, run_ids), paths, by_another=True)
+        try:
+            with hold(out) as lease:
+                lease.describe = lambda: Activity("reporting")
+                began = file_clock(out)
+                written = report(out, run_ids)
+                (out / REPORTED).touch()
+                os.utime(out / REPORTED, (began, began))
+                return written
+        except Busy:
+            time.sleep(BUSY_SECONDS)
+
+
+def _last_report(out: Path) -> float:
+    """When the last shared report began to read records; 0 if there is none."""
+    return (out / REPORTED).stat().st_mtime if (out / REPORTED).exists() else 0.0
+
+
+def _changes(out: Path) -> Iterator[float]:
+    """Times of the files of runs whose content is reported."""
+    for folder in run_folders(out):
+        for name in (RESULTS, DONE, ERROR):
+            with suppress(FileNotFoundError):
+                yield (folder / name).stat().st_mtime
+
+
+def _tables_of(out: Path, run_ids: Sequence[str] | None) -> str:
+    """Text of the accuracy tables of runs; None: of all."""
+    records = read_records([f / RESULTS for f in run_folders(out) if (f / RESULTS).exists()], warn=False)
+    return tables_text(build_tables([r for r in accuracies(records) if run_ids is None or r.run_id in run_ids], method_title))
 
 
 def partial_report(out: Path, runs: Iterable[RunFolder]) -> str:

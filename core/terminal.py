@@ -1,4 +1,4 @@
-"""Terminal output that does not break progress bars."""
+"""Texts for a terminal, and output that does not break progress bars."""
 
 import logging
 import sys
@@ -10,6 +10,19 @@ def show(text: str) -> None:
     """Prints to standard output and flushes."""
     with tqdm.external_write_mode(file=sys.stdout):
         print(text, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Formats a duration: `45 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 class Messages(logging.Handler):

@@ -18,6 +18,7 @@ from data.benchmark import BENCHMARKS, Benchmark, Images
 from data.pools.pool import Pool, load_pool
 from data.split import Split
 from eval.tail import describe_state, tail_detection
+from grid.activity import TrainingMeter
 from grid.data_check import warn_of_changed_data
 from grid.plan import Plan
 from grid.workers import WorkerCrash, parallel_map
@@ -25,26 +26,28 @@ from parallel import processes
 from probing.probe import probe_run
 from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
-from run_store.record_folder import Busy
+from run_store.lease import Activity, Busy, LeaseLost, current_lease, file_clock
+from run_store.states import failure
 from training.collapse import CollapseMonitor, find_warnings
 from training.config import RunConfig
-from training.device import device_name, peak_memory_mb, reset_peak_memory, use_threads
-from training.loop import Diverged, train
+from training.device import device_name, peak_memory_mb, reset_peak_memory, use_device, use_threads
+from training.loop import Diverged, StepStats, train
 from training.monitor import KnnMonitor
 from training.prepare import Training, check_pool_size, prepare
 from training.progress import training_bar
 from training.signals import stop_requests
 
 log = logging.getLogger(__name__)
-BUSY_SECONDS = 10.0  # between attempts to lock runs of another process
+BUSY_SECONDS = 10.0  # between looks at the runs of other workers
 
 
 def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iterator[tuple[RunFolder, str | None]]:
     """Trains and probes runs of the plan; yields each run when it ends, with None or the reason of its failure.
 
-    The traceback of a failed run is written to `error.txt`, and execution continues. Runs that another process has locked are
-    skipped and tried again at the end. With several jobs, worker processes run in parallel; the weights of a run are
-    bit-identical to those from one process with as many threads.
+    The traceback of a failed run is written to `error.txt`, and execution continues. Runs of other workers are skipped and
+    tried again until they are done or have failed; those whose worker has ended are resumed. A run that fails elsewhere after
+    this function began is yielded with its reason. With several jobs, worker processes run in parallel; the weights of a run
+    are bit-identical to those from one process with as many threads.
 
     Args:
         plan: the runs.
@@ -55,21 +58,32 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
         UserError: the data of a run is not available; no run has been started.
         KeyboardInterrupt: SIGINT or SIGTERM arrived; current runs have saved a checkpoint.
     """
-    runner = _Runner(plan, checkpoint_seconds)
+    started = processes.from_main(lambda: file_clock(plan.out)) if order else 0.0
+    runner = _Runner(plan, checkpoint_seconds, started)
     processes.from_main(lambda: runner.check_data(order))  # downloads; the other processes read the files afterwards
     warn_of_changed_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data)
-    waiting = list(order)
+    waiting, announced = list(order), 0
     while waiting:
-        busy = []
-        for number, result in _execute_once(plan, waiting, runner):
+        free = processes.from_main(lambda: _free(plan, waiting))  # noqa: B023
+        busy = [number for number in waiting if number not in free]
+        for number, result in _execute_once(plan, free, runner):
             if isinstance(result, Busy):
                 busy.append(number)
             else:
                 yield plan.runs[number], result
-        if busy and len(busy) == len(waiting):
-            log.info("waiting for %d runs that another process has locked", len(busy))
+        if len(busy) == len(waiting):
+            if len(busy) != announced:
+                log.info("waiting for %d runs of other workers", len(busy))
+            announced = len(busy)
             time.sleep(BUSY_SECONDS)
-        waiting = busy
+        waiting = sorted(busy, key=order.index)
+
+
+def _free(plan: Plan, numbers: Sequence[int]) -> list[int]:
+    """Those of the runs on which no other worker has a lease, in their order."""
+    now = file_clock(plan.out)
+    leases = [(number, current_lease(plan.runs[number].path, now)) for number in numbers]
+    return [number for number, lease in leases if lease is None or not lease.running]
 
 
 def _execute_once(plan: Plan, numbers: Sequence[int], runner: "_Runner") -> Iterator[tuple[int, "str | Busy | None"]]:
@@ -80,33 +94,51 @@ def _execute_once(plan: Plan, numbers: Sequence[int], runner: "_Runner") -> Iter
             log.info("[%d/%d] %s", place, len(numbers), plan.runs[number].config.label)
             yield number, runner(number)
         return
-    for number, result in parallel_map(numbers, runner.without_pools(), jobs, partial(use_threads, threads)):
+    for number, result in parallel_map(numbers, runner.without_pools(), jobs, partial(_start_worker, threads, plan.on_gpus)):
         if isinstance(result, WorkerCrash):
             _save_error(plan.runs[number], result.reason, result.reason)
             result = result.reason
         yield number, result
 
 
-class _Runner:
-    """Executes runs of a plan by index; caches loaded OOD pools."""
+def _start_worker(threads: int, on_gpus: bool, worker: int) -> None:
+    """Prepares a worker process, numbered from 0; with `on_gpus`, it uses the GPU of its number."""
+    use_threads(threads)
+    if on_gpus:
+        use_device(torch.device("cuda", worker))
 
-    def __init__(self, plan: Plan, checkpoint_seconds: float):
-        self._plan, self._checkpoint_seconds = plan, checkpoint_seconds
+
+class _FailedElsewhere(UserError):
+    """Another worker has executed the run, which failed."""
+
+
+class _Runner:
+    """Executes runs of a plan by index; caches loaded OOD pools. `started`: its beginning by `file_clock`."""
+
+    def __init__(self, plan: Plan, checkpoint_seconds: float, started: float):
+        self._plan, self._checkpoint_seconds, self._started = plan, checkpoint_seconds, started
         self._pools: dict[tuple[str | None, int | None], Pool | None] = {}
 
     def without_pools(self) -> "_Runner":
         """A copy without loaded OOD pools, for pickling."""
-        return _Runner(self._plan, self._checkpoint_seconds)
+        return _Runner(self._plan, self._checkpoint_seconds, self._started)
 
     def __call__(self, number: int) -> str | Busy | None:
-        """Trains and probes one run. Returns None, the reason of its failure, or Busy if another process has locked the run."""
+        """Trains and probes one run. Returns None, the reason of its failure, or Busy if another worker executes the run."""
+        result = self._execute(number)
+        return processes.from_main(lambda: result)  # only the main process has a lease to lose
+
+    def _execute(self, number: int) -> str | Busy | None:
         run = self._plan.runs[number]
         try:
-            _execute_run(run, self._plan, self.pool(run.config), self._checkpoint_seconds)
+            self._execute_run(run)
         except Exception as error:  # a failed run must not stop the grid
             if isinstance(error, Busy):
-                log.info("%s is skipped for now: %s", run.config.label, error)
+                level = logging.WARNING if isinstance(error, LeaseLost) else logging.INFO
+                log.log(level, "%s is skipped for now: %s", run.config.label, error)
                 return error
+            if isinstance(error, _FailedElsewhere):
+                return str(error)
             if processes.lost_another(error):
                 raise
             text = traceback.format_exc()
@@ -125,6 +157,49 @@ class _Runner:
                 raise ProcessEnded(f"{place} failed: {reason}; repeat the command to resume") from error
             return reason
         return None
+
+    def _execute_run(self, run: RunFolder) -> None:
+        """Trains and probes a run, if that is not done.
+
+        Raises:
+            Busy: another worker executes it, or has taken it over.
+            _FailedElsewhere: it has failed since this worker started.
+        """
+        plan, config = self._plan, run.config
+        with ExitStack() as held:
+
+            def lock() -> Busy | None:
+                nonlocal run
+                if not plan.out.exists():  # not created again: it may have been on a disk that is no longer mounted
+                    raise removed(plan.out)
+                run.create()
+                try:
+                    run = held.enter_context(run.lock())
+                except Busy as error:
+                    return error
+                return None
+
+            busy = processes.from_main(lock)
+            if busy is not None:
+                raise busy
+            if processes.from_main(lambda: run.is_done(plan.probes[config.dataset])):
+                return
+            failed = processes.from_main(lambda: failure(run.path))
+            if failed is not None and failed[1] > self._started:
+                raise _FailedElsewhere(failed[0])
+            pool = self.pool(config)
+            split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
+            processes.from_main(lambda: run.begin(split.passport, pool.about if pool else None))
+            training = prepare_run(config, split, pool, plan.device)
+            if processes.from_main(run.trained):
+                run.load_weights(training.method)
+            else:
+                monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
+                _train(run, training, split, monitor, self._checkpoint_seconds)
+            if run.lease is not None:
+                run.lease.describe = partial(Activity, "probing")
+            probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
+            processes.from_main(run.finish)
 
     def pool(self, config: RunConfig) -> Pool | None:
         """The OOD pool of a run, if any."""
@@ -183,37 +258,6 @@ def prepare_run(config: RunConfig, split: Split, pool: Pool | None, device: torc
     )
 
 
-def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_seconds: float) -> None:
-    """Trains and probes a run, if that is not done. Raises Busy if another process has locked it."""
-    with ExitStack() as held:
-        busy = processes.from_main(lambda: _lock(run, held))
-        if busy is not None:
-            raise busy
-        config = run.config
-        split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
-        processes.from_main(lambda: run.begin(split.passport, pool.about if pool else None))
-        training = prepare_run(config, split, pool, plan.device)
-        if processes.from_main(run.trained):
-            run.load_weights(training.method)
-        else:
-            monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
-            _train(run, training, split, monitor, checkpoint_seconds)
-        probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
-        processes.from_main(run.finish)
-
-
-def _lock(run: RunFolder, held: ExitStack) -> Busy | None:
-    """Creates and locks the folder until `held` is closed; returns Busy if another process has locked it."""
-    if not run.path.parent.exists():  # not created again: it may have been on a disk that is no longer mounted
-        raise removed(run.path.parent)
-    run.create()
-    try:
-        held.enter_context(run.lock())
-    except Busy as error:
-        return error
-    return None
-
-
 def _train(
     run: RunFolder,
     training: Training,
@@ -224,11 +268,26 @@ def _train(
     reset_peak_memory(training.device)
     tail, collapse = _analysis(run, split), CollapseMonitor()
 
+    meter = TrainingMeter(training)
+    if run.lease is not None:
+        run.lease.describe = meter
+
     def analyse(training: Training, epoch: int) -> dict[str, Any]:
-        return tail(training) | collapse(training, epoch) | (monitor(training, epoch) if monitor else {})
+        found = tail(training) | collapse(training, epoch) | (monitor(training, epoch) if monitor else {})
+        processes.from_main(run.check_lease)
+        return found
 
     with training_bar(training, lambda: monitor.last if monitor else "") as bar, stop_requests() as stop:
-        progress = train(training, run.checkpoint, run.log, bar, checkpoint_seconds, stop, analyse)
+
+        def on_step(step: StepStats) -> None:
+            bar(step)
+            meter.add(step)
+
+        def stop_or_lost() -> bool:
+            run.check_lease()
+            return stop()
+
+        progress = train(training, run.checkpoint, run.log, on_step, checkpoint_seconds, stop_or_lost, analyse)
         if processes.from_main(stop):  # during the last step, after which the run has been saved
             raise KeyboardInterrupt
     device = training.device

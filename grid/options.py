@@ -20,12 +20,14 @@ def _numbers(_: object, tokens: Sequence[Token]) -> list[int]:
     return [int(token.value) for token in tokens]
 
 
+GPUS: Literal["gpus"] = "gpus"
 LARGEST = 10**6  # number of processes, threads or epochs
 
 Preset = Literal["auto", "paper", "cpu", "cpu-long", "smoke"]
 Several = Parameter(consume_multiple=True, negative=())
 Numbers = Parameter(consume_multiple=True, negative=(), converter=_numbers)
 Number = Parameter(converter=lambda kind, tokens: _numbers(kind, tokens)[0])
+Jobs = Parameter(converter=lambda kind, tokens: GPUS if tokens[0].value == GPUS else _numbers(kind, tokens)[0])
 
 
 @Parameter(name="*")
@@ -72,8 +74,8 @@ class GridOptions:
     views: str = "auto"
     "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."
 
-    jobs: Annotated[int | None, Number] = None
-    "Processes that train runs in parallel; default: 1 on a GPU and in the smoke preset, else one per core."
+    jobs: Annotated[int | Literal["gpus"] | None, Jobs] = None
+    "Processes that train runs in parallel; gpus: one per GPU; default: 1 on a GPU and in the smoke preset, else one per core."
 
     workers: Annotated[int | None, Number] = None
     "CPU threads per process, for augmentation and, without a GPU, for training; default: cores divided by --jobs."

@@ -22,7 +22,7 @@ from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
 from data.views.backend import choose_backend
 from eval.probes import PROBES
-from grid.options import GridOptions, check_positive
+from grid.options import GPUS, GridOptions, check_positive
 from methods import METHODS, Method
 from parallel import processes
 from probing.selection import allowed_probes
@@ -41,6 +41,7 @@ PROCESS_BYTES = 3 * 10**9  # memory per process, which limits the default of --j
 class Plan:
     """Runs of a grid, their probes, device and data."""
 
+    out: Path  # folder of the run folders
     runs: list[RunFolder]
     probes: dict[str, list[str]]  # by dataset: those whose index lists it has
     preset: str
@@ -49,8 +50,9 @@ class Plan:
     views: str  # augmentation backend of each dataset with the reason of its choice, as text
     data: DataCache
     cores: int  # CPU threads that this process may use
-    requested_jobs: int | None = None  # --jobs
+    requested_jobs: int | None = None  # --jobs, or the number of GPUs
     requested_threads: int | None = None  # --workers
+    on_gpus: bool = False  # whether each of several processes has a GPU of its own
     monitored: bool = False  # whether kNN accuracy is computed during training
     monitor_every: int | None = None  # epochs between evaluations; None: a twentieth of the run
 
@@ -102,7 +104,7 @@ class Plan:
 
 def make_plan(options: GridOptions) -> Plan:
     """Resolves the options into a plan. Raises UserError for the first invalid option or run."""
-    check_positive("--jobs", options.jobs)
+    check_positive("--jobs", None if options.jobs == GPUS else options.jobs)
     check_positive("--workers", options.workers)
     if processes.count() > 1 and options.jobs is not None:
         raise UserError("--jobs has no effect under torchrun, whose processes train one run after another; omit the option")
@@ -113,6 +115,7 @@ def make_plan(options: GridOptions) -> Plan:
         if not 0 <= seed < 2**63:
             raise UserError(f"--seeds {seed} is out of range; give seeds from 0 to {2**63 - 1}")
     device = choose_device(options.device)
+    jobs = count_gpus(device) if options.jobs == GPUS else options.jobs
     preset, preset_reason = choose_preset(options.preset, device)
     precision = choose_precision(options.precision, preset, device)
     data_root = data_folder(options.data_root)
@@ -158,8 +161,15 @@ def make_plan(options: GridOptions) -> Plan:
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in backends.items())
     monitored = _monitored(options, datasets, data_root)
     data = DataCache(data_root)
-    shared = (available_cores(), options.jobs, options.workers)
-    return Plan(runs, probes, preset, preset_reason, device, views, data, *shared, monitored, options.monitor_every)
+    shared = (available_cores(), jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every)
+    return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, *shared)
+
+
+def count_gpus(device: torch.device) -> int:
+    """Number of GPUs for --jobs gpus. Raises UserError if the device is not `cuda` without a number."""
+    if device.type != "cuda" or device.index is not None:
+        raise UserError(f"--jobs gpus needs all CUDA GPUs, but the device is {device}; omit --device, and see `doctor`")
+    return torch.cuda.device_count()
 
 
 def available_cores() -> int:
@@ -318,7 +328,8 @@ def plan_text(plan: Plan) -> str:
     elif precision == "fp32" and has_tf32(plan.device):
         precision += " (--precision tf32 is faster on this device)"
     jobs, threads = plan.parallelism
-    parallelism = (f"{jobs} processes of " if jobs > 1 else "") + f"{threads} thread{'' if threads == 1 else 's'}"
+    processes_of = f"{jobs} processes{', one per GPU,' if plan.on_gpus else ''} of " if jobs > 1 else ""
+    parallelism = f"{processes_of}{threads} thread{'' if threads == 1 else 's'}"
     return "\n".join(
         [
             f"preset {plan.preset} ({plan.preset_reason}); device {plan.device}, {parallelism}, {precision}; "

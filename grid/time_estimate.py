@@ -17,6 +17,7 @@ from torch import Tensor
 
 from backbones.corpus import Corpus
 from core.errors import UserError
+from core.terminal import clock
 from data.benchmark import BENCHMARKS, MissingData
 from data.cache import DataCache
 from data.image_files import ImageFiles
@@ -99,23 +100,11 @@ def estimate(plan: Plan) -> Estimate:
             seconds[number] = sum(epochs[_epochs_done(run) :]) + probing
     # processes on one GPU, or more processes than cores, do not add throughput
     jobs, threads = plan.parallelism
-    jobs = 1 if plan.device.type == "cuda" else max(1, min(jobs, plan.cores // threads))
+    if not plan.on_gpus:
+        jobs = 1 if plan.device.type == "cuda" else max(1, min(jobs, plan.cores // threads))
     if plan.device.type == "cuda":
         torch.cuda.empty_cache()  # worker processes need it
     return Estimate(seconds, jobs, sum(found is None for found in timed.values()), list(missing))
-
-
-def clock(seconds: float) -> str:
-    """Formats a duration: `45 s`, `5 min`, `2 h 10 min`, `3 d 4 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _try_to_time(config: RunConfig, plan: Plan, counts: tuple[int, int]) -> tuple[list[float], float] | None:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -44,7 +45,7 @@ class _Worker:
 
 
 def parallel_map(
-    items: Iterable[T], function: Callable[[T], R], processes: int, initializer: Callable[[], None]
+    items: Iterable[T], function: Callable[[T], R], processes: int, initializer: Callable[[int], None]
 ) -> Iterator[tuple[T, R | WorkerCrash]]:
     """Calls `function(item)` for every item in worker processes, and yields (item, result) in order of completion.
 
@@ -55,7 +56,8 @@ def parallel_map(
         items: picklable.
         function: picklable, with picklable results.
         processes: number of processes, at least 1.
-        initializer: called once in each process before its first item; picklable.
+        initializer: called once in each process before its first item, with the number of the process from 0; picklable.
+            A process that replaces one has its number.
 
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM arrived. All processes have received SIGTERM, on which training saves a checkpoint,
@@ -82,7 +84,7 @@ def parallel_map(
                     bars.update(number, "")
                     item = worker.item
                     if kind == "crash" and waiting:
-                        workers[number] = worker = _start(function, initializer)
+                        workers[number] = worker = _start(number, function, initializer)
                     _assign(worker, waiting)  # before the result is yielded, as the caller may be slow
                     yield item, content
 
@@ -104,11 +106,11 @@ def _assign(worker: _Worker, waiting: deque) -> None:
 
 
 @contextmanager
-def _started(count: int, function: Callable[[T], R], initializer: Callable[[], None]) -> Iterator[list[_Worker]]:
+def _started(count: int, function: Callable[[T], R], initializer: Callable[[int], None]) -> Iterator[list[_Worker]]:
     """Starts the processes. On exit sends SIGTERM to busy ones and joins all; kills them on a second signal."""
     workers: list[_Worker] = []
     try:
-        workers += [_start(function, initializer) for _ in range(count)]
+        workers += [_start(number, function, initializer) for number in range(count)]
         yield workers
     finally:
         for worker in workers:
@@ -124,17 +126,17 @@ def _started(count: int, function: Callable[[T], R], initializer: Callable[[], N
             raise
 
 
-def _start(function: Callable[[T], R], initializer: Callable[[], None]) -> _Worker:
+def _start(number: int, function: Callable[[T], R], initializer: Callable[[int], None]) -> _Worker:
     context = get_context("spawn")  # a fork would copy locks held by threads of the parent
     parent_end, worker_end = context.Pipe()
-    process = context.Process(target=_work, args=(worker_end, function, initializer), daemon=True)
+    process = context.Process(target=_work, args=(worker_end, function, partial(initializer, number)), daemon=True)
     with _interrupts_blocked():  # inherited by the process: only the parent handles Ctrl-C, and sends SIGTERM
         process.start()
     worker_end.close()  # so that the pipe closes when the process ends
     return _Worker(process, parent_end)
 
 
-def _work(pipe: Connection, function: Callable[[T], R], initializer: Callable[[], None]) -> None:
+def _work(pipe: Connection, function: Callable[[T], R], initialize: Callable[[], None]) -> None:
     """Main function of a worker process: handles items until the pipe closes."""
     signal.signal(signal.SIGTERM, _interrupt)  # outside of training, which has its own handler
     Thread(target=_end_with_parent, daemon=True).start()
@@ -147,7 +149,7 @@ def _work(pipe: Connection, function: Callable[[T], R], initializer: Callable[[]
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[_PipeHandler(send)])
     redirect_bars(lambda text: send("bar", text))
     with suppress(KeyboardInterrupt, EOFError, OSError):  # a stop signal, or the parent has ended
-        initializer()
+        initialize()
         while True:
             item = pipe.recv()
             send("done", function(item))

@@ -161,7 +161,7 @@ def _probe_own(run: RunFolder, target: Target, options: _Options) -> None:
     lacking = BACKENDS[config.executor].missing_dependency(options.device)
     if lacking:
         raise UserError(f"{run.path.name} uses the augmentation backend {config.executor}: {lacking}")
-    with run.lock():
+    with run.lock() as run:
         split = options.split(target)
         run.begin(split.passport)
         training = prepare(config, split.pretrain_images, options.device)
@@ -195,7 +195,7 @@ def _probe_pretrained(
         return folder
     split = options.split(target)
     folder.create()
-    with folder.lock():
+    with folder.lock() as folder:
         folder.begin(split.passport)
         metadata = data_metadata(split.passport, split.benchmark.groups) | dict(pretrained.metadata)
         backend = BACKENDS[executor]([], options.device)

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,10 @@ from data.passport import Passport
 from run_store.layout import CHECKPOINT, CONFIG, DONE, ERROR, LOG, POOL, TAIL_SCORES, TRAINING, WEIGHTS
 from run_store.passport import write_passport
 from run_store.record_folder import RecordFolder
+from run_store.states import State, is_trained, run_state
 from training.checkpoint import delete_checkpoints, has_checkpoint, read_latest
 from training.config import RunConfig
 from training.log import LogLine, log_lines
-
-State = Literal["DONE", "RESUMABLE", "DAMAGED", "NEW"]
 
 
 @dataclass(frozen=True)
@@ -71,22 +69,24 @@ class RunFolder(RecordFolder):
         return self.path / DONE
 
     def state(self, probes: Iterable[str]) -> State:
-        """DONE if trained and all probes are recorded, RESUMABLE if there is a checkpoint or weights, else NEW.
+        """State of the run, from `run_state`; DAMAGED if no checkpoint can be read.
 
-        DAMAGED: no checkpoint can be read. The run fails, and its message names the file to delete.
+        A DAMAGED run fails, and its message names the file to delete.
         """
-        if self.trained():
-            return "DONE" if self.done.exists() and not self.missing(probes) else "RESUMABLE"
-        if not has_checkpoint(self.checkpoint):
-            return "NEW"
-        try:
-            read_latest(self.checkpoint, self.config.run_id)
-        except UserError:
-            return "DAMAGED"
-        return "RESUMABLE"
+        state = run_state(self.path, self.is_done(probes))
+        if state in ("RESUMABLE", "FAILED") and not self.trained() and has_checkpoint(self.checkpoint):
+            try:
+                read_latest(self.checkpoint, self.config.run_id)
+            except UserError:
+                return "DAMAGED"
+        return state
+
+    def is_done(self, probes: Iterable[str]) -> bool:
+        """Whether the run is trained and all probes are recorded."""
+        return self.trained() and self.done.exists() and not self.missing(probes)
 
     def begin(self, passport: Passport, pool: str | None = None) -> None:
-        """Removes incomplete files of a killed process and writes configuration and passport; requires the lock.
+        """Removes what an earlier attempt has left and writes configuration and passport; requires the lock.
 
         Args:
             passport: of the data that the run is trained and probed on.
@@ -96,6 +96,7 @@ class RunFolder(RecordFolder):
             UserError: the run was trained, at least partly, on other images. Index lists of probes may differ.
         """
         remove_unfinished(self.path)
+        self.error.unlink(missing_ok=True)
         if self.trained() or has_checkpoint(self.checkpoint):
             self.check_data(passport)
         write_passport(self.path, passport)
@@ -109,10 +110,11 @@ class RunFolder(RecordFolder):
 
     def trained(self) -> bool:
         """Whether training is complete."""
-        return self.weights.exists() and self.facts.exists()
+        return is_trained(self.path)
 
     def save_trained(self, method: nn.Module, facts: TrainingFacts) -> None:
-        """Writes the trained method and the facts of its training, and deletes the checkpoints."""
+        """Writes the trained method and the facts of its training, and deletes the checkpoints. Raises like `check_lease`."""
+        self.check_lease()
         data = save({name: tensor.contiguous().cpu() for name, tensor in method.state_dict().items()})
         write_atomic(self.weights, lambda file: file.write(data))
         write_json(self.facts, asdict(replace(facts, weights_sha256=hashlib.sha256(data).hexdigest())))
@@ -139,7 +141,8 @@ class RunFolder(RecordFolder):
             raise damaged(file, error, self._advice) from error
 
     def save_tail_scores(self, scores: NDArray[np.float32]) -> None:
-        """Writes the (N,) `scores` of the last epoch, in the order of the pretraining list."""
+        """Writes the (N,) `scores` of the last epoch, in the order of the pretraining list. Raises like `check_lease`."""
+        self.check_lease()
         write_arrays(self.path / TAIL_SCORES, scores=scores)
 
     def load_weights(self, network: nn.Module, prefix: str = "") -> None:
@@ -163,7 +166,8 @@ class RunFolder(RecordFolder):
             ) from error
 
     def finish(self) -> None:
-        """Marks the run as done."""
+        """Marks the run as done. Raises like `check_lease`."""
+        self.check_lease()
         write_text(self.done, self.config.run_id + "\n")
         self.error.unlink(missing_ok=True)
         delete_checkpoints(self.checkpoint)

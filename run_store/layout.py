@@ -15,17 +15,23 @@ OUT/<dataset>-<method>-split1-seed0-<run id>/
     results.jsonl        one record per probe
     error.txt            traceback of the last failure, if there was one
     done                 run id; written last
+    lease.json           the process that uses the folder, while it does (`lease`)
 
 A folder of external pretrained weights, or of a run probed on other data, has only config.json, passport.json, tsne.npz and
 results.jsonl.
+
+OUT/grid.json            runs of the last grid that was started, and their probes (`states`)
+OUT/.reported            empty; its time is that at which the last report read the records
 """
 
 LOCK = ".lock"
+LEASE = "lease.json"
 CONFIG = "config.json"
 PASSPORT = "passport.json"
 POOL = "pool.txt"
 LOG = "log.jsonl"
 CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.json"
 TAIL_SCORES = "tail_scores.npz"
@@ -34,3 +40,5 @@ FEATURE_SAMPLE = "tsne.npz"
 RESULTS = "results.jsonl"
 ERROR = "error.txt"
 DONE = "done"
+GRID = "grid.json"
+REPORTED = ".reported"

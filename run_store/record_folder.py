@@ -1,22 +1,18 @@
 """A folder of records of one network on one split; base of the folders of runs and of external pretrained weights."""
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import Self
 
 from core.errors import UserError
 from core.files import append_line, writable_folder
 from data.passport import Passport
-from run_store.layout import LOCK, RESULTS
+from run_store.layout import RESULTS
+from run_store.lease import Lease, hold
 from run_store.passport import read_passport, upgrade_passport
 from run_store.records import Record, read_records
-
-
-class Busy(UserError):
-    """Another process holds the lock of the folder."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +20,7 @@ class RecordFolder:
     """A folder with a passport, records, and a lock."""
 
     path: Path
+    lease: Lease | None = field(default=None, kw_only=True, compare=False, repr=False)  # of this process, from `lock`
 
     @property
     def results(self) -> Path:
@@ -33,23 +30,21 @@ class RecordFolder:
         """Creates the folder. Raises UserError if it is not writable."""
         writable_folder(self.path, "--out")
 
-    def lock(self) -> AbstractContextManager:
-        """Context that holds the lock of the folder.
+    @contextmanager
+    def lock(self) -> Iterator[Self]:
+        """Context in which this process alone writes the folder; yields the folder with the lease on it.
 
         Raises:
             Busy: another process holds it.
             UserError: the file system has no locks.
         """
-        file = self.path / LOCK
-        try:
-            return FileLock(file).acquire(timeout=0)
-        except Timeout as error:
-            raise Busy(
-                f"another process has locked {self.path}; wait until it ends, or give another --out; delete {file} if no "
-                "process on any machine uses the folder"
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            raise UserError(f"{file} cannot be locked ({error}); give an --out on a file system with locks") from error
+        with hold(self.path) as lease:
+            yield replace(self, lease=lease)
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost if another process has taken over the folder from this one."""
+        if self.lease is not None:
+            self.lease.check()
 
     def passport(self) -> Passport | None:
         """Passport of the data, if there is one. Raises UserError if it is damaged or of an earlier version."""
@@ -75,5 +70,6 @@ class RecordFolder:
         return [probe for probe in probes if probe not in recorded]
 
     def add(self, record: Record) -> None:
-        """Appends a record and flushes it to disk."""
+        """Appends a record and flushes it to disk. Raises like `check_lease`."""
+        self.check_lease()
         append_line(self.results, record.to_line())

@@ -32,11 +32,26 @@ from run_store.contents import read_texts, read_unfinished
 from run_store.feature_sample import Sample, load_sample, save_sample
 from run_store.folder import RunFolder
 from run_store.history import read_history
-from run_store.layout import CHECKPOINT, CLASS_QUANTILES, CONFIG, FEATURE_SAMPLE, LOG, PASSPORT, POOL, RESULTS, TRAINING
+from run_store.layout import (
+    CHECKPOINT,
+    CLASS_QUANTILES,
+    CONFIG,
+    FEATURE_SAMPLE,
+    GRID,
+    LEASE,
+    LOG,
+    PASSPORT,
+    POOL,
+    RESULTS,
+    TRAINING,
+)
+from run_store.lease import current_lease
 from run_store.loading import read_config
 from run_store.passport import OLD_PASSPORT, read_passport, upgrade_passport, write_passport
 from run_store.records import read_records
+from run_store.states import save_grid, statuses
 from tests.fuzzing import extremes, mutate
+from tests.leases import write_lease
 from tests.reports.made import made_geometry, made_record
 from tests.runs import small_config
 from training.checkpoint import Progress, read_checkpoint
@@ -115,6 +130,8 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
     (out / "test_labels.json").write_text(json.dumps([i % 100 for i in range(10_000)]))
     save_file(network.state_dict(), out / "external.safetensors")
     torch.save({"state_dict": network.state_dict()}, out / "external.pth")
+    write_lease(out, activity={"phase": "training", "epoch": 1, "epochs": 9, "images_per_second": 2.5, "seconds_left": None})
+    save_grid(out, {"digitslt-colt-split1-seed0-0123456789ab": ["knn", "ridge"], "b": []})
     (out / "settings").write_text("temperature=cosine:0.1:1.0:20%\nsizes=16,24\nlr=1e-3\nbudget=7\nwarmup=5%\noptimizer=sgd")
 
     def config(file: Path) -> None:
@@ -153,6 +170,8 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
         "test_labels.json": lambda file: cifar100._fine_labels(file.parent, "test"),
         "external.safetensors": read_tensors,
         "external.pth": read_tensors,
+        LEASE: lambda file: current_lease(file.parent),
+        GRID: lambda file: statuses(file.parent),
         "settings": _settings,
     }
     return {name: (out / name, function) for name, function in parse.items()}
@@ -202,8 +221,8 @@ def test_valid_files_are_accepted(parsers):
 def test_two_thousand_damaged_files(parsers, tmp_path, monkeypatch):
     total, refused = _fuzz(parsers, 80, tmp_path, monkeypatch)
     assert total >= 2000
-    # records and epochs are skipped and counted, and damaged embeddings are computed again
-    assert {name for name, count in refused.items() if not count} == {RESULTS, "older.jsonl", EMBEDDING, POOL}
+    # records and epochs are skipped and counted, damaged embeddings are computed again, and a damaged lease has an age
+    assert {name for name, count in refused.items() if not count} == {RESULTS, "older.jsonl", EMBEDDING, POOL, LEASE}
 
 
 @pytest.mark.slow

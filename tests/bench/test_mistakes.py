@@ -61,6 +61,8 @@ from tests.runs import SMALL
         (["--preset", "gpu"], "--preset"),
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--workers", "0"], "--workers 0"),
+        (["--device", "cpu", "--jobs", "gpus"], "--jobs gpus needs all CUDA GPUs, but the device is cpu; omit --device"),
+        (["--jobs", "gpu"], "--jobs"),
         (["--jobs", "0"], "--jobs 0: give a number from 1 to 1000000"),
         (["--seeds"], "--seeds is empty"),
         (["--seeds", "0", "1.7"], "'1.7' is not an integer"),

@@ -2,11 +2,14 @@
 
 import json
 import re
+import time
+from contextlib import ExitStack
 
 from msgspec.structs import replace
 
-from commands.report import partial_report, report, run_state
+from commands.report import partial_report, report, run_state, shared_report
 from run_store.folder import RunFolder
+from run_store.lease import file_clock, hold
 from tests.reports.made import made_grid
 
 CONFIG = {
@@ -131,3 +134,41 @@ def test_an_unfinished_grid_does_not_overwrite_a_page_with_figures(tmp_path):
     assert {file for file in before if before[file] != after.get(file)} == {
         tmp_path / "cifar10lt-byol-split1-seed0-cifar10ltbyol" / "results.jsonl"
     }
+
+
+def test_the_report_of_a_shared_grid_is_written_once(tmp_path):
+    record, later = made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "cifar10lt-simclr-split1-seed0-a", record)
+    since = file_clock(tmp_path)
+    time.sleep(0.02)
+    first = shared_report(tmp_path, [record.run_id], since)
+    page = tmp_path / "report.html"
+    written = page.stat().st_mtime_ns
+    second = shared_report(tmp_path, [record.run_id], since)
+    assert (first.by_another, second.by_another) == (False, True)
+    assert (first.text, first.paths) == (second.text, second.paths)
+    assert page.stat().st_mtime_ns == written
+    assert not (tmp_path / "lease.json").exists()
+    time.sleep(0.02)
+    make_run(tmp_path, "cifar10lt-byol-split1-seed0-b", later)  # by a worker with another list of runs
+    assert not shared_report(tmp_path, None, since).by_another
+    assert "BYOL" in page.read_text()
+    time.sleep(0.02)
+    assert not shared_report(tmp_path, None, file_clock(tmp_path)).by_another  # the command was repeated
+
+
+def test_workers_wait_for_the_one_that_writes_the_report(tmp_path, monkeypatch):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "cifar10lt-simclr-split1-seed0-a", record)
+    since = file_clock(tmp_path)
+    time.sleep(0.02)
+    with ExitStack() as other:
+        other.enter_context(hold(tmp_path))
+
+        def finish(seconds):
+            (tmp_path / ".reported").touch()
+            other.close()
+
+        monkeypatch.setattr("commands.report.time.sleep", finish)
+        assert shared_report(tmp_path, None, since).by_another
+    assert not (tmp_path / "report.html").exists()

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from core.errors import UserError
+from core.terminal import clock
 from data.image_files import ImageFiles
 from grid import time_estimate
 from grid.options import GridOptions
 from grid.plan import choose_parallelism, make_plan
-from grid.time_estimate import clock
 from tests.folders import FILES, make_folder
 from tests.runs import small_config
 from training.prepare import prepare

@@ -10,17 +10,17 @@ from training import progress
 from training.signals import stop_requests
 
 
-def do_nothing() -> None:
+def do_nothing(worker: int) -> None:
     """Initializer without effect."""
 
 
-def mark_process() -> None:
-    """Initializer that marks the process."""
-    os.environ["INITIALIZED"] = "yes"
+def mark_process(worker: int) -> None:
+    """Initializer that marks the process with its number."""
+    os.environ["INITIALIZED"] = str(worker)
 
 
 def double(number: int) -> tuple[int, int, str]:
-    """Returns twice the number, the process id, and whether the initializer has run."""
+    """Returns twice the number, the process id, and the number of the process."""
     logging.getLogger("work").warning("doubling %d", number)
     return 2 * number, os.getpid(), os.environ.get("INITIALIZED", "no")
 

@@ -9,11 +9,12 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS, Source
 from data.passport import passport_of
 from run_store.folder import TrainingFacts, folder_of
-from run_store.layout import PASSPORT
+from run_store.layout import CHECKPOINT, PASSPORT, PREVIOUS_CHECKPOINT
+from run_store.lease import Busy
 from run_store.loading import load_trained_backbone
 from run_store.passport import OLD_PASSPORT
 from tests.runs import small_config
-from training.checkpoint import Progress
+from training.checkpoint import Progress, previous_checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.device import CPU
 from training.prepare import build_method
@@ -125,9 +126,13 @@ def test_a_flipped_bit_of_the_weights_is_an_error(folder):
     folder.load_weights(build_method(folder.config, 8))
 
 
+def test_the_name_of_the_checkpoint_before_the_last_one(tmp_path):
+    assert previous_checkpoint(tmp_path / CHECKPOINT) == tmp_path / PREVIOUS_CHECKPOINT
+
+
 def test_the_lock_is_exclusive_and_released(folder):
-    with folder.lock(), pytest.raises(UserError, match="another process has locked"):
-        folder.lock()
+    with folder.lock(), pytest.raises(Busy, match=r"another process, .*:\d+, uses"), folder.lock():
+        pass
     with folder.lock():
         pass
 

@@ -1,0 +1,161 @@
+"""Runs that other workers execute, take over, finish or fail; workers on GPUs."""
+
+import threading
+import time
+
+import pytest
+import torch
+from filelock import FileLock
+
+from core.errors import UserError
+from grid import execute
+from grid.activity import TrainingMeter
+from grid.options import GridOptions
+from grid.plan import count_gpus, make_plan, plan_text
+from run_store import lease
+from run_store.layout import LEASE, LOCK
+from tests.leases import write_lease
+from tests.runs import failures, small_config
+from training.loop import StepStats
+from training.prepare import prepare
+
+OPTIONS = {"methods": ["simclr"], "datasets": ["digitslt"], "preset": "smoke", "epochs": 2, "probes": ["knn"], "device": "cpu"}
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    monkeypatch.setattr(execute, "BUSY_SECONDS", 0.1)
+    return make_plan(GridOptions(**OPTIONS, out=tmp_path))
+
+
+@pytest.fixture
+def run(plan):
+    (run,) = plan.runs
+    run.create()
+    return run
+
+
+def _later(seconds, act):
+    threading.Timer(seconds, act).start()
+
+
+def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog):
+    caplog.set_level("INFO")
+    lock = FileLock(run.path / LOCK, thread_local=False)
+    lock.acquire()
+
+    def fail():
+        run.error.write_text("Traceback\nDiverged: the loss is not finite\n")
+        lock.release()
+
+    _later(1, fail)
+    assert failures(plan) == {run.path.name: "Diverged: the loss is not finite"}
+    assert "waiting for 1 runs of other workers" in caplog.messages
+    assert not (run.path / "config.json").exists()
+
+
+def test_a_run_that_failed_before_is_tried_again(plan, run):
+    run.error.write_text("Traceback\nDiverged: the loss is not finite\n")
+    assert plan.states == ["FAILED"]
+    time.sleep(0.05)
+    assert failures(plan) == {}
+    assert run.state(["knn"]) == "DONE"
+    assert not run.error.exists()
+
+
+def test_a_run_that_another_worker_has_finished_is_not_touched(plan, run):
+    assert failures(plan) == {}
+    before = {file.name: file.stat().st_mtime_ns for file in run.path.iterdir()}
+    assert plan.states == ["NEW"]  # as it was when this worker began
+    assert failures(plan) == {}
+    assert {file.name: file.stat().st_mtime_ns for file in run.path.iterdir()} == before
+
+
+def test_a_run_that_is_taken_over_is_left_to_the_other_worker(plan, run, monkeypatch, caplog):
+    monkeypatch.setattr(lease, "STALE", 1e-6)  # the owner looks at the lease at every step
+    seen = {}
+
+    def take(meter, step):
+        if not seen:
+            write_lease(run.path, age=-3600)
+            seen.update({file.name: file.read_bytes() for file in run.path.iterdir()})
+            _later(1, (run.path / LEASE).unlink)
+
+    monkeypatch.setattr(TrainingMeter, "add", take)
+    monkeypatch.setattr(time, "sleep", _check_nothing_is_written(run, seen, time.sleep))
+    assert failures(plan) == {}
+    assert run.state(["knn"]) == "DONE"
+    (message,) = [m for m in caplog.messages if "has lost" in m]
+    assert message.endswith(f"and has lost {run.path}; another worker takes over")
+
+
+def _check_nothing_is_written(run, seen, sleep):
+    def check(seconds):
+        if (run.path / LEASE).exists():
+            assert {file.name: file.read_bytes() for file in run.path.iterdir()} == seen
+        sleep(seconds)
+
+    return check
+
+
+def test_runs_without_a_worker_come_first(tmp_path):
+    plan = make_plan(GridOptions(**OPTIONS | {"seeds": [0, 1, 2, 3]}, out=tmp_path))
+    write_lease(plan.runs[0].path)
+    write_lease(plan.runs[2].path, age=lease.STALE + 1)
+    assert execute._free(plan, [3, 0, 2, 1]) == [3, 2, 1]
+
+
+def test_the_meter_of_a_resumed_run(photographs):
+    training = prepare(small_config("simclr", epochs=4, batch_size=64), photographs, torch.device("cpu"))
+    meter = TrainingMeter(training)
+    assert (meter().phase, meter().epoch, meter().epochs, meter().seconds_left) == ("training", None, 4, None)
+    meter._began -= 10
+    for _ in range(4):  # of epoch 3
+        meter.add(StepStats(2, 64, 64 * 16 * 16, lambda: 0.0))
+    meter._read = time.monotonic() - 2
+    found = meter()
+    assert (found.epoch, found.epochs) == (3, 4)
+    assert found.images_per_second == pytest.approx(128, rel=0.1)
+    assert found.seconds_left == pytest.approx(10, rel=0.1)  # as long as for the epoch
+    assert meter().images_per_second == 0
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    monkeypatch.setattr("grid.plan.memory_bytes", lambda device=None: 2**36)
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    return chosen
+
+
+@pytest.mark.parametrize(("seeds", "processes"), [(range(6), 4), (range(2), 2), (range(1), 1)])
+def test_jobs_gpus_is_one_process_for_each_gpu(seeds, processes, gpus, tmp_path):
+    plan = make_plan(GridOptions(**OPTIONS | {"seeds": list(seeds), "device": "cuda", "jobs": "gpus"}, out=tmp_path))
+    assert plan.parallelism[0] == processes
+    assert (f"{processes} processes, one per GPU, of" in plan_text(plan)) == (processes > 1)
+
+
+def test_each_worker_uses_the_gpu_of_its_number(plan, gpus, monkeypatch):
+    started = {}
+
+    def parallel_map(items, function, processes, initializer):
+        for worker in range(processes):
+            initializer(worker)
+        started.update(processes=processes)
+        return iter(())
+
+    monkeypatch.setattr(execute, "parallel_map", parallel_map)
+    options = GridOptions(**OPTIONS | {"seeds": [0, 1, 2], "device": "cuda", "jobs": "gpus", "workers": 1}, out=plan.out)
+    on_gpus = make_plan(options)
+    assert list(execute._execute_once(on_gpus, [0, 1, 2], execute._Runner(on_gpus, 60, 0))) == []
+    assert started == {"processes": 3}
+    assert gpus == [torch.device("cuda", number) for number in range(3)]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_jobs_gpus_needs_all_gpus(device):
+    with pytest.raises(UserError, match=f"--jobs gpus needs all CUDA GPUs, but the device is {device}"):
+        count_gpus(torch.device(device))

@@ -1,0 +1,280 @@
+"""A folder has one holder, whatever happens to the holders before it and to their machines."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import pytest
+from filelock import FileLock
+
+from core.errors import UserError
+from run_store import lease
+from run_store.layout import LEASE, LOCK
+from run_store.lease import Activity, Busy, LeaseLost, current_lease, hold
+from tests.conftest import DEADLINE, ROOT
+from tests.leases import ELSEWHERE, HERE, TOKEN, write_lease
+
+FRESH, OLD = 1.0, lease.STALE + 30
+PROCESSES, ROUNDS = 8, 12
+
+
+@pytest.mark.parametrize(
+    ("locked", "age", "owner", "free"),
+    [
+        (False, None, None, True),
+        (True, None, None, False),
+        (False, FRESH, HERE, True),
+        (True, FRESH, HERE, False),
+        (False, FRESH, ELSEWHERE, False),  # the lock is that of another machine, and not seen
+        (True, FRESH, ELSEWHERE, False),
+        (False, OLD, HERE, True),
+        (True, OLD, HERE, True),
+        (False, OLD, ELSEWHERE, True),
+        (True, OLD, ELSEWHERE, True),  # the lock of a machine that has crashed
+    ],
+)
+def test_a_folder_is_free_without_a_lock_or_with_a_stale_lease(locked, age, owner, free, tmp_path, caplog):
+    if age is not None:
+        write_lease(tmp_path, age, **owner)
+    with ExitStack() as other:
+        if locked:
+            other.enter_context(FileLock(tmp_path / LOCK))
+        if not free:
+            with pytest.raises(Busy, match=r"another process.* wait until it ends"), hold(tmp_path):
+                pass
+            assert current_lease(tmp_path) is None or current_lease(tmp_path).token == TOKEN
+            return
+        with hold(tmp_path) as held:
+            held.check()
+            assert current_lease(tmp_path).worker.endswith(f":{os.getpid()}")
+            assert {file.name for file in tmp_path.iterdir()} == {LOCK, LEASE}
+            with pytest.raises(Busy, match=rf":{os.getpid()}, uses"), hold(tmp_path):
+                pass
+            held.renew()
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK]
+    if age == OLD and (locked or owner is ELSEWHERE):
+        name = f"{owner['host']}:{owner['pid']}"
+        assert caplog.messages == [f"{tmp_path} is taken over from {name}, which gave no heartbeat for 150 s"]
+    else:
+        assert not caplog.messages
+
+
+@pytest.mark.parametrize(("age", "free"), [(FRESH, False), (OLD, True)])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 600, b"[]"])
+def test_a_damaged_lease_is_judged_by_its_age(content, age, free, tmp_path):
+    file = write_lease(tmp_path, age)
+    times = file.stat().st_atime, file.stat().st_mtime
+    file.write_bytes(content)
+    os.utime(file, times)
+    if free:
+        with hold(tmp_path):
+            pass
+    else:
+        with pytest.raises(Busy, match="unknown:0"), hold(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize(("age", "free"), [(FRESH, False), (OLD, True)])
+def test_the_lease_of_a_taker_that_was_killed_before_it_renamed_it(age, free, tmp_path):
+    write_lease(tmp_path, OLD)
+    write_lease(tmp_path, age, name=lease._successor(TOKEN), token="f" * 16, pid=78)
+    assert current_lease(tmp_path).worker == "far:78"
+    if free:
+        with hold(tmp_path) as held:
+            held.renew()
+            assert current_lease(tmp_path).worker.endswith(f":{os.getpid()}")
+    else:
+        with pytest.raises(Busy, match="far:78"), hold(tmp_path):
+            pass
+
+
+def test_a_slow_taker_withdraws(tmp_path):
+    """It has read a lease that another taker has replaced since."""
+    write_lease(tmp_path, OLD)
+    read = current_lease(tmp_path)
+    with hold(tmp_path) as held:
+        with pytest.raises(Busy):
+            lease.Lease(tmp_path)._create(read)
+        held.renew()
+        assert {file.name for file in tmp_path.iterdir()} == {LOCK, LEASE}
+
+
+def test_a_taker_withdraws_if_the_owner_wakes_up(tmp_path):
+    file = write_lease(tmp_path, OLD)
+    read = current_lease(tmp_path)
+    file.touch()
+    with pytest.raises(Busy):
+        lease.Lease(tmp_path)._create(read)
+    assert current_lease(tmp_path).token == TOKEN
+
+
+TAKE = """
+import sys, time
+from contextlib import ExitStack
+from pathlib import Path
+from run_store.lease import Busy, hold
+out, rounds, processes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+with ExitStack() as held:
+    for number in range(rounds):
+        (out / f"ready-{number}-{sys.argv[4]}").touch()
+        while len(list(out.glob(f"ready-{number}-*"))) < processes:
+            time.sleep(0.0005)
+        try:
+            held.enter_context(hold(out / str(number)))
+            print(number, flush=True)
+        except Busy:
+            pass
+    print("end", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_of_eight_processes_takes_over(tmp_path):
+    with ExitStack() as locks:
+        for number in range(ROUNDS):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            if number % 3:
+                write_lease(folder, OLD)
+            if number % 3 == 2:
+                locks.enter_context(FileLock(folder / LOCK))
+        takers = [
+            subprocess.Popen(
+                [sys.executable, "-c", TAKE, str(tmp_path), str(ROUNDS), str(PROCESSES), str(taker)],
+                cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for taker in range(PROCESSES)
+        ]  # fmt: skip
+        winners: list[str] = []
+        try:
+            for taker in takers:
+                for line in iter(taker.stdout.readline, "end\n"):
+                    assert line, taker.stderr.read()
+                    winners.append(line.strip())
+            assert sorted(winners, key=int) == [str(number) for number in range(ROUNDS)]
+            assert all(current_lease(tmp_path / str(number)).running for number in range(ROUNDS))
+        finally:
+            said = [taker.communicate(timeout=DEADLINE)[1] for taker in takers]
+        assert sum(text.count("is taken over from far:77, which gave") for text in said) == ROUNDS * 2 // 3
+    assert all([file.name for file in (tmp_path / str(number)).iterdir()] == [LOCK] for number in range(ROUNDS))
+
+
+OWN = """
+import sys, time
+from pathlib import Path
+from run_store import lease
+lease.HEARTBEAT, lease.STALE = 0.2, 2.0
+folder = Path(sys.argv[1])
+with lease.hold(folder) as held:
+    print("holds", flush=True)
+    try:
+        while True:
+            held.check()
+            (folder / "result").write_text("of the first owner")
+            time.sleep(0.01)
+    except lease.LeaseLost as error:
+        print(error, flush=True)
+"""
+
+
+def test_a_suspended_owner_finds_that_it_has_lost_the_folder(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.2)
+    monkeypatch.setattr(lease, "STALE", 2.0)
+    owner = subprocess.Popen([sys.executable, "-c", OWN, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == "holds\n"
+        owner.send_signal(signal.SIGSTOP)
+        with pytest.raises(Busy, match=f":{owner.pid}, uses"), hold(tmp_path):
+            pass
+        _wait_until(lambda: current_lease(tmp_path).stale)
+        with hold(tmp_path) as held:
+            (message,) = caplog.messages
+            assert f":{owner.pid}, which gave no heartbeat for" in message
+            (tmp_path / "result").write_text("of the second owner")
+            owner.send_signal(signal.SIGCONT)
+            said, _ = owner.communicate(timeout=DEADLINE)
+            assert f"has lost {tmp_path}; another worker takes over" in said
+            assert len(said.splitlines()) == 1
+            assert (tmp_path / "result").read_text() == "of the second owner"
+            held.renew()
+            with pytest.raises(Busy), hold(tmp_path):
+                pass
+    finally:
+        owner.kill()
+        owner.wait()
+
+
+def test_a_lost_lease_stops_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "HEARTBEAT", 1e6)  # no thread notices it
+    with hold(tmp_path) as held:
+        write_lease(tmp_path)
+        held.check()  # of a heartbeat that is not old
+        held._renewed -= lease.STALE / 2 + 1
+        with pytest.raises(LeaseLost):
+            held.check()
+    assert current_lease(tmp_path).token == TOKEN  # not removed by the loser
+
+
+def test_a_removed_folder_is_an_error_and_not_a_loss(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with hold(folder) as held:
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+        with pytest.raises(UserError, match="was removed during the run") as caught:
+            held.renew()
+        assert not isinstance(caught.value, Busy)
+
+
+def test_heartbeats_have_the_activity(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.02)
+    with hold(tmp_path) as held:
+        assert current_lease(tmp_path).activity == Activity()
+        activity = Activity("training", 3, 10, 1234.5, 60.0)
+        held.describe = lambda: activity
+        _wait_until(lambda: current_lease(tmp_path).activity == activity)
+
+
+@pytest.mark.parametrize(
+    ("owner", "age", "running"),
+    [
+        (ELSEWHERE, FRESH, True),
+        (ELSEWHERE, OLD, False),
+        (HERE, FRESH, True),
+        (HERE | {"pid": 2**31 - 1}, FRESH, False),  # no process has this number
+        (HERE | {"pid": 2**31 - 1, "namespace": "of a container"}, FRESH, True),
+    ],
+)
+def test_a_worker_runs_while_it_gives_heartbeats_and_exists(owner, age, running, tmp_path):
+    write_lease(tmp_path, age, **owner)
+    assert current_lease(tmp_path).running is running
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
+    def acquire(self, timeout):
+        raise OSError("no locks")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    with pytest.raises(UserError, match="cannot be locked"), hold(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_clock_is_that_of_the_file_system(tmp_path):
+    before = tmp_path / "before"
+    before.touch()
+    now = lease.file_clock(tmp_path)
+    (tmp_path / "after").touch()
+    assert before.stat().st_mtime <= now <= (tmp_path / "after").stat().st_mtime
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def _wait_until(happened):
+    deadline = time.monotonic() + DEADLINE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

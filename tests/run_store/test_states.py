@@ -1,0 +1,97 @@
+"""States of runs from the files of their folders, while other processes write them."""
+
+import json
+import os
+
+import pytest
+
+from core.errors import UserError
+from run_store import lease
+from run_store.states import run_state, save_grid, statuses
+from tests.leases import write_lease
+
+CONFIG = {"method": "simclr", "hparams": {}, "recipe": {}, "seed": 0}
+FILES = {
+    "config": ("config.json", json.dumps(CONFIG)),
+    "checkpoint": ("checkpoint.pt", ""),
+    "previous": ("checkpoint.previous.pt", ""),
+    "trained": ("training.json", '{"seconds": 30.5}'),
+    "weights": ("weights.safetensors", ""),
+    "knn": ("results.jsonl", '{"probe": "knn"}\n{"pro'),
+    "error": ("error.txt", "Traceback\n  line\nDiverged: the loss is not finite\n"),
+    "done": ("done", "abc\n"),
+}
+
+
+def make(folder, *files):
+    folder.mkdir(exist_ok=True)
+    for name in files:
+        if name in ("fresh", "stale"):
+            write_lease(folder, 0 if name == "fresh" else lease.STALE + 1)
+        else:
+            (folder / FILES[name][0]).write_text(FILES[name][1])
+    return folder
+
+
+DONE = ("config", "trained", "weights", "knn", "done")
+
+
+@pytest.mark.parametrize(
+    ("files", "state"),
+    [
+        ((), "NEW"),
+        (("config",), "NEW"),
+        (("config", "stale"), "NEW"),
+        (("config", "fresh"), "RUNNING"),
+        (("fresh",), "RUNNING"),
+        (("config", "checkpoint"), "RESUMABLE"),
+        (("config", "previous"), "RESUMABLE"),
+        (("config", "checkpoint", "stale"), "RESUMABLE"),
+        (("config", "checkpoint", "fresh"), "RUNNING"),
+        (("config", "checkpoint", "error"), "FAILED"),
+        (("config", "checkpoint", "error", "fresh"), "RUNNING"),
+        (("error",), "FAILED"),
+        (("config", "trained", "weights"), "RESUMABLE"),
+        (("config", "trained", "weights", "done"), "RESUMABLE"),  # a probe is missing
+        (DONE, "DONE"),
+        ((*DONE, "fresh"), "DONE"),
+        ((*DONE, "error"), "DONE"),
+    ],
+)
+def test_the_state_follows_from_the_files(files, state, tmp_path):
+    save_grid(tmp_path, {"run": ["knn"]})
+    if files:
+        make(tmp_path / "run", *files)
+    (found,) = statuses(tmp_path)
+    assert (found.name, found.state) == ("run", state)
+    assert (found.lease is not None) == (state == "RUNNING")
+    assert found.reason == ("Diverged: the loss is not finite" if state == "FAILED" else "")
+    assert found.seconds == (30.5 if state == "DONE" else None)
+    assert run_state(tmp_path / "run", set(files) >= set(DONE)) == state
+
+
+def test_the_grid_comes_first_then_other_runs(tmp_path):
+    save_grid(tmp_path, {"z": ["knn"], "b": []})
+    make(tmp_path / "z", *DONE)
+    make(tmp_path / "a", "config", "checkpoint")
+    make(tmp_path / "tables")
+    (make(tmp_path / "external") / "config.json").write_text('{"weights": "of a file", "seed": 0}')
+    assert [(run.name, run.state) for run in statuses(tmp_path)] == [("z", "DONE"), ("b", "NEW"), ("a", "RESUMABLE")]
+
+
+def test_a_damaged_list_of_runs_is_one_line(tmp_path):
+    (tmp_path / "grid.json").write_text('{"runs": 3}')
+    with pytest.raises(UserError, match=r"grid\.json is damaged .*; delete it"):
+        statuses(tmp_path)
+
+
+def test_statuses_of_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    make(tmp_path / "run", "config", "fresh")
+
+    def fail(**options):
+        raise PermissionError
+
+    monkeypatch.setattr(lease, "TemporaryFile", fail)
+    assert statuses(tmp_path)[0].state == "RUNNING"
+    os.utime(tmp_path / "run" / "lease.json", (0, 0))
+    assert statuses(tmp_path)[0].state == "NEW"
