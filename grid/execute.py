@@ -53,7 +53,7 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
 
     Raises:
         UserError: the data of a run is not available; no run has been started.
-        KeyboardInterrupt: SIGINT or SIGTERM arrived; current runs have saved a checkpoint.
+        KeyboardInterrupt: a stop signal arrived; current runs have saved a checkpoint.
     """
     runner = _Runner(plan, checkpoint_seconds)
     processes.from_main(lambda: runner.check_data(order))  # downloads; the other processes read the files afterwards
@@ -70,6 +70,14 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
             log.info("waiting for %d runs that another process has locked", len(busy))
             time.sleep(BUSY_SECONDS)
         waiting = busy
+
+
+def check_data(plan: Plan) -> None:
+    """Loads the data and OOD pools of the unfinished runs, as `execute` does first; downloads missing ones.
+
+    Raises UserError if a run cannot start.
+    """
+    _Runner(plan, 0.0).check_data(plan.unfinished)
 
 
 def _execute_once(plan: Plan, numbers: Sequence[int], runner: "_Runner") -> Iterator[tuple[int, "str | Busy | None"]]:
