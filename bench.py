@@ -13,7 +13,17 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message, nearest
 from core.terminal import Messages, clock, show
-from grid.options import GridOptions, Number, Numbers, Preset, Several, check_names, check_positive
+from grid.options import (
+    GridOptions,
+    LauncherOptions,
+    Number,
+    Numbers,
+    Preset,
+    Several,
+    check_local,
+    check_names,
+    check_positive,
+)
 
 app = App(
     name="bench.py",
@@ -30,7 +40,12 @@ PRINTING = ("list", "plan", "status", "doctor", "--help", "-h")  # commands that
 
 @app.default
 @app.command
-def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.0) -> int:
+def run(
+    options: GridOptions = GridOptions(),
+    launcher: LauncherOptions = LauncherOptions(),
+    *,
+    checkpoint_seconds: float = 60.0,
+) -> int:
     """Train, probe and write tables. Finished runs are skipped; a stopped run resumes when the command is repeated.
 
     Parameters
@@ -41,6 +56,9 @@ def run(options: GridOptions = GridOptions(), *, checkpoint_seconds: float = 60.
     check_names(options.methods, options.datasets, options.probes)
     if not checkpoint_seconds >= 0:
         raise UserError(f"--checkpoint-seconds {checkpoint_seconds}: give a number of seconds")
+    if launcher.launcher == "slurm":
+        return _submit(options, launcher, checkpoint_seconds)
+    check_local(launcher)
     from grid.torchrun import process_group
 
     with process_group(options.device):
@@ -96,6 +114,24 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     for name, reason in failed.items():
         print(f"FAILED {name}: {reason}", file=sys.stderr)
     return status
+
+
+def _submit(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: float) -> int:
+    """Submits the grid to Slurm, after all that can be checked on this host."""
+    from core.files import writable_folder
+    from grid.execute import check_data
+    from grid.plan import plan_text
+    from grid.slurm import make_launch, submit
+
+    launch = make_launch(options, launcher)
+    writable_folder(options.out, "--out")
+    print(plan_text(launch.plan, launch.text), flush=True)
+    if not launch.workers:
+        print("nothing to submit: all runs are DONE")
+        return 0
+    check_data(launch.plan)
+    print(submit(launch, checkpoint_seconds))
+    return 0
 
 
 @app.command

@@ -56,7 +56,7 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
 
     Raises:
         UserError: the data of a run is not available; no run has been started.
-        KeyboardInterrupt: SIGINT or SIGTERM arrived; current runs have saved a checkpoint.
+        KeyboardInterrupt: a stop signal arrived; current runs have saved a checkpoint.
     """
     started = processes.from_main(lambda: file_clock(plan.out)) if order else 0.0
     runner = _Runner(plan, checkpoint_seconds, started)
@@ -84,6 +84,14 @@ def _free(plan: Plan, numbers: Sequence[int]) -> list[int]:
     now = file_clock(plan.out)
     leases = [(number, current_lease(plan.runs[number].path, now)) for number in numbers]
     return [number for number, lease in leases if lease is None or not lease.running]
+
+
+def check_data(plan: Plan) -> None:
+    """Loads the data and OOD pools of the unfinished runs, as `execute` does first; downloads missing ones.
+
+    Raises UserError if a run cannot start.
+    """
+    _Runner(plan, checkpoint_seconds=0.0, started=0.0).check_data(plan.unfinished)
 
 
 def _execute_once(plan: Plan, numbers: Sequence[int], runner: "_Runner") -> Iterator[tuple[int, "str | Busy | None"]]:

@@ -1,8 +1,8 @@
-"""Options of `run` and `plan`. Does not import torch, so that `--help` is fast."""
+"""Options of `run` and `plan`, and of the launcher. Does not import torch, so that `--help` is fast."""
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,7 +75,7 @@ class GridOptions:
     "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."
 
     jobs: Annotated[int | Literal["gpus"] | None, Jobs] = None
-    "Processes that train runs in parallel; gpus: one per GPU; default: 1 on a GPU and in the smoke preset, else one per core."
+    "Processes that train runs in parallel; gpus: one per GPU; default: 1 on a GPU and in smoke, else one per core (Slurm: run)."
 
     workers: Annotated[int | None, Number] = None
     "CPU threads per process, for augmentation and, without a GPU, for training; default: cores divided by --jobs."
@@ -97,6 +97,42 @@ class GridOptions:
 
     out: Path = Path("runs")
     "Folder of runs and tables."
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LauncherOptions:
+    """Where `run` trains."""
+
+    launcher: Literal["local", "slurm"] = "local"
+    "local: on this machine; slurm: submit --jobs workers, each of which trains one run after another, as a job array."
+
+    partition: str | None = None
+    "Slurm: partition of the jobs; default: that of the cluster."
+
+    time: str | None = None
+    "Slurm: time limit of a job, such as 8:00:00 or 2-0; before it ends, the run is saved and the job requeued."
+
+    gpus_per_node: Annotated[int | None, Number] = None
+    "Slurm: GPUs of a worker on each of its nodes; several train each run together, as under torchrun."
+
+    nodes: Annotated[int | None, Number] = None
+    "Slurm: nodes of a worker, which train each run together; default: 1."
+
+    array_limit: Annotated[int | None, Number] = None
+    "Slurm: largest number of workers at the same time; default: no limit."
+
+
+def check_local(request: LauncherOptions) -> None:
+    """Raises UserError for options that only Slurm uses."""
+    for name, value in asdict(request).items():
+        if value is not None and name != "launcher":
+            raise UserError(f"{option_of(name)} has no effect without --launcher slurm")
+
+
+def option_of(name: str) -> str:
+    """Option of a field."""
+    return f"--{name.replace('_', '-')}"
 
 
 def check_positive(option: str, number: int | None) -> None:

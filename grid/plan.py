@@ -102,8 +102,17 @@ class Plan:
         return [self.data.line(*key, numbers, self.needs(key[0])) for key, numbers in splits.items()]
 
 
-def make_plan(options: GridOptions) -> Plan:
-    """Resolves the options into a plan. Raises UserError for the first invalid option or run."""
+def make_plan(options: GridOptions, device: torch.device | None = None, count: int | None = None) -> Plan:
+    """Resolves the options into a plan.
+
+    Args:
+        options: those of the command.
+        device: device of training, which may be that of another machine; None: chosen on this machine by --device.
+        count: number of processes that train a run together; None: that of this process's group.
+
+    Raises:
+        UserError: the first invalid option or run.
+    """
     check_positive("--jobs", None if options.jobs == GPUS else options.jobs)
     check_positive("--workers", options.workers)
     if processes.count() > 1 and options.jobs is not None:
@@ -114,7 +123,7 @@ def make_plan(options: GridOptions) -> Plan:
     for seed in options.seeds:
         if not 0 <= seed < 2**63:
             raise UserError(f"--seeds {seed} is out of range; give seeds from 0 to {2**63 - 1}")
-    device = choose_device(options.device)
+    device = device or choose_device(options.device)
     jobs = count_gpus(device) if options.jobs == GPUS else options.jobs
     preset, preset_reason = choose_preset(options.preset, device)
     precision = choose_precision(options.precision, preset, device)
@@ -152,7 +161,7 @@ def make_plan(options: GridOptions) -> Plan:
         )
     ]
     for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
-        _check_processes(config)
+        _check_processes(config, count or processes.count())
         _check_network(config, device)
         pool = config.hparams.get("pool", "")
         if pool in POOLS:
@@ -179,9 +188,9 @@ def available_cores() -> int:
     return max(1, len(os.sched_getaffinity(0)) // processes.local_count())  # torchrun sets torch's default to 1
 
 
-def _check_processes(config: RunConfig) -> None:
-    """Raises UserError for a run that several processes cannot train together."""
-    count, method = processes.count(), METHODS[config.method]
+def _check_processes(config: RunConfig, count: int) -> None:
+    """Raises UserError for a run that `count` processes cannot train together."""
+    method = METHODS[config.method]
     if count > 1 and method.loss is not Method.loss:
         raise UserError(
             f"{config.method} overrides `loss` and cannot be trained by {count} processes; define `encode` and `objective` "
@@ -319,8 +328,13 @@ def _check_network(config: RunConfig, device: torch.device) -> None:
         )
 
 
-def plan_text(plan: Plan) -> str:
-    """Text of `plan`: settings, one line per run (with the profile if there are several), and the data."""
+def plan_text(plan: Plan, parallelism: str | None = None) -> str:
+    """Text of `plan`: settings, one line per run (with the profile if there are several), and the data.
+
+    Args:
+        plan: the runs.
+        parallelism: text on the processes that execute the runs; None: those of this machine.
+    """
     several = len({(run.config.dataset, run.config.profile) for run in plan.runs}) > len(plan.probes)
     precision = plan.runs[0].config.precision
     if precision == "fp32" and plan.preset != "paper" and not has_bf16(plan.device):
@@ -329,7 +343,7 @@ def plan_text(plan: Plan) -> str:
         precision += " (--precision tf32 is faster on this device)"
     jobs, threads = plan.parallelism
     processes_of = f"{jobs} processes{', one per GPU,' if plan.on_gpus else ''} of " if jobs > 1 else ""
-    parallelism = f"{processes_of}{threads} thread{'' if threads == 1 else 's'}"
+    parallelism = parallelism or f"{processes_of}{threads} thread{'' if threads == 1 else 's'}"
     return "\n".join(
         [
             f"preset {plan.preset} ({plan.preset_reason}); device {plan.device}, {parallelism}, {precision}; "

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from training.progress import WorkerBars, redirect_bars
-from training.signals import stop_requests
+from training.signals import STOP_SIGNALS, stop_requests
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,8 +60,8 @@ def parallel_map(
             A process that replaces one has its number.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM arrived. All processes have received SIGTERM, on which training saves a checkpoint,
-            and have ended; a second signal kills them.
+        KeyboardInterrupt: a stop signal arrived. All processes have received SIGTERM, on which training saves a checkpoint,
+            and have ended; a second Ctrl-C kills them.
     """
     waiting = deque(items)
     started = _started(min(processes, len(waiting)), function, initializer)
@@ -107,7 +107,7 @@ def _assign(worker: _Worker, waiting: deque) -> None:
 
 @contextmanager
 def _started(count: int, function: Callable[[T], R], initializer: Callable[[int], None]) -> Iterator[list[_Worker]]:
-    """Starts the processes. On exit sends SIGTERM to busy ones and joins all; kills them on a second signal."""
+    """Starts the processes. On exit sends SIGTERM to busy ones and joins all; kills them on a second Ctrl-C."""
     workers: list[_Worker] = []
     try:
         workers += [_start(number, function, initializer) for number in range(count)]
@@ -138,7 +138,8 @@ def _start(number: int, function: Callable[[T], R], initializer: Callable[[int],
 
 def _work(pipe: Connection, function: Callable[[T], R], initialize: Callable[[], None]) -> None:
     """Main function of a worker process: handles items until the pipe closes."""
-    signal.signal(signal.SIGTERM, _interrupt)  # outside of training, which has its own handler
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)  # outside of training, which has its own handler
     Thread(target=_end_with_parent, daemon=True).start()
     lock = Lock()
 

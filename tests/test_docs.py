@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMED = re.compile(r"[\w.*-]+(/[\w.*-]+)*/|[\w.*-]+(/[\w.*-]+)+|[\w-]+\.(py|md|toml)")  # a folder, a path or a file
 CREATED = re.compile(
-    "(runs|tables|figures|exports)/"  # by a run
+    "(runs|tables|figures|exports|slurm)/"  # by a run
     "|(imagenet|imagenet-r|places365|places69|inat18|folderlt|lists)/"  # by the user, under the data root
     "|(tests/)?methods/(test_)?simsiam.py"  # by the reader of docs/adding_a_method.md
 )

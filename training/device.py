@@ -47,9 +47,12 @@ def choose_precision(precision: str, preset: str, device: torch.device) -> str:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device has bfloat16 arithmetic in hardware; without it, bf16 autocast is slower than float32."""
+    """Whether the device has bfloat16 arithmetic in hardware; without it, bf16 autocast is slower than float32.
+
+    Assumed of a GPU of another machine, as NVIDIA's have it since 2020.
+    """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -98,9 +101,9 @@ def synchronize(device: torch.device) -> None:
 
 
 def memory_bytes(device: torch.device = CPU) -> int | None:
-    """Memory of the GPU, or physical memory of the machine; None if unknown."""
+    """Memory of the GPU, or physical memory of the machine; None if unknown, as of a GPU of another machine."""
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
+        return torch.cuda.get_device_properties(device).total_memory if torch.cuda.is_available() else None
     with suppress(AttributeError, ValueError, OSError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None

@@ -1,0 +1,184 @@
+"""Submits workers to Slurm as a job array (submitit), each of which executes `grid/slurm_worker.py`."""
+
+import math
+import os
+import re
+import shlex
+import shutil
+from contextlib import redirect_stderr
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from io import StringIO
+
+import torch
+
+from core.errors import UserError
+from core.files import writable_folder
+from grid.options import GPUS, LARGEST, GridOptions, LauncherOptions, check_positive, option_of
+from grid.plan import Plan, make_plan
+from grid.slurm_worker import ROOT, Worker
+from training.device import choose_device
+
+FOLDER = "slurm"  # in the folder of runs
+SIGNAL_SECONDS = 90  # from the signal to the time limit
+SHORTEST = 5  # minutes of a job: the signal can be sent 60 s early, and a worker needs up to a minute to start
+REQUEUES = 10_000  # after time limits; submitit has no value for "always"
+DAY, HOUR, MINUTE = 86400, 3600, 60  # seconds
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is submitted."""
+
+    plan: Plan
+    options: GridOptions  # of each worker
+    workers: int
+    minutes: int  # time limit of a job
+    request: LauncherOptions
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of a worker."""
+        return self.request.nodes or 1
+
+    @property
+    def tasks_per_node(self) -> int:
+        """Processes of a worker on each of its nodes."""
+        return self.request.gpus_per_node or 1
+
+    @property
+    def text(self) -> str:
+        """Workers and their processes."""
+        count = self.nodes * self.tasks_per_node
+        return f"{self.workers} Slurm worker{'s' * (self.workers > 1)} of {count} process{'es' * (count > 1)}"
+
+
+def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:
+    """Makes the plan on this host, for the device of the workers.
+
+    Workers get its device, preset, precision and backend of augmentation in place of `auto`, which could have another meaning
+    on their hosts.
+
+    Raises:
+        UserError: an invalid option or run; Slurm or submitit is missing.
+    """
+    if options.jobs == GPUS:
+        raise UserError("--jobs gpus is for one machine; with --launcher slurm give a number of workers, and --gpus-per-node")
+    check_positive("--jobs", options.jobs)
+    for name in ("nodes", "gpus_per_node", "array_limit"):
+        check_positive(option_of(name), getattr(request, name))
+    minutes = time_limit(request.time)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("--launcher slurm starts the processes itself; omit torchrun, and give --nodes and --gpus-per-node")
+    _check_installed()
+    count = (request.nodes or 1) * (request.gpus_per_node or 1)
+    device = _device(options.device, request)
+    plan = make_plan(replace(options, jobs=None), device, count)
+    backends = {run.config.executor for run in plan.runs}
+    chosen = replace(
+        options,
+        jobs=1 if count == 1 else None,
+        device=device.type,
+        preset=plan.preset,  # type: ignore[arg-type]  # one of the names
+        precision=plan.runs[0].config.precision,  # type: ignore[arg-type]
+        views=backends.pop() if len(backends) == 1 else options.views,
+        out=options.out.absolute(),
+        data_root=options.data_root.absolute() if options.data_root else None,
+    )
+    workers = min(options.jobs or len(plan.runs), len(plan.unfinished))
+    return Launch(plan, chosen, workers, minutes, request)
+
+
+def time_limit(text: str | None) -> int:
+    """Minutes of a time limit as Slurm writes it: M, M:S, H:M:S, D-H, D-H:M or D-H:M:S; seconds are rounded up.
+
+    Raises UserError for another form, no limit, or one that is too short or too long.
+    """
+    if text is None:
+        raise UserError("--launcher slurm needs the time limit of a job; give it with --time, such as --time 8:00:00")
+    days, dash, clock = text.rpartition("-")
+    parts = clock.split(":")
+    units = (HOUR, MINUTE, 1) if dash or len(parts) == 3 else (MINUTE, 1)
+    if len(parts) > len(units) or not all(re.fullmatch(r"\d{1,9}", part, re.ASCII) for part in [*parts, *[days] * bool(dash)]):
+        raise UserError(f"--time {text}: give minutes, H:M:S, D-H or D-H:M:S, such as 8:00:00 for 8 hours")
+    seconds = int(days or 0) * DAY + sum(int(part) * unit for part, unit in zip(parts, units, strict=False))
+    minutes = math.ceil(seconds / MINUTE)
+    if not SHORTEST <= minutes <= LARGEST:
+        raise UserError(f"--time {text} is a limit of {minutes} minutes; give {SHORTEST} to {LARGEST}")
+    return minutes
+
+
+def _check_installed() -> None:
+    if any(shutil.which(program) is None for program in ("sbatch", "srun")):
+        raise UserError("--launcher slurm: this host has no sbatch and srun; repeat the command on a login node of the cluster")
+    try:
+        import submitit  # noqa: F401
+    except ImportError as error:
+        raise UserError("--launcher slurm needs submitit, which is not installed: pip install submitit") from error
+
+
+def _device(name: str, request: LauncherOptions) -> torch.device:
+    """Device of the workers; this host need not have it. Raises UserError for an unknown device, or one with a number."""
+    if name.startswith("cuda:"):
+        raise UserError(f"--device {name}: Slurm assigns the GPUs; give --device cuda")
+    if name == "auto":
+        name = "cuda" if request.gpus_per_node else "cpu"
+    return torch.device(name) if name == "cuda" else choose_device(name)
+
+
+def submit(launch: Launch, checkpoint_seconds: float) -> str:
+    """Submits the workers; returns a text on the jobs, their logs and how to watch them.
+
+    Raises:
+        UserError: Slurm refuses the jobs, or the folder of runs is not writable.
+    """
+    from submitit import SlurmExecutor
+    from submitit.core.utils import FailedJobError
+
+    options, request = launch.options, launch.request
+    folder = writable_folder(options.out / FOLDER, "--out") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder.mkdir()  # a second submission in this second is an error
+    cpus = [f"--cpus-per-task={options.workers}"] * (options.workers is not None)  # srun does not inherit it from sbatch
+    executor = SlurmExecutor(folder, max_num_timeout=REQUEUES)
+    given = {name: getattr(request, name) for name in ("partition", "gpus_per_node")} | {"cpus_per_task": options.workers}
+    executor.update_parameters(
+        job_name="bench",
+        time=launch.minutes,
+        nodes=launch.nodes,
+        ntasks_per_node=launch.tasks_per_node,
+        array_parallelism=request.array_limit or launch.workers,
+        signal_delay_s=SIGNAL_SECONDS,
+        stderr_to_stdout=True,
+        setup=[f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}"],  # for the pickled worker
+        srun_args=["--kill-on-bad-exit=1", *cpus],  # a process that ends, ends the others, as under torchrun
+        additional_parameters={"requeue": True},
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    command = command_line(options)
+    worker = Worker([*command, "--checkpoint-seconds", str(checkpoint_seconds)])
+    try:
+        with redirect_stderr(StringIO()):  # submitit prints the error too
+            jobs = executor.submit_array([worker] * launch.workers)
+    except FailedJobError as error:
+        shutil.rmtree(folder)
+        raise UserError(
+            f"Slurm refuses the jobs, none is submitted: {error}; correct the options and repeat the command"
+        ) from error
+    job = jobs[0].job_id.partition("_")[0]
+    here = command_line(replace(options, device="auto" if options.device == "cuda" else options.device, jobs=None))
+    return "\n".join(
+        [
+            f"submitted: job {job}, {launch.text}, each with a time limit of {launch.minutes} minutes",
+            f"logs: {folder}/{job}_*_log.out",
+            f"watch: squeue --job {job}; python {ROOT / 'bench.py'} plan {shlex.join(here)}",
+        ]
+    )
+
+
+def command_line(options: GridOptions) -> list[str]:
+    """Arguments of `bench.py` that give these options."""
+    defaults, words = asdict(GridOptions()), []
+    for name, value in asdict(options).items():
+        if value != defaults[name]:
+            words += [option_of(name), *map(str, value if isinstance(value, list) else [value])]
+    return words
