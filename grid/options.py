@@ -75,7 +75,7 @@ class GridOptions:
     "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."
 
     jobs: Annotated[int | Literal["gpus"] | None, Jobs] = None
-    "Processes that train runs in parallel; gpus: one per GPU; default: 1 on a GPU and in smoke, else one per core (Slurm: run)."
+    "Processes that train runs in parallel; gpus: one per GPU; default: 1 on GPU and in smoke, else per core; Slurm: per run."
 
     workers: Annotated[int | None, Number] = None
     "CPU threads per process, for augmentation and, without a GPU, for training; default: cores divided by --jobs."
