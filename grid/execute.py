@@ -27,6 +27,7 @@ from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
 from run_store.record_folder import Busy
 from training.collapse import CollapseMonitor, find_warnings
+from training.compiled import compile_networks
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory, use_threads
 from training.loop import Diverged, train
@@ -197,7 +198,9 @@ def _execute_run(run: RunFolder, plan: Plan, pool: Pool | None, checkpoint_secon
             run.load_weights(training.method)
         else:
             monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
-            _train(run, training, split, monitor, checkpoint_seconds)
+            if plan.compiled:
+                compile_networks(training.method)
+            _train(run, training, split, monitor, checkpoint_seconds, plan.compiled)
         probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
         processes.from_main(run.finish)
 
@@ -220,6 +223,7 @@ def _train(
     split: Split,
     monitor: KnnMonitor | None,
     checkpoint_seconds: float,
+    compiled: bool,
 ) -> None:
     reset_peak_memory(training.device)
     tail, collapse = _analysis(run, split), CollapseMonitor()
@@ -244,6 +248,7 @@ def _train(
         unreadable=len(progress.unreadable),
         warnings=warnings,
         processes=processes.count(),
+        compiled=compiled,
     )
     processes.from_main(lambda: save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes))
     processes.from_main(lambda: run.save_trained(training.method, facts))
