@@ -29,6 +29,7 @@ from run_store.folder import RunFolder, TrainingFacts
 from run_store.lease import Activity, Busy, LeaseLost, current_lease, file_clock
 from run_store.states import failure
 from training.collapse import CollapseMonitor, find_warnings
+from training.compiled import compile_networks
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory, use_device, use_threads
 from training.loop import Diverged, StepStats, train
@@ -203,7 +204,9 @@ class _Runner:
                 run.load_weights(training.method)
             else:
                 monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
-                _train(run, training, split, monitor, self._checkpoint_seconds)
+                if plan.compiled:
+                    compile_networks(training.method)
+                _train(run, training, split, monitor, self._checkpoint_seconds, plan.compiled)
             if run.lease is not None:
                 run.lease.describe = partial(Activity, "probing")
             probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
@@ -272,6 +275,7 @@ def _train(
     split: Split,
     monitor: KnnMonitor | None,
     checkpoint_seconds: float,
+    compiled: bool,
 ) -> None:
     reset_peak_memory(training.device)
     tail, collapse = _analysis(run, split), CollapseMonitor()
@@ -311,6 +315,7 @@ def _train(
         unreadable=len(progress.unreadable),
         warnings=warnings,
         processes=processes.count(),
+        compiled=compiled,
     )
     processes.from_main(lambda: save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes))
     processes.from_main(lambda: run.save_trained(training.method, facts))

@@ -71,6 +71,9 @@ class GridOptions:
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     "fp32, tf32 (TF32 convolutions) or bf16; auto: fp32 in the paper preset; else bf16 if the device supports it."
 
+    compile: Annotated[bool, Parameter(negative=())] = False
+    "Compile the networks by torch.compile, for speed in long runs; results change by rounding only."
+
     views: str = "auto"
     "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."
 

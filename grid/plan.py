@@ -27,6 +27,7 @@ from methods import METHODS, Method
 from parallel import processes
 from probing.selection import allowed_probes
 from run_store.folder import RunFolder, State, folder_of
+from training.compiled import check_compilable
 from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision, has_bf16, memory_bytes
 from training.monitor import LISTS as MONITORED
@@ -55,6 +56,7 @@ class Plan:
     on_gpus: bool = False  # whether each of several processes has a GPU of its own
     monitored: bool = False  # whether kNN accuracy is computed during training
     monitor_every: int | None = None  # epochs between evaluations; None: a twentieth of the run
+    compiled: bool = False  # whether networks are compiled
 
     @cached_property
     def states(self) -> list[State]:
@@ -130,6 +132,8 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     data_root = data_folder(options.data_root)
     methods = METHODS.select(options.methods, everything=[name for name, method in METHODS if method.suite])
     datasets = BENCHMARKS.select(options.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
+    for method in methods if options.compile else ():
+        check_compilable(METHODS[method])
     recipe_changes, hparam_changes = _parse_sets(options.set, methods)
     for option in ("backbone", "epochs", "batch_size", "accumulate"):
         if (value := getattr(options, option)) is not None:
@@ -170,8 +174,8 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in backends.items())
     monitored = _monitored(options, datasets, data_root)
     data = DataCache(data_root)
-    shared = (available_cores(), jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every)
-    return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, *shared)
+    given = (jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every, options.compile)
+    return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, available_cores(), *given)
 
 
 def count_gpus(device: torch.device) -> int:

@@ -75,6 +75,7 @@ def _training(facts: TrainingFacts) -> dict[str, Any]:
         "peak_memory_mb": facts.peak_memory_mb and round(facts.peak_memory_mb, 1),
         "device": facts.device,
         "processes": facts.processes,
+        "compiled": facts.compiled,
         "warnings": facts.warnings,
     }
 

@@ -35,6 +35,7 @@ class TrainingFacts:
     unreadable: int = 0  # image files that were skipped
     warnings: list[str] = field(default_factory=list)  # on collapse, from `training.collapse.find_warnings`
     processes: int = 1  # of the last part of the training, if it was resumed
+    compiled: bool = False  # networks, in the last part of the training
     weights_sha256: str | None = None  # of the file of weights, from `save_trained`; None in folders of earlier versions
 
 

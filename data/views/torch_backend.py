@@ -36,11 +36,13 @@ class TorchViews(Backend):
             levels, plan = upload((decode_and_crop(images, views, drawn, size), plan), self.device)
             crops = [to_float(x) for x in levels]
             return finish([torch.cat(crops)] if joined else crops, views, plan)
-        steps = [Params.concatenate(drawn)] if joined else drawn
         height, width = images.shape[2:]
+        boxes, flips = [params.box for params in drawn], [params.flip for params in drawn]
+        if joined:
+            boxes, flips = [torch.cat(boxes)], [torch.cat(flips)]
         cuts = [
-            CropPlan.of(step.box, step.flip, height, width, size, view.interpolation)
-            for view, step in zip(views[: len(steps)], steps, strict=True)
+            CropPlan.of(box, flip, height, width, size, view.interpolation)
+            for view, box, flip in zip(views, boxes, flips, strict=False)
         ]
         images, cuts, plan = upload((images, cuts, plan), self.device)
         pixels = to_float(images)
