@@ -73,7 +73,6 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     from grid.time_estimate import NO_ESTIMATE, estimate
     from parallel import processes
     from run_store.lease import file_clock
-    from run_store.states import save_grid
     from training.device import use_device, use_threads
 
     plan = processes.from_main(lambda: make_plan(options))
@@ -85,7 +84,6 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     estimated = estimate(plan) if processes.count() == 1 else NO_ESTIMATE
     if plan.unfinished and estimated is not NO_ESTIMATE:
         print(f"estimated time: {estimated.text} for training and probes", flush=True)
-    processes.from_main(lambda: save_grid(options.out, {run.path.name: plan.probes[run.config.dataset] for run in plan.runs}))
     since = file_clock(options.out)
     todo, started = estimated.order(plan.unfinished), time.monotonic()
     failed, warned = {}, []

@@ -27,7 +27,7 @@ from probing.probe import probe_run
 from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
 from run_store.lease import Activity, Busy, LeaseLost, current_lease, file_clock
-from run_store.states import failure
+from run_store.states import failure, save_grid
 from training.collapse import CollapseMonitor, find_warnings
 from training.compiled import compile_networks
 from training.config import RunConfig
@@ -59,13 +59,14 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
         UserError: the data of a run is not available; no run has been started.
         KeyboardInterrupt: a stop signal arrived; current runs have saved a checkpoint.
     """
-    started = processes.from_main(lambda: file_clock(plan.out)) if order else 0.0
-    runner = _Runner(plan, checkpoint_seconds, started)
+    runner = _Runner(plan, checkpoint_seconds, processes.from_main(lambda: file_clock(plan.out)))
     processes.from_main(lambda: runner.check_data(order))  # downloads; the other processes read the files afterwards
+    if order:
+        processes.from_main(lambda: save_grid(plan.out, {r.path.name: plan.probes[r.config.dataset] for r in plan.runs}))
     warn_of_changed_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data)
     waiting, announced = list(order), 0
     while waiting:
-        free = processes.from_main(lambda: _free(plan, waiting))  # noqa: B023
+        free = processes.from_main(partial(_free, plan, waiting))
         busy = [number for number in waiting if number not in free]
         for number, result in _execute_once(plan, free, runner):
             if isinstance(result, Busy):

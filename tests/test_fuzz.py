@@ -51,9 +51,9 @@ from run_store.passport import OLD_PASSPORT, read_passport, upgrade_passport, wr
 from run_store.records import read_records
 from run_store.states import save_grid, statuses
 from tests.fuzzing import extremes, mutate
-from tests.leases import write_lease
 from tests.reports.made import made_geometry, made_record
 from tests.runs import small_config
+from tests.shared_runs import write_lease
 from training.checkpoint import Progress, read_checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.log import resume_log

@@ -13,8 +13,7 @@ from commands.status import seconds_left, status
 from run_store.lease import Activity, FoundLease
 from run_store.states import RunStatus, save_grid
 from tests.conftest import DEADLINE, ROOT
-from tests.leases import write_lease
-from tests.run_store.test_states import DONE, make
+from tests.shared_runs import DONE, make_run, write_lease
 
 TRAINING = {"phase": "training", "epoch": 3, "epochs": 10, "images_per_second": 812.4, "seconds_left": 130.0}
 
@@ -22,10 +21,10 @@ TRAINING = {"phase": "training", "epoch": 3, "epochs": 10, "images_per_second": 
 @pytest.fixture
 def out(tmp_path):
     save_grid(tmp_path, {"a": ["knn"], "b": ["knn"], "c": ["knn"], "d": ["knn"], "e": ["knn"]})
-    make(tmp_path / "a", *DONE)
-    write_lease(make(tmp_path / "b", "config"), activity=TRAINING)
-    make(tmp_path / "c", "config", "checkpoint")
-    make(tmp_path / "d", "config", "error")
+    make_run(tmp_path / "a", *DONE)
+    write_lease(make_run(tmp_path / "b", "config"), activity=TRAINING)
+    make_run(tmp_path / "c", "config", "checkpoint")
+    make_run(tmp_path / "d", "config", "error")
     return tmp_path
 
 
@@ -91,7 +90,7 @@ def test_watch_prints_changes_until_all_runs_have_ended(out, monkeypatch, capsys
         match next(rounds):
             case 1:
                 for name in "bce":
-                    make(out / name, *DONE)
+                    make_run(out / name, *DONE)
             case 2:
                 raise AssertionError
 

@@ -14,8 +14,8 @@ from grid.options import GridOptions
 from grid.plan import count_gpus, make_plan, plan_text
 from run_store import lease
 from run_store.layout import LEASE, LOCK
-from tests.leases import write_lease
 from tests.runs import failures, small_config
+from tests.shared_runs import write_lease
 from training.loop import StepStats
 from training.prepare import prepare
 

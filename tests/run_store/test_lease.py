@@ -15,7 +15,7 @@ from run_store import lease
 from run_store.layout import LEASE, LOCK
 from run_store.lease import Activity, Busy, LeaseLost, current_lease, hold
 from tests.conftest import DEADLINE, ROOT
-from tests.leases import ELSEWHERE, HERE, TOKEN, write_lease
+from tests.shared_runs import ELSEWHERE, HERE, TOKEN, write_lease
 
 FRESH, OLD = 1.0, lease.STALE + 30
 PROCESSES, ROUNDS = 8, 12

@@ -1,6 +1,5 @@
 """States of runs from the files of their folders, while other processes write them."""
 
-import json
 import os
 
 import pytest
@@ -8,32 +7,7 @@ import pytest
 from core.errors import UserError
 from run_store import lease
 from run_store.states import run_state, save_grid, statuses
-from tests.leases import write_lease
-
-CONFIG = {"method": "simclr", "hparams": {}, "recipe": {}, "seed": 0}
-FILES = {
-    "config": ("config.json", json.dumps(CONFIG)),
-    "checkpoint": ("checkpoint.pt", ""),
-    "previous": ("checkpoint.previous.pt", ""),
-    "trained": ("training.json", '{"seconds": 30.5}'),
-    "weights": ("weights.safetensors", ""),
-    "knn": ("results.jsonl", '{"probe": "knn"}\n{"pro'),
-    "error": ("error.txt", "Traceback\n  line\nDiverged: the loss is not finite\n"),
-    "done": ("done", "abc\n"),
-}
-
-
-def make(folder, *files):
-    folder.mkdir(exist_ok=True)
-    for name in files:
-        if name in ("fresh", "stale"):
-            write_lease(folder, 0 if name == "fresh" else lease.STALE + 1)
-        else:
-            (folder / FILES[name][0]).write_text(FILES[name][1])
-    return folder
-
-
-DONE = ("config", "trained", "weights", "knn", "done")
+from tests.shared_runs import DONE, make_run
 
 
 @pytest.mark.parametrize(
@@ -61,7 +35,7 @@ DONE = ("config", "trained", "weights", "knn", "done")
 def test_the_state_follows_from_the_files(files, state, tmp_path):
     save_grid(tmp_path, {"run": ["knn"]})
     if files:
-        make(tmp_path / "run", *files)
+        make_run(tmp_path / "run", *files)
     (found,) = statuses(tmp_path)
     assert (found.name, found.state) == ("run", state)
     assert (found.lease is not None) == (state == "RUNNING")
@@ -72,10 +46,10 @@ def test_the_state_follows_from_the_files(files, state, tmp_path):
 
 def test_the_grid_comes_first_then_other_runs(tmp_path):
     save_grid(tmp_path, {"z": ["knn"], "b": []})
-    make(tmp_path / "z", *DONE)
-    make(tmp_path / "a", "config", "checkpoint")
-    make(tmp_path / "tables")
-    (make(tmp_path / "external") / "config.json").write_text('{"weights": "of a file", "seed": 0}')
+    make_run(tmp_path / "z", *DONE)
+    make_run(tmp_path / "a", "config", "checkpoint")
+    make_run(tmp_path / "tables")
+    (make_run(tmp_path / "external") / "config.json").write_text('{"weights": "of a file", "seed": 0}')
     assert [(run.name, run.state) for run in statuses(tmp_path)] == [("z", "DONE"), ("b", "NEW"), ("a", "RESUMABLE")]
 
 
@@ -86,7 +60,7 @@ def test_a_damaged_list_of_runs_is_one_line(tmp_path):
 
 
 def test_statuses_of_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
-    make(tmp_path / "run", "config", "fresh")
+    make_run(tmp_path / "run", "config", "fresh")
 
     def fail(**options):
         raise PermissionError
