@@ -7,14 +7,18 @@ import shlex
 import shutil
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import StringIO
 
 import torch
 
 from core.errors import UserError
+<<<<<<< HEAD
 from core.files import writable_folder
 from grid.options import GPUS, LARGEST, GridOptions, LauncherOptions, check_positive, option_of
+=======
+from grid.options import LARGEST, GridOptions, LauncherOptions, check_positive, option_of
+>>>>>>> room-slurm
 from grid.plan import Plan, make_plan
 from grid.slurm_worker import ROOT, Worker
 from training.device import choose_device
@@ -23,7 +27,7 @@ FOLDER = "slurm"  # in the folder of runs
 SIGNAL_SECONDS = 90  # from the signal to the time limit
 SHORTEST = 5  # minutes of a job: the signal can be sent 60 s early, and a worker needs up to a minute to start
 REQUEUES = 10_000  # after time limits; submitit has no value for "always"
-DAY, HOUR, MINUTE = 86400, 3600, 60  # seconds
+TIME = re.compile(r"(?:(?P<days>\d{1,7})-)?(\d{1,7})(?::(\d{1,7}))?(?::(?P<third>\d{1,7}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,24 +37,16 @@ class Launch:
     plan: Plan
     options: GridOptions  # of each worker
     workers: int
+    nodes: int  # of a worker
+    tasks_per_node: int  # processes of a worker on each of its nodes
     minutes: int  # time limit of a job
     request: LauncherOptions
-
-    @property
-    def nodes(self) -> int:
-        """Nodes of a worker."""
-        return self.request.nodes or 1
-
-    @property
-    def tasks_per_node(self) -> int:
-        """Processes of a worker on each of its nodes."""
-        return self.request.gpus_per_node or 1
 
     @property
     def text(self) -> str:
         """Workers and their processes."""
         count = self.nodes * self.tasks_per_node
-        return f"{self.workers} Slurm worker{'s' * (self.workers > 1)} of {count} process{'es' * (count > 1)}"
+        return f"{self.workers} Slurm worker{'s' * (self.workers != 1)} of {count} process{'es' * (count > 1)}"
 
 
 def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:
@@ -71,7 +67,8 @@ def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("--launcher slurm starts the processes itself; omit torchrun, and give --nodes and --gpus-per-node")
     _check_installed()
-    count = (request.nodes or 1) * (request.gpus_per_node or 1)
+    nodes, tasks_per_node = request.nodes or 1, request.gpus_per_node or 1
+    count = nodes * tasks_per_node
     device = _device(options.device, request)
     plan = make_plan(replace(options, jobs=None), device, count)
     backends = {run.config.executor for run in plan.runs}
@@ -86,7 +83,7 @@ def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:
         data_root=options.data_root.absolute() if options.data_root else None,
     )
     workers = min(options.jobs or len(plan.runs), len(plan.unfinished))
-    return Launch(plan, chosen, workers, minutes, request)
+    return Launch(plan, chosen, workers, nodes, tasks_per_node, minutes, request)
 
 
 def time_limit(text: str | None) -> int:
@@ -96,13 +93,14 @@ def time_limit(text: str | None) -> int:
     """
     if text is None:
         raise UserError("--launcher slurm needs the time limit of a job; give it with --time, such as --time 8:00:00")
-    days, dash, clock = text.rpartition("-")
-    parts = clock.split(":")
-    units = (HOUR, MINUTE, 1) if dash or len(parts) == 3 else (MINUTE, 1)
-    if len(parts) > len(units) or not all(re.fullmatch(r"\d{1,9}", part, re.ASCII) for part in [*parts, *[days] * bool(dash)]):
+    match = TIME.fullmatch(text)
+    if match is None:
         raise UserError(f"--time {text}: give minutes, H:M:S, D-H or D-H:M:S, such as 8:00:00 for 8 hours")
-    seconds = int(days or 0) * DAY + sum(int(part) * unit for part, unit in zip(parts, units, strict=False))
-    minutes = math.ceil(seconds / MINUTE)
+    days, *clock = (int(number or 0) for number in match.groups())
+    if match["days"] is None and match["third"] is None:
+        clock = [0, *clock[:2]]  # without hours
+    limit = timedelta(days=days, hours=clock[0], minutes=clock[1], seconds=clock[2])
+    minutes = math.ceil(limit / timedelta(minutes=1))
     if not SHORTEST <= minutes <= LARGEST:
         raise UserError(f"--time {text} is a limit of {minutes} minutes; give {SHORTEST} to {LARGEST}")
     return minutes
@@ -130,14 +128,14 @@ def submit(launch: Launch, checkpoint_seconds: float) -> str:
     """Submits the workers; returns a text on the jobs, their logs and how to watch them.
 
     Raises:
-        UserError: Slurm refuses the jobs, or the folder of runs is not writable.
+        UserError: Slurm refuses the jobs.
     """
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError
 
     options, request = launch.options, launch.request
-    folder = writable_folder(options.out / FOLDER, "--out") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    folder.mkdir()  # a second submission in this second is an error
+    folder = options.out / FOLDER / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder.mkdir(parents=True)  # a second submission in this second is an error
     cpus = [f"--cpus-per-task={options.workers}"] * (options.workers is not None)  # srun does not inherit it from sbatch
     executor = SlurmExecutor(folder, max_num_timeout=REQUEUES)
     given = {name: getattr(request, name) for name in ("partition", "gpus_per_node")} | {"cpus_per_task": options.workers}

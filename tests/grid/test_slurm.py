@@ -223,7 +223,7 @@ def test_workers_share_a_grid(slurm, tmp_path):
 def test_a_job_that_is_stopped_three_times_ends_with_the_same_bits(slurm, tmp_path):
     """By the signals that precede a time limit or a preemption, and by Slurm itself, as in a preemption."""
     stopped, alone = tmp_path / "stopped", tmp_path / "alone"
-    asked = ["--methods", "byol", "--epochs", "100", "--batch-size", "16", "--checkpoint-seconds", "1e9"]
+    asked = ["--methods", "byol", "--epochs", "40", "--batch-size", "16", "--checkpoint-seconds", "1e9"]
     job = _submit(slurm, stopped, *asked)
     places = [_place(stopped)]
     for stop in (["scancel", "--signal", "USR1"], ["scancel", "--signal", "TERM"], ["scontrol", "requeue"]):
