@@ -13,12 +13,7 @@ from io import StringIO
 import torch
 
 from core.errors import UserError
-<<<<<<< HEAD
-from core.files import writable_folder
 from grid.options import GPUS, LARGEST, GridOptions, LauncherOptions, check_positive, option_of
-=======
-from grid.options import LARGEST, GridOptions, LauncherOptions, check_positive, option_of
->>>>>>> room-slurm
 from grid.plan import Plan, make_plan
 from grid.slurm_worker import ROOT, Worker
 from training.device import choose_device
