@@ -26,7 +26,7 @@ from parallel import processes
 from probing.probe import probe_run
 from run_store.class_quantiles import save_class_quantiles
 from run_store.folder import RunFolder, TrainingFacts
-from run_store.lease import Activity, Busy, LeaseLost, current_lease, file_clock
+from run_store.lease import Activity, Busy, LeaseLost, file_clock, is_busy
 from run_store.states import failure, save_grid
 from training.collapse import CollapseMonitor, find_warnings
 from training.compiled import compile_networks
@@ -66,26 +66,24 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
     warn_of_changed_data([run for run, state in zip(plan.runs, plan.states, strict=True) if state == "DONE"], plan.data)
     waiting, announced = list(order), 0
     while waiting:
-        free = processes.from_main(partial(_free, plan, waiting))
-        busy = [number for number in waiting if number not in free]
-        for number, result in _execute_once(plan, free, runner):
+        busy = processes.from_main(partial(_busy, plan, waiting))
+        for number, result in _execute_once(plan, [number for number in waiting if number not in busy], runner):
             if isinstance(result, Busy):
                 busy.append(number)
             else:
                 yield plan.runs[number], result
         if len(busy) == len(waiting):
             if len(busy) != announced:
-                log.info("waiting for %d runs of other workers", len(busy))
+                first = processes.from_main(partial(is_busy, plan.runs[busy[0]].path))
+                log.info("waiting for %d runs of other workers%s", len(busy), f"; the first: {first}" if first else "")
             announced = len(busy)
             time.sleep(BUSY_SECONDS)
         waiting = sorted(busy, key=order.index)
 
 
-def _free(plan: Plan, numbers: Sequence[int]) -> list[int]:
-    """Those of the runs on which no other worker has a lease, in their order."""
-    now = file_clock(plan.out)
-    leases = [(number, current_lease(plan.runs[number].path, now)) for number in numbers]
-    return [number for number, lease in leases if lease is None or not lease.running]
+def _busy(plan: Plan, numbers: Sequence[int]) -> list[int]:
+    """Those of the runs that other workers execute, in their order."""
+    return [number for number in numbers if is_busy(plan.runs[number].path)]
 
 
 def check_data(plan: Plan) -> None:

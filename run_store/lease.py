@@ -229,11 +229,9 @@ def _acquire(folder: Path) -> tuple[FileLock, Lease]:
     own = folder / f".{LOCK}.{secrets.token_hex(4)}{UNFINISHED}"  # replaces a lock that another process holds
     try:
         previous = current_lease(folder)
-        if previous is None and lock is None:
-            raise _busy(folder, None)
-        taken = previous is not None and not (lock and previous.here)
-        if previous is not None and taken and not previous.stale:
+        if not _is_free(lock, previous):
             raise _busy(folder, previous)
+        taken = previous is not None and not (lock and previous.here)
         if lock is None:
             lock = _locked(own)
         assert lock is not None  # a new file
@@ -250,6 +248,29 @@ def _acquire(folder: Path) -> tuple[FileLock, Lease]:
             lock.release()
         raise
     return lock, lease
+
+
+def is_busy(folder: Path) -> Busy | None:
+    """The error that `hold` would raise now, if the folder is busy; it need not exist. Locks it for a moment."""
+    if not folder.exists():
+        return None
+    try:
+        lock = _locked(folder / LOCK)
+        try:
+            lease = current_lease(folder)
+            return None if _is_free(lock, lease) else _busy(folder, lease)
+        finally:
+            if lock is not None:
+                lock.release()
+    except (OSError, NotImplementedError):  # reported by `hold`
+        return None
+
+
+def _is_free(lock: FileLock | None, lease: FoundLease | None) -> bool:
+    """Whether a process may take a folder, from its `lock`, if it is free, and its lease."""
+    if lease is None:
+        return lock is not None
+    return lease.stale or (lock is not None and lease.here)
 
 
 def current_lease(folder: Path, now: float | None = None) -> FoundLease | None:

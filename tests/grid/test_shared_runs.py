@@ -50,7 +50,7 @@ def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog):
 
     _later(1, fail)
     assert failures(plan) == {run.path.name: "Diverged: the loss is not finite"}
-    assert "waiting for 1 runs of other workers" in caplog.messages
+    assert "waiting for 1 runs of other workers; the first: another process has locked" in caplog.text
     assert not (run.path / "config.json").exists()
 
 
@@ -98,11 +98,11 @@ def _check_nothing_is_written(run, seen, sleep):
     return check
 
 
-def test_runs_without_a_worker_come_first(tmp_path):
+def test_a_run_with_a_fresh_lease_is_busy(tmp_path):
     plan = make_plan(GridOptions(**OPTIONS | {"seeds": [0, 1, 2, 3]}, out=tmp_path))
     write_lease(plan.runs[0].path)
     write_lease(plan.runs[2].path, age=lease.STALE + 1)
-    assert execute._free(plan, [3, 0, 2, 1]) == [3, 2, 1]
+    assert execute._busy(plan, [3, 0, 2, 1]) == [0]
 
 
 def test_the_meter_of_a_resumed_run(photographs):

@@ -42,6 +42,7 @@ def test_a_folder_is_free_without_a_lock_or_with_a_stale_lease(locked, age, owne
     with ExitStack() as other:
         if locked:
             other.enter_context(FileLock(tmp_path / LOCK))
+        assert (lease.is_busy(tmp_path) is None) is free
         if not free:
             with pytest.raises(Busy, match=r"another process.* wait until it ends"), hold(tmp_path):
                 pass
@@ -49,6 +50,7 @@ def test_a_folder_is_free_without_a_lock_or_with_a_stale_lease(locked, age, owne
             return
         with hold(tmp_path) as held:
             held.check()
+            assert lease.is_busy(tmp_path)
             assert current_lease(tmp_path).worker.endswith(f":{os.getpid()}")
             assert {file.name for file in tmp_path.iterdir()} == {LOCK, LEASE}
             with pytest.raises(Busy, match=rf":{os.getpid()}, uses"), hold(tmp_path):
