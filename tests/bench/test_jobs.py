@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -43,6 +44,7 @@ def test_processes_share_a_grid_and_train_the_same_bits(tmp_path):
         assert all(torch.equal(tensor, theirs[name][key]) for key, tensor in tensors.items())
 
 
+@pytest.mark.slow
 def test_a_stopped_grid_saves_every_run_and_goes_on(tmp_path):
     endless = _command(tmp_path, "--jobs", "2", "--checkpoint-seconds", "1e9", epochs="2000")
     running = subprocess.Popen(endless, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -40,6 +41,7 @@ def test_ctrl_c_saves_a_checkpoint_first(tmp_path):
     assert _progress(tmp_path)["images"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path):
     """SIGKILL, then the same command: weights equal those of a run that was left alone."""
     asked = ["--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--methods", "byol", "--workers", "1"]

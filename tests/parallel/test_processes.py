@@ -27,7 +27,7 @@ def alone(photographs, files):
     return everything(photographs, files)
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def together(request, photographs, files, tmp_path_factory):
     return by_processes(request.param, tmp_path_factory.mktemp("processes"), everything, photographs, files)
 

@@ -36,6 +36,7 @@ def traced(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda function: compiled(function, backend="aot_eager", fullgraph=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_is_one_graph_and_trains_the_same(name, photographs, traced):
     expected, found = (_trained(name, photographs, compiled) for compiled in (False, True))

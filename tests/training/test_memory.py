@@ -41,6 +41,7 @@ def _growth(name: str, images, folder) -> int:
     return measured[FIRST + STEPS] - measured[FIRST]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS.names())
 def test_memory_is_flat(name, photographs, tmp_path):
     assert _growth(name, photographs[:64], tmp_path) < LEAK
