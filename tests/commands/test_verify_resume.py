@@ -127,7 +127,7 @@ def _verify(suite: Path, *methods: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_a_users_methods(suite):
-    """Of the methods in LOST, what checkpoints do not store is named; state in a buffer passes; an error in the method is told."""
+    """What checkpoints do not store is named; state in a buffer passes; an error in the method is reported."""
     finished = _verify(suite, *LOST, "in-buffer", "broken")
     assert finished.returncode == 1
     *lines, stored, broken = finished.stdout.splitlines()

@@ -1,10 +1,14 @@
 """Several processes train exactly as one."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from methods import METHODS
 from tests.parallel.runs_in_float64 import by_processes, stopped, stopped_and_finished, train_all
+
+slow_param = partial(pytest.param, marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +16,7 @@ def alone(photographs):
     return train_all(photographs)
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[2, slow_param(3)])
 def together(request, photographs, tmp_path_factory):
     return by_processes(request.param, tmp_path_factory.mktemp("processes"), train_all, photographs)
 
@@ -26,9 +30,7 @@ def test_state_is_that_of_one_process(name, alone, together):
             assert difference < 1e-10, (key, difference)
 
 
-@pytest.mark.parametrize(
-    ("first", "then"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow), pytest.param(3, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("first", "then"), [(2, 1), slow_param(1, 2), slow_param(3, 2)])
 def test_a_run_is_resumed_by_another_number_of_processes(first, then, photographs, tmp_path):
     """Stopped after step 21 of an epoch of 22, with a checkpoint before."""
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
