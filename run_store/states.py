@@ -42,7 +42,7 @@ class _Facts(TypedDict):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run and who executes it."""
+    """State of a run, and the process that executes it."""
 
     name: str  # of its folder
     state: State
