@@ -95,8 +95,8 @@ def test_a_checkpoint_that_does_not_fit_into_memory_is_not_damaged(tmp_path, mon
 
 
 @pytest.mark.slow
-# MB of address space beyond that of the loaded libraries; with 1 MB, CPython's `Thread.start` waits forever for a thread that has
-# no memory for its first object
+# MB of address space beyond that of the loaded libraries; with 1 MB, CPython's `Thread.start` waits forever for a thread that
+# has no memory for its first object
 @pytest.mark.parametrize("extra", [30, 100, 300, 700])
 def test_a_limit_on_memory_is_one_line_per_run(extra, tmp_path):
     start = [sys.executable, "-c", LIMITED, str(extra), str(tmp_path)]
