@@ -69,13 +69,8 @@ def _trained(name: str, dataset: str, images: int, device: torch.device) -> tupl
     config = resolve(
         method=name,
         dataset=dataset,
-        profile=None,
-        split=1,
-        seed=0,
         preset="paper",
         precision="fp32",
-        recipe_changes={},
-        hparam_changes={},
     )
     method = build_method(config, images).to(device).to(memory_format=torch.channels_last)
     optimizer = build_optimizer(method, config.recipe, config.precision)

@@ -38,13 +38,8 @@ def main(*, method: str = "simclr", rounds: Annotated[int, Parameter(help="round
     config = resolve(
         method=method,
         dataset="cifar10lt",
-        profile=None,
-        split=1,
-        seed=0,
         preset="cpu",
         precision=choose_precision("auto", "cpu", device),
-        recipe_changes={},
-        hparam_changes={},
     )
     count = BENCHMARKS["cifar10lt"]().size(config.profile)
     training = prepare(config, torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), device)

@@ -73,9 +73,6 @@ def one(name: str, *, steps: int) -> None:
     config = resolve(
         method=name,
         dataset="digitslt",
-        profile=None,
-        split=1,
-        seed=0,
         preset="paper",
         precision="fp32",
         recipe_changes={
@@ -85,7 +82,6 @@ def one(name: str, *, steps: int) -> None:
             "sizes": "16",
             "lr": 0.01,
         },
-        hparam_changes={},
     )
     stream = torch.Generator().manual_seed(0)
     images, pool = (torch.randint(256, (n, 3, 16, 16), generator=stream, dtype=torch.uint8) for n in (IMAGES, 2 * IMAGES))

@@ -75,9 +75,6 @@ def _mid_run(name: str, pixels: torch.Tensor, size: int, device: torch.device) -
     config = resolve(
         method=name,
         dataset="cifar10lt",
-        profile=None,
-        split=1,
-        seed=0,
         preset="cpu",
         precision=choose_precision("auto", "cpu", device),
         recipe_changes={"epochs": 2, "sizes": str(size)},

@@ -50,13 +50,9 @@ def main(
     config = resolve(
         method=method,
         dataset="cifar10lt",
-        profile=None,
-        split=1,
-        seed=0,
         preset="cpu",
         precision=precision,
         recipe_changes={"epochs": len(sizes.split(",")), "sizes": sizes},
-        hparam_changes={},
     )
     recipe = config.recipe
     images = torch.randint(256, (steps * recipe.batch_size, 3, 32, 32), dtype=torch.uint8)

@@ -24,6 +24,7 @@ from torch import Tensor
 from core.errors import UserError
 from grid.execute import pool_of_run, prepare_run
 from grid.plan import Plan
+from run_store.layout import CHECKPOINT, LOG
 from training.checkpoint import Progress, has_checkpoint, read_latest
 from training.device import use_threads
 from training.loop import Diverged, StepStats, train
@@ -32,7 +33,7 @@ from training.state import state_tensors, unsaved_state
 
 PLACES = 4
 HEAVY = ["torch", "timm", "sklearn.cluster"]  # imported once: a process then starts in 0.3 s instead of 6 s
-OUTCOME, CHECKPOINT, LOG = "outcome.pt", "checkpoint.pt", "log.jsonl"
+OUTCOME = "outcome.pt"
 
 
 @dataclass(frozen=True)

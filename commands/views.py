@@ -96,13 +96,8 @@ def method_views(method: str, dataset: str) -> tuple[View, ...]:
     config = resolve(
         method=method,
         dataset=dataset,
-        profile=None,
-        split=1,
-        seed=0,
         preset="smoke",
         precision="fp32",
-        recipe_changes={},
-        hparam_changes={},
     )
     with torch.device("meta"):
         views = build_method(config, config.recipe.batch_size).views

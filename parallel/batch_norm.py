@@ -71,7 +71,7 @@ class _SyncBatchNorm(torch.autograd.Function):
         values = own.new_tensor([float(own.shape[1])])
         mean = own.mean(dim=1) if own.shape[1] else own.new_zeros(len(own))
         squares = (own - mean[:, None]).square().sum(dim=1)
-        parts = torch.stack(_from_all(torch.cat([values, mean, squares])))
+        parts = processes.gather_rows(torch.cat([values, mean, squares])[None], [1] * processes.count())
         counts, means, within = parts.split([1, len(own), len(own)], dim=1)
         total = counts.sum()
         if total < 2:
@@ -100,12 +100,6 @@ class _SyncBatchNorm(torch.autograd.Function):
         dx = (dy - mean[:, None] - normalized * projection[:, None]) * scale[:, None]
         affine = weight is not None
         return _restored(dx, given), None, None, of_weight if affine else None, of_bias if affine else None, None, None
-
-
-def _from_all(x: Tensor) -> list[Tensor]:
-    parts = [torch.empty_like(x) for _ in range(processes.count())]
-    distributed.all_gather(parts, x)
-    return parts
 
 
 def _restored(y: Tensor, x: Tensor) -> Tensor:

@@ -76,13 +76,13 @@ def resolve(
     *,
     method: str,
     dataset: str,
-    profile: str | None,
-    split: int,
-    seed: int,
+    profile: str | None = None,
+    split: int = 1,
+    seed: int = 0,
     preset: str,
     precision: str,
-    recipe_changes: Mapping[str, Any],
-    hparam_changes: Mapping[str, Any],
+    recipe_changes: Mapping[str, Any] = {},
+    hparam_changes: Mapping[str, Any] = {},
     executor: str = "torch",
 ) -> RunConfig:
     """Resolves and validates the configuration of one run.
