@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
+
+import msgspec
 
 from core.files import read_bytes, read_text, write_json
 from core.schema import InvalidData, decode, read_json
@@ -13,11 +15,13 @@ from run_store.lease import FoundLease, current_lease, file_clock
 
 State = Literal["DONE", "RUNNING", "RESUMABLE", "DAMAGED", "FAILED", "NEW"]
 
+_FolderName = Annotated[str, msgspec.Meta(pattern=r"^(?!\.)[!-.0-~]{1,255}\Z")]  # one that file systems accept, within `out`
+
 
 class _Grid(TypedDict):
     """Content of `grid.json`."""
 
-    runs: dict[str, list[str]]  # probes by name of the run folder
+    runs: dict[_FolderName, list[str]]  # probes by name of the run folder
 
 
 class _Config(TypedDict):

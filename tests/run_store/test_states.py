@@ -53,8 +53,12 @@ def test_the_grid_comes_first_then_other_runs(tmp_path):
     assert [(run.name, run.state) for run in statuses(tmp_path)] == [("z", "DONE"), ("b", "NEW"), ("a", "RESUMABLE")]
 
 
-def test_a_damaged_list_of_runs_is_one_line(tmp_path):
-    (tmp_path / "grid.json").write_text('{"runs": 3}')
+DAMAGED_NAMES = ("", ".", "..", "../a", "/a", "a/b", "a\\u0000", "a\\n", "é", 300 * "9")
+
+
+@pytest.mark.parametrize("runs", ["3", *(f'{{"{name}": []}}' for name in DAMAGED_NAMES)])
+def test_a_damaged_list_of_runs_is_one_line(tmp_path, runs):
+    (tmp_path / "grid.json").write_text(f'{{"runs": {runs}}}')
     with pytest.raises(UserError, match=r"grid\.json is damaged .*; delete it"):
         statuses(tmp_path)
 
