@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -11,6 +11,8 @@ from backbones.corpus import Corpus
 from core.registry import Registry
 from data.loader import Batch
 from data.views.spec import CONTRASTIVE, Role
+
+Group = Literal["long-tail", "baselines"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,12 @@ class Method(nn.Module, ABC):
     embeddings of all and computes the same objective; a method contains no communication.
     """
 
-    name: ClassVar[str]  # set by `register`, as are the next four
+    name: ClassVar[str]  # set by `register`, as are the next five
     title: ClassVar[str]
     paper: ClassVar[str]
     overrides: ClassVar[Mapping[str, Mapping[str, Any]]]
     suite: ClassVar[bool]
+    group: ClassVar[Group]
 
     Hparams: ClassVar[type]  # frozen dataclass whose fields are made by `core.settings.setting`
     views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may replace them, if they depend on hyper-parameters
@@ -150,6 +153,7 @@ def register(
     paper: str,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     suite: bool = True,
+    group: Group = "long-tail",
 ) -> Callable[[type[Method]], type[Method]]:
     """Class decorator that registers a Method.
 
@@ -158,6 +162,7 @@ def register(
         title: its name in tables.
         paper: authors, venue and arXiv number.
         overrides: values that replace defaults of hyper-parameters, by name of a benchmark or preset; presets apply last.
-        suite: whether `--methods all` includes it; False for variants and combinations.
+        suite: whether `--methods all` includes it; False for variants, combinations and methods beyond the first seven.
+        group: `long-tail` for methods that are made for long-tailed data, `baselines` for others.
     """
-    return METHODS.register(name, title=title, paper=paper, overrides=overrides or {}, suite=suite)
+    return METHODS.register(name, title=title, paper=paper, overrides=overrides or {}, suite=suite, group=group)

@@ -22,6 +22,7 @@ from methods.momentum import cosine_momentum, ema_copy, ema_update
     title="BYOL",
     paper="Grill et al., NeurIPS 2020, arXiv:2006.07733",
     overrides={"cpu": {"hidden_dim": 1024, "momentum": 0.8}, "smoke": {"hidden_dim": 256}},
+    group="baselines",
 )
 class BYOL(Method):
     """Online network with a predictor; the target network is an exponential moving average of the online network."""

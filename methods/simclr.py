@@ -21,6 +21,7 @@ from methods.schedules import MIN_TEMPERATURE, Temperature
     title="SimCLR",
     paper="Chen et al., ICML 2020, arXiv:2002.05709",
     overrides={"cpu": {"temperature": 0.1}},  # tuned for this preset: docs/cpu_preset.md
+    group="baselines",
 )
 class SimCLR(Contrastive):
     """One network, one projector, NT-Xent."""
