@@ -27,7 +27,18 @@ from backbones.corpus import Corpus
 from core.errors import UserError
 from core.settings import setting
 from methods.base import Output, register
-from methods.clusters import RESTARTS, UNASSIGNED, local_density, simplex, spherical_kmeans, student_t_clusters
+from methods.clusters import (
+    RESTARTS,
+    UNASSIGNED,
+    Assignment,
+    hard_assignment,
+    local_density,
+    simplex,
+    soft_assignment,
+    softmax_membership,
+    spherical_kmeans,
+    student_t_membership,
+)
 from methods.contrastive import PlugIn
 from methods.schedules import MIN_TEMPERATURE, Duration, check_warmup, due
 from methods.simclr import SimCLR
@@ -116,36 +127,33 @@ class TASE(PlugIn):
         h = self.hparams
         if not due(epoch, self.scale.epochs, h.warmup, h.refresh):
             return
-        membership, sizes = self._pseudo_labels(corpus)
-        if membership is not None:
-            self.pseudo_label.copy_(membership.argmax(dim=1))
-        target = temperatures(headness(sizes, membership), h.tau_min, h.tau_max, h.tau_map)
+        found = self._assignment(corpus)
+        if found.labels is not None:
+            self.pseudo_label.copy_(found.labels)
+        target = temperatures(headness(found), h.tau_min, h.tau_max, h.tau_map)
         self.temperature.copy_(torch.lerp(target, self.temperature, h.momentum))
-        self.weight.copy_(weights(sizes, membership, h.reweight, h.gamma))
+        self.weight.copy_(weights(found, h.reweight, h.gamma))
 
-    def _pseudo_labels(self, corpus: Corpus) -> tuple[Tensor | None, Tensor]:
-        """(N, K) memberships and (K,) cluster sizes; for `knn-density`, None and (N,) sizes, one per image."""
+    def _assignment(self, corpus: Corpus) -> Assignment:
+        """The images' clusters; without clusters, but one size per image, for `knn-density`."""
         h = self.hparams
         if corpus.labels is not None:
-            labels = corpus.labels
-            if h.clusterer == "random":
-                labels = labels[self.get_buffer("shuffle")]
-            membership = F.one_hot(labels).float()
-            return membership, membership.sum(dim=0) + 1
+            labels = corpus.labels[self.get_buffer("shuffle")] if h.clusterer == "random" else corpus.labels
+            return hard_assignment(labels, int(labels.max()) + 1)
         network = self.host.project if h.features == "projector" else self.backbone
         x = F.normalize(torch.cat(list(corpus.embed(network, corpus.images))), dim=1)
         count = min(h.clusters, len(x))
         if h.clusterer == "knn-density":
             density = (local_density(x) / h.softness).exp()
-            return None, density * (len(x) / count / density.mean())
+            return Assignment(None, density * (len(x) / count / density.mean()), count, len(x))
         if h.clusterer == "gh":
-            membership = (x @ simplex(count, x.shape[1]).to(x.device).T / h.softness).softmax(dim=1)
+            membership = softmax_membership(simplex(count, x.shape[1]).to(x.device), h.softness)
         else:
             _, centers = spherical_kmeans(x, count, RESTARTS)
-            membership = student_t_clusters(x, centers) if h.clusterer == "dec" else (x @ centers.T / h.softness).softmax(dim=1)
-        hard = F.one_hot(membership.argmax(dim=1), count).to(x.dtype)
-        sizes = hard.sum(dim=0) + 1  # additive smoothing: the size of an empty cluster is not 0
-        return (hard if h.assignment == "hard" else membership), sizes
+            dec = h.clusterer == "dec"
+            membership = student_t_membership(x, centers) if dec else softmax_membership(centers, h.softness)
+        found = soft_assignment(x, count, membership)
+        return replace(found, soft=None) if h.assignment == "hard" else found
 
     def strength(self, epoch: int) -> float:
         """Interpolation in epoch `epoch` (from 0) between SimCLR (0) and the temperatures and weights of this method (1)."""
@@ -178,20 +186,14 @@ class TASE(PlugIn):
         return {**self.host.sample_state(), **own}
 
 
-def headness(sizes: Tensor, membership: Tensor | None) -> Tensor:
-    """Log size of each image's clusters, scaled to 0 for the smallest cluster and 1 for the largest.
+def headness(assignment: Assignment) -> Tensor:
+    """(N,) log size of each image's clusters, scaled to 0 for the smallest cluster and 1 for the largest.
 
-    Args:
-        sizes: (K,) cluster sizes above 0.
-        membership: (N, K) with rows that sum to 1, or None if `sizes` is (N,), one per image.
-
-    Returns:
-        (N,) in [0, 1]; 0.5 if all sizes are equal.
+    0.5 if all sizes are equal.
     """
-    log = sizes.log()
+    log = assignment.sizes.log()
     low, high = log.aminmax()
-    rank = torch.where(high - low > 1e-9, (log - low) / (high - low + 1e-12), 0.5)
-    return rank if membership is None else membership @ rank
+    return assignment.mean(torch.where(high - low > 1e-9, (log - low) / (high - low + 1e-12), 0.5))
 
 
 def temperatures(headness: Tensor, tau_min: float, tau_max: float, tau_map: Map) -> Tensor:
@@ -202,27 +204,24 @@ def temperatures(headness: Tensor, tau_min: float, tau_max: float, tau_map: Map)
     return tau_min + (tau_max - tau_min) * share
 
 
-def weights(sizes: Tensor, membership: Tensor | None, reweight: Reweighting, gamma: float) -> Tensor:
+def weights(assignment: Assignment, reweight: Reweighting, gamma: float) -> Tensor:
     """(N,) loss weights of mean 1, decreasing in cluster size.
 
     (sum_k q_ik / E(n_k))^gamma with q the membership, divided by its mean, clipped to [0.2, 5] and divided by its mean again.
     `effective`: E(n) = (1 - beta^n) / (1 - beta) of Cui et al. 2019 with beta = 1 - K / N; `inverse`: E(n) = n.
 
     Args:
-        sizes: (K,) cluster sizes above 0, or (N,) one per image.
-        membership: (N, K) with rows that sum to 1, or None for sizes per image.
+        assignment: of N images to K clusters.
         reweight: `effective`, `inverse` or `none`.
         gamma: exponent; 0 for equal weights.
     """
-    samples = len(sizes) if membership is None else len(membership)
+    number = assignment.sizes
     if reweight == "none":
-        return torch.ones(samples, device=sizes.device)
-    number = sizes
+        return torch.ones(assignment.samples, device=number.device)
     if reweight == "effective":
-        mean_size = sizes.mean() if membership is None else samples / len(sizes)
-        beta = 1 - 1 / torch.as_tensor(mean_size, dtype=sizes.dtype, device=sizes.device).clamp(min=1 + 1e-6)
-        number = (1 - beta**sizes) / (1 - beta)
-    inverse = 1 / number if membership is None else membership @ (1 / number)
-    raw = inverse**gamma
+        mean_size = torch.tensor(assignment.samples / assignment.clusters, dtype=number.dtype, device=number.device)
+        beta = 1 - 1 / mean_size.clamp(min=1 + 1e-6)
+        number = (1 - beta**number) / (1 - beta)
+    raw = assignment.mean(1 / number) ** gamma
     clipped = (raw / raw.mean()).clamp(0.2, 5)
     return clipped / clipped.mean()

@@ -1,6 +1,6 @@
 """Ridge regression onto one-hot classes in closed form: deterministic, one eigendecomposition for all strengths."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -25,22 +25,29 @@ class Fit:
     """Linear classifiers for S regularisation strengths, in float64 on the CPU."""
 
     mean: Tensor  # (d,) of the training features
-    weight: Tensor  # (d, S, C)
     bias: Tensor  # (C,) fraction of each class among the training images
+    axes: Tensor  # (d, d) principal axes of the standardised features, as columns, with the scale of each feature
+    values: Tensor  # (d,) variances along them
+    projected: Tensor  # (d, C) covariances of the classes with them
+    strengths: tuple[float, ...]  # S
 
     def at(self, strength: int) -> "Fit":
         """Selects one strength by its index."""
-        return Fit(self.mean, self.weight[:, strength : strength + 1].contiguous(), self.bias)
+        return replace(self, strengths=self.strengths[strength : strength + 1])
+
+    def weight(self, strength: float) -> Tensor:
+        """(d, C) weights for one strength."""
+        return self.axes @ (self.projected / (self.values + strength)[:, None])
 
     def predict(self, rows: LabelledFeatures) -> NDArray[np.int64]:
         """Predicts the classes, (S, n), block by block."""
-        width, strengths, classes = self.weight.shape
-        maps = self.weight.view(width, -1)
-        found = []
-        for x, _ in rows.blocks():
-            scores = (x.double().sub_(self.mean) @ maps).view(len(x), strengths, classes).add_(self.bias)
-            found.append(scores.argmax(dim=2))
-        return torch.cat(found).T.numpy()
+        # one strength at a time: scores for all of them would need gigabytes with thousands of classes
+        weights = (self.weight(strength) for strength in self.strengths)
+        return torch.stack([self._classify(rows, weight) for weight in weights]).numpy()
+
+    def _classify(self, rows: LabelledFeatures, weight: Tensor) -> Tensor:
+        """(n,) classes with the highest score."""
+        return torch.cat([((x.double() - self.mean) @ weight).add_(self.bias).argmax(dim=1) for x, _ in rows.blocks()])
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,8 @@ def fit(train: LabelledFeatures, classes: int, strengths: tuple[float, ...] = ST
     std = (found.covariance.diagonal() * (len(train) / max(len(train) - 1, 1))).clamp(min=0).sqrt()
     scale = torch.where(std > FLAT, 1 / std, 0)
     values, vectors = torch.linalg.eigh(found.covariance * torch.outer(scale, scale))
-    rotated = vectors.T @ (found.class_sums * scale / len(train)).T
-    shrunk = rotated[:, None] / (values.clamp(min=0)[:, None] + torch.tensor(strengths, dtype=torch.float64))[:, :, None]
-    weight = (scale[:, None] * vectors) @ shrunk.flatten(1)
-    return Fit(found.mean, weight.view(len(scale), len(strengths), classes), found.class_counts / len(train))
+    projected = vectors.T @ (found.class_sums * scale / len(train)).T
+    return Fit(found.mean, found.class_counts / len(train), scale[:, None] * vectors, values.clamp(min=0), projected, strengths)
 
 
 def choose(train: LabelledFeatures, validation: LabelledFeatures, classes: int) -> Choice:

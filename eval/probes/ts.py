@@ -4,29 +4,29 @@ Reference: Annusha/temperature_schedules, `notebooks/simclr_tau_*.ipynb`. Featur
 training features are those of one draw of weak augmentation for images in memory, and of unaugmented images for image files.
 Classifiers trained on long-tailed labels favour the head: accuracies are not comparable with those of balanced probes.
 
+The notebooks use scikit-learn's LinearSVC, whose solution is approximate. `eval/svm.py` solves the same problem faster and more
+exactly; on CIFAR-10-LT 3 of 10,000 predictions differ.
+
 TS reports the overall accuracy of its SVMs; on balanced test sets, such as CIFAR's and ImageNet's, it equals the mean class
 accuracy, which this suite records.
 """
 
-import warnings
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
-from torch.nn import functional as F
 
 from data.lists.longtail import IndexLists, Indices
 from eval.features import FrozenFeatures, LabelledFeatures
 from eval.probes.base import Probe, ProbeResult, register
 from eval.probes.neighbours import nearest
+from eval.svm import fit
 
-SEED = 42  # of the subset and of the SVM in the notebooks, for every seed of the run
+SEED = 42  # of the subset in the notebooks, for every seed of the run
 ONE_DRAW = "on unit features of one weakly augmented pass (shifted by up to 4 of 32 px, mirrored)"
 PLAIN = "on unit features of unaugmented images"
 KNN = "TS kNN, Euclidean, k = {}{}, against the pretraining images and their labels, {}"
-SVM = "TS linear SVM (scikit-learn's LinearSVC, C = 1) on {}, {}"
+SVM = "TS linear SVM (the problem of scikit-learn's LinearSVC, C = 1) on {}, {}"
 MAJORITY = ", majority vote, ties to the lower class"
 
 
@@ -68,7 +68,7 @@ class LongTailed(Probe):
     needs = ("pretrain",)
 
     def run(self, frozen: FrozenFeatures, seed: int) -> ProbeResult:
-        return _svm(_training_features(frozen, frozen.lists.pretrain, seed), frozen.test)
+        return _svm(frozen, _training_features(frozen, frozen.lists.pretrain, seed))
 
 
 @register("ts-fewshot")
@@ -86,7 +86,7 @@ class FewShot(Probe):
     def run(self, frozen: FrozenFeatures, seed: int) -> ProbeResult:
         lists, labels = frozen.lists, frozen.images.train_labels
         chosen = lists.fewshot if frozen.in_files else lists.pretrain[balanced_subset(labels[lists.pretrain])]
-        return _svm(_training_features(frozen, chosen, seed), frozen.test)
+        return _svm(frozen, _training_features(frozen, chosen, seed))
 
 
 def majority(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -103,25 +103,17 @@ def balanced_subset(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     occur are skipped.
     """
     stream = np.random.RandomState(SEED)
-    classes, counts = np.unique(labels, return_counts=True)
-    chosen = []
-    for c in classes:
-        positions = np.flatnonzero(labels == c)
+    _, counts = np.unique(labels, return_counts=True)
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    for positions in by_class:
         stream.shuffle(positions)
-        chosen.append(positions[: counts.min()])
-    return np.concatenate(chosen)
+    return np.concatenate([positions[: counts.min()] for positions in by_class])
 
 
 def _training_features(frozen: FrozenFeatures, indices: Indices, seed: int) -> LabelledFeatures:
     return frozen.unaugmented(indices) if frozen.in_files else frozen.augmented(indices, seed, "ts")
 
 
-def _svm(train: LabelledFeatures, test: LabelledFeatures) -> ProbeResult:
-    svm = LinearSVC(random_state=SEED)
-    x, y = train[:]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # reported in `chosen`
-        svm.fit(F.normalize(x, dim=1, out=x).numpy(), y.numpy())
-    predicted = np.concatenate([svm.predict(F.normalize(x, dim=1).numpy()) for x, _ in test.blocks()])
-    converged = svm.n_iter_ < svm.max_iter
-    return ProbeResult(predicted[None], len(train), "nothing" if converged else f"not converged after {svm.n_iter_} iterations")
+def _svm(frozen: FrozenFeatures, train: LabelledFeatures) -> ProbeResult:
+    svm = fit(train, frozen.classes, frozen.device)
+    return ProbeResult(svm.predict(frozen.test)[None], len(train), "nothing" if svm.converged else "not converged")

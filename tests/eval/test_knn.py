@@ -38,6 +38,7 @@ def test_the_block_size_does_not_change_the_result(sides, monkeypatch):
     similarity, place = nearest(*sides, 9, CPU)
     monkeypatch.setattr(eval.features, "BLOCK", 7)  # fewer than k
     monkeypatch.setattr(neighbours, "QUERIES", 11)
+    monkeypatch.setattr(neighbours, "HELD", 25)
     in_pieces = nearest(*sides, 9, CPU)
     assert torch.allclose(in_pieces[0], similarity, atol=1e-6)
     assert torch.equal(in_pieces[1], place)
@@ -47,6 +48,7 @@ def test_the_block_size_does_not_change_the_result(sides, monkeypatch):
 def test_memory_is_bounded_by_the_block_size(sides, monkeypatch):
     monkeypatch.setattr(eval.features, "BLOCK", 32)
     monkeypatch.setattr(neighbours, "QUERIES", 16)
+    monkeypatch.setattr(neighbours, "HELD", 30)
     with LargestTensor() as largest:
         nearest(*sides, 3, CPU)
     assert largest.elements <= 32 * 16  # similarities of one block; the bank has 4,640 elements

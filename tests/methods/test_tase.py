@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from core.errors import UserError
 from methods import METHODS, RunScale
+from methods.clusters import Assignment
 from methods.losses import nt_xent
 from methods.tase import headness, temperatures, weights
 from tests.runs import small_config
@@ -16,7 +17,8 @@ from training.loop import batches, start_epoch, step
 from training.prepare import prepare
 
 SIZES = torch.tensor([100.0, 40.0, 10.0, 5.0])
-MEMBERSHIP = F.one_hot(torch.arange(4).repeat_interleave(SIZES.long())).float()
+CLUSTER = torch.arange(4).repeat_interleave(SIZES.long())
+ASSIGNED = Assignment(CLUSTER, SIZES, clusters=4, samples=len(CLUSTER))
 OFF = {"reweight": "none", "tau_min": 0.2, "tau_max": 0.2}
 
 
@@ -51,7 +53,7 @@ def test_before_the_warm_up_it_is_simclr_and_afterwards_not(photographs):
 
 @pytest.mark.parametrize("tau_map", ["loglin", "linear", "cosine"])
 def test_temperature_rises_from_tail_to_head(tau_map):
-    rank = headness(SIZES, MEMBERSHIP)
+    rank = headness(ASSIGNED)
     tau = temperatures(rank, 0.1, 0.4, tau_map)
     assert tau[0].item() == pytest.approx(0.4)
     assert tau[-1].item() == pytest.approx(0.1)
@@ -65,29 +67,29 @@ def test_temperature_rises_from_tail_to_head(tau_map):
 def test_the_default_range_is_centred_on_simclrs_temperature():
     h = METHODS["tase"].Hparams()
     assert math.sqrt(h.tau_min * h.tau_max) == pytest.approx(h.temperature)
-    assert temperatures(headness(torch.full((3,), 7.0), None), 0.1, 0.4, "loglin") == pytest.approx([0.2] * 3)
+    assert temperatures(headness(Assignment(None, torch.full((3,), 7.0), 2, 3)), 0.1, 0.4, "loglin") == pytest.approx([0.2] * 3)
 
 
 @pytest.mark.parametrize("reweight", ["effective", "inverse"])
 def test_weights_fall_from_tail_to_head_and_have_mean_one(reweight):
-    w = weights(SIZES, MEMBERSHIP, reweight, 0.5)
+    w = weights(ASSIGNED, reweight, 0.5)
     assert w.mean().item() == pytest.approx(1, abs=1e-6)
     assert (w.diff() >= 0).all()
     assert w[-1] > w[0]
 
 
 def test_effective_number_against_the_formula():
-    samples, clusters = len(MEMBERSHIP), len(SIZES)
+    samples, clusters = len(CLUSTER), len(SIZES)
     beta = 1 - clusters / samples
     raw = [((1 - beta) / (1 - beta**n)) ** 0.5 for n in SIZES.tolist()]
-    each = torch.tensor(raw)[MEMBERSHIP.argmax(dim=1)]
+    each = torch.tensor(raw)[CLUSTER]
     clipped = (each / each.mean()).clamp(0.2, 5)
-    assert weights(SIZES, MEMBERSHIP, "effective", 0.5) == pytest.approx((clipped / clipped.mean()).tolist(), rel=1e-5)
+    assert weights(ASSIGNED, "effective", 0.5) == pytest.approx((clipped / clipped.mean()).tolist(), rel=1e-5)
 
 
 def test_soft_membership_mixes_headness():
-    half = torch.tensor([[0.5, 0, 0, 0.5]])
-    assert headness(SIZES, half).item() == pytest.approx(0.5)
+    soft = Assignment(torch.tensor([0]), SIZES, 4, 1, soft=(torch.ones(1, 2), lambda x: torch.tensor([[0.5, 0, 0, 0.5]])))
+    assert headness(soft).item() == pytest.approx(0.5)
 
 
 def test_row_temperatures_against_a_loop_and_finite_differences():
