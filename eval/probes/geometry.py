@@ -4,7 +4,7 @@ Alignment and uniformity follow Wang & Isola (ICML 2020; alpha = 2, t = 2), on t
 Vetterli (EUSIPCO 2007). The values of a group use only images, and pairs of images, of its classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,16 +15,19 @@ from eval.groups import GROUPS
 from eval.moments import moments
 from eval.probes.base import GeometryResult, Probe, register
 
+PAIRED = 20_000  # test images whose pairs are evaluated, at most: a random subset of larger test sets
+PROTOCOL = (
+    "alignment of two weakly augmented views of each test image, and uniformity of all pairs of {}, on the unit sphere (Wang & "
+    "Isola 2020); effective rank of the unaugmented features, centred, not normalised (Roy & Vetterli 2007)"
+)
+
 
 @register("geometry")
 class GeometryRecord(Probe):
     """Geometry of all test features and of each group. Trains nothing and yields no accuracy."""
 
-    protocol = (
-        "alignment of two weakly augmented views of each test image, and uniformity of all pairs of unaugmented test images, "
-        "on the unit sphere (Wang & Isola 2020); effective rank of the unaugmented features, centred, not normalised (Roy & "
-        "Vetterli 2007)"
-    )
+    protocol = PROTOCOL.format("unaugmented test images")
+    protocol_in_files = PROTOCOL.format(f"unaugmented test images (at most {PAIRED:,} of them)")
     needs = ()
     passes = 0.3  # two passes over the test images
 
@@ -37,9 +40,17 @@ class GeometryRecord(Probe):
         }
         return GeometryResult(
             alignment={name: distances[part].mean().item() if len(part) else None for name, part in parts.items()},
-            uniformity=dict(zip(parts, uniformity(frozen.test, list(parts.values()), frozen.device), strict=True)),
+            uniformity=dict(zip(parts, uniformity(*_paired(frozen.test, parts.values()), frozen.device), strict=True)),
             effective_rank={name: effective_rank(_subset(frozen.test, part)) for name, part in parts.items()},
         )
+
+
+def _paired(rows: LabelledFeatures, parts: Iterable[Tensor]) -> tuple[LabelledFeatures, list[Tensor]]:
+    """At most `PAIRED` of the features, and the places of each part among them: the number of pairs grows quadratically."""
+    if len(rows) <= PAIRED:
+        return rows, list(parts)
+    chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:PAIRED].sort().values
+    return _subset(rows, chosen), [torch.isin(chosen, part).nonzero()[:, 0] for part in parts]
 
 
 def squared_distances(first: LabelledFeatures, second: LabelledFeatures) -> Tensor:

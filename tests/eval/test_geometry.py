@@ -107,3 +107,13 @@ def test_memory_is_bounded_by_the_blocks(monkeypatch):
         uniformity(x, [torch.arange(400)], CPU)
         effective_rank(x)
     assert largest.elements <= 400  # the mask of a part; all pairs are 160,000, all features 4,000
+
+
+def test_uniformity_of_a_large_test_set_is_that_of_a_random_subset(monkeypatch):
+    made = gaussian_classes()
+    whole = PROBES["geometry"]().run(made.frozen(), seed=0)
+    monkeypatch.setattr(geometry, "PAIRED", 100)  # of 150
+    first, second = (PROBES["geometry"]().run(made.frozen(), seed=0) for _ in range(2))
+    assert first.uniformity == second.uniformity != whole.uniformity
+    assert first.uniformity == pytest.approx(whole.uniformity, abs=0.3)
+    assert (first.alignment, first.effective_rank) == (whole.alignment, whole.effective_rank)
