@@ -326,7 +326,7 @@ def views_(
     Parameters
     ----------
     methods
-        Methods: names, globs, or all; default: simclr.
+        Methods: names, globs, or a group such as all; default: simclr.
     datasets
         Benchmarks: names, globs, or all; default: cifar10lt.
     images
@@ -394,7 +394,7 @@ def verify_resume_(
     Parameters
     ----------
     methods
-        Methods: names, globs, or all.
+        Methods: names, globs, or a group such as all.
     dataset
         Benchmark; the default needs no download.
     preset

@@ -23,7 +23,7 @@ def data(datasets: Sequence[str], data_root: Path | None, *, check: bool) -> Ite
         UserError: unknown benchmark.
     """
     root = data_folder(data_root)
-    for name in BENCHMARKS.select(datasets, everything=[name for name, benchmark in BENCHMARKS if benchmark.suite]):
+    for name in BENCHMARKS.select(datasets):
         benchmark = BENCHMARKS[name]()
         try:
             images = benchmark.load(root, fetch=not check)

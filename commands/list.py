@@ -49,10 +49,12 @@ def list_(
 
 def _registry_text(data_root: Path | None) -> str:
     """All registered names with their sources, hyper-parameters and settings."""
-    lines = ["METHODS"]
+    lines = ["GROUPS OF METHODS (for --methods)"]
+    lines += [f"  {group}: {', '.join(names)}" for group, names in METHODS.groups().items()]
+    lines.append("\nMETHODS")
     for name, method in METHODS:
         excluded = "" if method.suite else " (not in `all`)"
-        lines.append(f"  {name}: {method.title}. {method.paper}{excluded}")
+        lines.append(f"  {name}: {method.title} ({method.group}). {method.paper}{excluded}")
         lines += _settings(name, method.Hparams)
         lines += [
             f"      in {where}: {', '.join(f'{key} = {value}' for key, value in changes.items())}"
@@ -86,7 +88,7 @@ def _registry_text(data_root: Path | None) -> str:
 def _benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
     """Benchmarks by name or glob: profiles, and the state of their images on disk."""
     lines = []
-    for name in _selected(datasets):
+    for name in BENCHMARKS.select(datasets):
         lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().describe_copy(data_folder(data_root))}"]
     return "\n".join(lines)
 
@@ -94,7 +96,7 @@ def _benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
 def _passports_text(datasets: Sequence[str], profile: str | None, splits: Sequence[int], data_root: Path | None) -> str:
     """Passports of benchmarks by name or glob; a line with the reason where the labels of a benchmark are missing."""
     blocks = []
-    for benchmark in (BENCHMARKS[name]() for name in _selected(datasets)):
+    for benchmark in (BENCHMARKS[name]() for name in BENCHMARKS.select(datasets)):
         chosen = benchmark.profile(profile)
         for split in splits:
             benchmark.check_split(chosen, split)
@@ -104,10 +106,6 @@ def _passports_text(datasets: Sequence[str], profile: str | None, splits: Sequen
         except UserError as error:
             blocks.append(f"NO PASSPORT: {benchmark.name}, profile {chosen}: {error}")
     return "\n\n".join(blocks)
-
-
-def _selected(datasets: Sequence[str]) -> list[str]:
-    return BENCHMARKS.select(datasets, everything=[name for name, benchmark in BENCHMARKS if benchmark.suite])
 
 
 def _benchmark(benchmark: type[Benchmark]) -> list[str]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.titles import method_title, run_title
+from commands.titles import method_group, method_title, run_title
 from core.files import removed
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
@@ -59,7 +59,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
     if not records and not states:
         return None
-    accuracy_tables = build_tables(accuracies(records), method_title, list(states.values()))
+    accuracy_tables = build_tables(accuracies(records), method_title, list(states.values()), group=method_group)
     tables = write_tables(records, out / "tables", method_title, list(states.values()), accuracy_tables)
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
     saved = write_figures(records, histories, out / FIGURES, method_title) if figures else []
@@ -79,7 +79,8 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
         About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
     )
     if run_ids is not None:
-        accuracy_tables = build_tables([one for one in accuracies(records) if one.run_id in run_ids], method_title)
+        chosen = [one for one in accuracies(records) if one.run_id in run_ids]
+        accuracy_tables = build_tables(chosen, method_title, group=method_group)
     return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
 
 
@@ -128,7 +129,8 @@ def _changes(out: Path) -> Iterator[float]:
 def _tables_of(out: Path, run_ids: Sequence[str] | None) -> str:
     """Text of the accuracy tables of runs; None: of all."""
     records = read_records([f / RESULTS for f in run_folders(out) if (f / RESULTS).exists()], warn=False)
-    return tables_text(build_tables([r for r in accuracies(records) if run_ids is None or r.run_id in run_ids], method_title))
+    chosen = [record for record in accuracies(records) if run_ids is None or record.run_id in run_ids]
+    return tables_text(build_tables(chosen, method_title, group=method_group))
 
 
 def partial_report(out: Path, runs: Iterable[RunFolder]) -> str:
@@ -147,7 +149,7 @@ def partial_report(out: Path, runs: Iterable[RunFolder]) -> str:
         report(out, figures=False)
     records = read_records([run.results for run in runs if run.results.exists()], warn=False)
     first: dict[str, AccuracyTable] = {}
-    for table in build_tables(accuracies(records), method_title, bold=False):
+    for table in build_tables(accuracies(records), method_title, bold=False, group=method_group):
         first.setdefault(table.setting, table)
     return "\n\n".join(f"{table.title}:\n{terminal_text(table.table())}" for table in first.values())
 

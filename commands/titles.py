@@ -1,4 +1,4 @@
-"""Titles of methods in tables and lists: name and non-default hyper-parameters."""
+"""Titles of methods in tables and lists, name and non-default hyper-parameters, and their groups."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,6 +25,11 @@ def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str
     defaults = _defaults(method, dataset, preset)
     changes = [f"{key}={value_text(value)}" for key, value in hparams.items() if value != defaults.get(key)]
     return METHODS[method].title + (f" ({', '.join(changes)})" if changes else "")
+
+
+def method_group(method: str) -> str:
+    """Group of a method; empty if it is not registered, such as external pretrained weights."""
+    return METHODS[method].group if method in METHODS else ""
 
 
 def value_text(value: object) -> str:

@@ -56,7 +56,7 @@ def verify_resume(
     """
     if epochs < 2:
         raise UserError(f"--epochs {epochs}: give at least 2, as a run is killed in its first and in its last epoch")
-    names = METHODS.select(methods, everything=[name for name, method in METHODS if method.suite])
+    names = METHODS.select(methods)
     with tempfile.TemporaryDirectory(prefix="verify-resume-") as temporary:
         folder = Path(temporary)
         plan = make_plan(

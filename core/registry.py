@@ -4,7 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,27 +12,32 @@ from typing import Any, Generic, TypeVar
 from core.errors import UserError, nearest
 
 T = TypeVar("T", bound=Callable[..., Any])  # classes and functions
+ALL = "all"  # group that every registry has
 
 
 class Registry(Generic[T]):
-    """Maps names to entries of one kind, with glob selection.
+    """Maps names to entries of one kind, with selection by globs and named groups.
 
     All modules of `package` are imported on the first look-up, so a new entry needs only a new file in it.
     """
 
-    def __init__(self, kind: str, package: str):
+    def __init__(self, kind: str, package: str, groups: Mapping[str, Callable[[T], bool]] | None = None):
+        """`groups` maps the name of a group to whether an entry is in it; without a group `all`, this is every entry."""
         self.kind = kind
         self.package = package
+        self._groups: Mapping[str, Callable[[T], bool]] = {ALL: lambda entry: True, **(groups or {})}
         self._entries: dict[str, T] = {}
         self._discovered = False
 
     def register(self, name: str, **facts: Any) -> Callable[[T], T]:
         """Decorator that registers a class or function and sets its `name` and `facts` as attributes.
 
-        Raises ValueError, naming both files, for a duplicate name.
+        Raises ValueError for the name of a group, and, naming both files, for a duplicate name.
         """
 
         def enter(entry: T) -> T:
+            if name in self._groups:
+                raise ValueError(f"{self.kind} {name!r} in {inspect.getfile(entry)} has the name of a group; choose another")
             if name in self._entries:
                 first, second = inspect.getfile(self._entries[name]), inspect.getfile(entry)
                 raise ValueError(f"{self.kind} {name!r} is registered twice: in {first} and in {second}")
@@ -62,9 +67,13 @@ class Registry(Generic[T]):
             raise UserError(f"no {self.kind} is named {name!r}{nearest(name, self._entries)}")
         return self._entries[name]
 
-    def select(self, patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
-        """Names that match any of `patterns`, see `select`. `everything` is the meaning of `all` (default: every entry)."""
-        return select(self.kind, self.names(), patterns, everything)
+    def groups(self) -> dict[str, list[str]]:
+        """Names of the entries of each group."""
+        return {group: [name for name, entry in self if belongs(entry)] for group, belongs in self._groups.items()}
+
+    def select(self, patterns: Iterable[str]) -> list[str]:
+        """Names that match any of `patterns`, see the function `select`."""
+        return select(self.kind, self.names(), patterns, self.groups())
 
     def _discover(self) -> None:
         if self._discovered:
@@ -81,29 +90,29 @@ class Registry(Generic[T]):
             raise
 
 
-def select(kind: str, names: Sequence[str], patterns: Iterable[str], everything: Iterable[str] | None = None) -> list[str]:
+def select(kind: str, names: Sequence[str], patterns: Iterable[str], groups: Mapping[str, Iterable[str]]) -> list[str]:
     """Selects the distinct `names` that match any of `patterns`, in the order of the patterns.
 
-    A pattern is a name, a glob, `all`, or a family, the prefix before a dash (`ts` for `ts-knn1`, `ts-knn10`).
+    A pattern is a name, a glob, a group, or a family, the prefix before a dash (`ts` for `ts-knn1`, `ts-knn10`).
 
     Args:
         kind: kind of entry, for messages.
         names: all names.
         patterns: user input.
-        everything: meaning of `all`; None: all of `names`.
+        groups: names of the entries of each group.
 
     Raises:
         UserError: a pattern matches nothing.
     """
     chosen: list[str] = []
     for pattern in patterns:
-        if pattern == "all":
-            matches = list(names if everything is None else everything)
+        if pattern in groups:
+            matches = list(groups[pattern])
         else:
             matches = [name for name in names if fnmatchcase(name, pattern)]
             matches = matches or [name for name in names if name.startswith(f"{pattern}-")]
         if not matches:
-            raise UserError(f"no {kind} matches {pattern!r}{nearest(pattern, names)}")
+            raise UserError(f"no {kind} matches {pattern!r}{nearest(pattern, [*names, *groups])}")
         chosen += [name for name in matches if name not in chosen]
     return chosen
 

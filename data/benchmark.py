@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from core.errors import UserError, nearest
-from core.registry import Registry
+from core.registry import ALL, Registry
 from data.image_files import ImageFiles
 from data.lists.longtail import IndexLists, Indices, fingerprint
 from data.pools.pool import ORDER
@@ -174,7 +174,9 @@ class Benchmark(ABC):
             raise UserError(f"{self.name} (profile {profile}) has splits 1 to {splits}, not {split}; change --splits")
 
 
-BENCHMARKS: Registry[type[Benchmark]] = Registry("dataset", package="data.datasets")
+BENCHMARKS: Registry[type[Benchmark]] = Registry(
+    "dataset", package="data.datasets", groups={ALL: lambda benchmark: benchmark.suite}
+)
 register = BENCHMARKS.register  # class decorator; the argument is the name in options, records and tables
 
 

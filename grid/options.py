@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, Token
 
 from core.errors import UserError
-from core.registry import names_in_source, select
+from core.method_groups import METHOD_GROUPS
+from core.registry import ALL, names_in_source, select
 
 
 def _numbers(_: object, tokens: Sequence[Token]) -> list[int]:
@@ -36,7 +37,7 @@ class GridOptions:
     """The options of `run` and `plan`."""
 
     methods: Annotated[list[str], Several] = field(default_factory=lambda: ["all"])
-    "Methods: names, globs, or all."
+    "Methods: names, globs, or a group: all (of the main job), long-tail, baselines, every; `list` shows them."
 
     datasets: Annotated[list[str], Several] = field(default_factory=lambda: ["cifar10lt"])
     "Benchmarks: names, globs, or all."
@@ -153,11 +154,11 @@ def check_names(
         UserError: a name or glob has no match.
     """
     root = Path(__file__).parent.parent
-    for kind, folder, patterns in (
-        ("method", "methods", methods),
-        ("dataset", "data/datasets", datasets),
-        ("probe", "eval/probes", probes),
+    for kind, folder, patterns, groups in (
+        ("method", "methods", methods, METHOD_GROUPS),
+        ("dataset", "data/datasets", datasets, (ALL,)),
+        ("probe", "eval/probes", probes, (ALL,)),
     ):
         names = names_in_source(root / folder) if patterns else None
         if names is not None:
-            select(kind, names, patterns or ())
+            select(kind, names, patterns or (), dict.fromkeys(groups, names))

@@ -130,8 +130,8 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     preset, preset_reason = choose_preset(options.preset, device)
     precision = choose_precision(options.precision, preset, device)
     data_root = data_folder(options.data_root)
-    methods = METHODS.select(options.methods, everything=[name for name, method in METHODS if method.suite])
-    datasets = BENCHMARKS.select(options.datasets, everything=[name for name, b in BENCHMARKS if b.suite])
+    methods = METHODS.select(options.methods)
+    datasets = BENCHMARKS.select(options.datasets)
     for method in methods if options.compile else ():
         check_compilable(METHODS[method])
     recipe_changes, hparam_changes = _parse_sets(options.set, methods)

@@ -3,16 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor, nn
 
 from backbones.corpus import Corpus
-from core.registry import Registry
+from core.method_groups import EVERY, MethodGroup
+from core.registry import ALL, Registry
 from data.loader import Batch
 from data.views.spec import CONTRASTIVE, Role
-
-Group = Literal["long-tail", "baselines"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Method(nn.Module, ABC):
     paper: ClassVar[str]
     overrides: ClassVar[Mapping[str, Mapping[str, Any]]]
     suite: ClassVar[bool]
-    group: ClassVar[Group]
+    group: ClassVar[MethodGroup]
 
     Hparams: ClassVar[type]  # frozen dataclass whose fields are made by `core.settings.setting`
     views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may replace them, if they depend on hyper-parameters
@@ -143,7 +142,19 @@ class Method(nn.Module, ABC):
         return False
 
 
-METHODS: Registry[type[Method]] = Registry("method", package="methods")
+def _made_for(group: MethodGroup) -> Callable[[type[Method]], bool]:
+    return lambda method: method.group == group
+
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    package="methods",
+    groups={
+        ALL: lambda method: method.suite,
+        **{group: _made_for(group) for group in get_args(MethodGroup)},
+        EVERY: lambda method: True,
+    },
+)
 
 
 def register(
@@ -153,7 +164,7 @@ def register(
     paper: str,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     suite: bool = True,
-    group: Group = "long-tail",
+    group: MethodGroup = "long-tail",
 ) -> Callable[[type[Method]], type[Method]]:
     """Class decorator that registers a Method.
 

@@ -133,8 +133,7 @@ def _own(run: RunFolder) -> Target:
 def _targets(run: RunFolder | None, datasets: Sequence[str], profiles: Sequence[str], splits: Sequence[int]) -> list[Target]:
     """Resolves the splits to probe, without duplicates. Raises UserError for an unknown name or split."""
     own = None if run is None else _own(run)
-    everything = [name for name, benchmark in BENCHMARKS if benchmark.suite]
-    names = BENCHMARKS.select(datasets, everything) if datasets else [own.dataset if own else "cifar10lt"]
+    names = BENCHMARKS.select(datasets) if datasets else [own.dataset if own else "cifar10lt"]
     targets: dict[Target, None] = {}
     for name in names:
         benchmark = BENCHMARKS[name]()

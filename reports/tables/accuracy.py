@@ -3,8 +3,8 @@
 A row holds the runs of one method with one set of hyper-parameters, over splits and seeds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Row:
     bold: frozenset[str] = frozenset()  # keys of METRICS
     missing: tuple[RunState, ...] = ()
     warnings: tuple[str, ...] = ()  # of the training of its runs
+    group: str = ""  # of the method, such as `baselines`; empty: unknown
 
     @property
     def placeholder(self) -> str | None:
@@ -106,7 +107,7 @@ class AccuracyTable:
 
     def table(self) -> Table:
         """The printed table; further metrics and the groups by the other definition are in its CSV only."""
-        columns = [Column("Method", "method"), *metric_columns()]
+        columns = [*method_columns(self.rows), *metric_columns()]
         columns += [Column(head, key, std=True, csv_only=True) for key, head in CSV_METRICS.items()]
         columns += [Column(f"Other {key}", f"other_{key}", std=True, csv_only=True) for key in OTHER_GROUPING]
         columns += [Column("Other grouping", "other_grouping", csv_only=True)]
@@ -115,7 +116,7 @@ class AccuracyTable:
         metrics = [*METRICS, *CSV_METRICS, *(f"other_{key}" for key in OTHER_GROUPING)]
         rows = [
             [
-                Cell(row.method),
+                *method_cells(row),
                 *(row.cell(metric) for metric in metrics),
                 Cell(self.first.other_groups.grouping),
                 *(Cell(count) for count in (row.splits, row.seeds, row.runs)),
@@ -138,6 +139,16 @@ class AccuracyTable:
         )
 
 
+def method_columns(rows: Iterable[Row]) -> list[Column]:
+    """The columns of `method_cells`; the second is printed if any method has a group."""
+    return [Column("Method", "method"), Column("Group", "method_group", csv_only=not any(row.group for row in rows))]
+
+
+def method_cells(row: Row) -> list[Cell]:
+    """Method and its group."""
+    return [Cell(row.method), Cell(row.group)]
+
+
 def metric_columns(group: str = "", prefix: str = "") -> list[Column]:
     """The columns of METRICS."""
     return [Column(head, f"{prefix}{key}", group, std=True) for key, head in METRICS.items()]
@@ -149,7 +160,12 @@ def group_details(records: Sequence[AccuracyRecord]) -> str:
 
 
 def build_tables(
-    records: Iterable[Record], title: Title = method_name, states: Iterable[RunState] = (), *, bold: bool = True
+    records: Iterable[Record],
+    title: Title = method_name,
+    states: Iterable[RunState] = (),
+    *,
+    bold: bool = True,
+    group: Callable[[str], str] = lambda method: "",
 ) -> list[AccuracyTable]:
     """One table per setting and probe, by setting, the main probe first; rows by method name.
 
@@ -158,9 +174,10 @@ def build_tables(
         title: printed name of a record's method.
         states: unfinished and failed runs; each is listed in the tables of its setting.
         bold: whether to test which methods are significantly worse than the best.
+        group: group of a method by its name, such as `baselines`; empty: unknown.
     """
     states = list(states)
-    tables = [_table(key, members, title, states, bold) for key, members in comparable_groups(accuracies(records))]
+    tables = [_table(key, members, title, states, bold, group) for key, members in comparable_groups(accuracies(records))]
     order = {table.setting: place for place, table in reversed(list(enumerate(tables)))}
     return sorted(tables, key=lambda table: (order[table.setting], table.probe != captions.MAIN_PROBE))
 
@@ -179,7 +196,14 @@ def mean_cell(values: Iterable[float | None]) -> Cell:
     return Cell(None) if found is None else Cell(found.mean, found.std)
 
 
-def _table(key: str, members: list[AccuracyRecord], title: Title, states: Sequence[RunState], bold: bool) -> AccuracyTable:
+def _table(
+    key: str,
+    members: list[AccuracyRecord],
+    title: Title,
+    states: Sequence[RunState],
+    bold: bool,
+    group: Callable[[str], str],
+) -> AccuracyTable:
     first = members[0]
     methods = by_method(members)
     present = {record.run_id for record in members}
@@ -196,7 +220,7 @@ def _table(key: str, members: list[AccuracyRecord], title: Title, states: Sequen
     return AccuracyTable(
         name=table_name(first, key, first.probe),
         title=f"{captions.subject(first, key)}, test accuracy in %, probe {captions.probe_title(first.probe)}",
-        rows=sorted(rows, key=lambda row: row.key),
+        rows=sorted((replace(row, group=group(row.key[0])) for row in rows), key=lambda row: row.key),
         records=members,
         best=best,
         compared=[title(runs[0]) for runs in methods.values()],

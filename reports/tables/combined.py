@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from reports import captions
 from reports.comparable import SETTING, comparable_groups, table_name
-from reports.tables.accuracy import METRICS, AccuracyTable, group_details, metric_columns
+from reports.tables.accuracy import METRICS, AccuracyTable, group_details, method_cells, method_columns, metric_columns
 from reports.tables.table import Cell, Column, Table
 
 FEW_SHOT = re.compile(r"(?P<family>.+)-(?P<amount>\d+)(?P<unit>pct|shot)")  # name of a few-shot probe
@@ -41,7 +41,7 @@ def combined_tables(accuracy_tables: Iterable[AccuracyTable]) -> list[Table]:
 def _table(name: str, tables: Sequence[AccuracyTable]) -> Table:
     rows_by_key = [{row.key: row for row in table.rows} for table in tables]
     keys = sorted({key for rows in rows_by_key for key in rows})
-    columns = [Column("Method", "method")]
+    columns = method_columns(row for rows in rows_by_key for row in rows.values())
     for table in tables:
         columns += metric_columns(_label(table), f"{table.probe}_")
     columns += [Column("n", "runs")]
@@ -52,7 +52,7 @@ def _table(name: str, tables: Sequence[AccuracyTable]) -> Table:
         row_cells = [row.cell(metric) if row else Cell(None, placeholder="-") for row in found for metric in METRICS]
         counts = {row.runs for row in present}
         n = Cell(counts.pop()) if len(counts) == 1 else Cell("/".join(str(row.runs) if row else "-" for row in found))
-        cells.append([Cell(present[0].method), *row_cells, n])
+        cells.append([*method_cells(present[0]), *row_cells, n])
         ids.append(tuple(dict.fromkeys(run_id for row in present for run_id in row.run_ids)))
     records = [record for table in tables for record in table.records]
     protocols = " ".join(f"{_label(table)}, {table.probe}: {captions.protocol(table.records)}" for table in tables)

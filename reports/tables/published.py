@@ -1,8 +1,9 @@
 """Published numbers, the corresponding numbers of this suite, and whether the latter reproduce them.
 
 `published.csv` has the published numbers with their source and, in columns `our_*`, the corresponding names of this suite,
-empty if there is no counterpart (balanced data, other methods). Of the settings of method and recipe, those in `agree` must be
-equal for a comparison; differences in those of `told` are only listed.
+empty if there is no counterpart (other methods, a probe that is not stated). Of the settings of method and recipe, those in
+`agree` must be equal for a comparison; differences in those of `told` are only listed. A row with an `obstacle`, such as images
+that the suite does not have, is comparable with no run.
 """
 
 import csv
@@ -55,6 +56,7 @@ class Published:
     our_splits: tuple[int, ...]
     agree: dict[str, str]
     told: dict[str, str]
+    obstacle: str  # why no run is comparable; empty if some are
 
     @property
     def verified(self) -> bool:
@@ -142,7 +144,7 @@ def obstacles(row: Published, runs: Sequence[AccuracyRecord]) -> list[str]:
     if not splits.issuperset(row.our_splits):
         found.append(f"split ({_joined(splits) or 'of this suite'} vs {_joined(row.our_splits)})")
     found += [f"{name} ({_ours(first, name)} vs {value})" for name, value in _differing(row.agree, first)]
-    return found
+    return [*found, row.obstacle] if row.obstacle else found
 
 
 def status(row: Published, quantity: str, ours: MeanStd, reasons: Sequence[str]) -> str:

@@ -149,7 +149,8 @@ def test_list_and_doctor_tell_everything(capsys, tmp_path):
     assert bench.main(["list"]) == 0
     listed = capsys.readouterr().out
     assert "simclr.temperature (float|cosine:LOW:HIGH:PERIOD, default 0.2): softmax temperature tau" in listed
-    assert "bcl-d: BCL-D. Zhou et al., ICML 2022, arXiv:2205.12693 (not in `all`)" in listed
+    assert "bcl-d: BCL-D (long-tail). Zhou et al., ICML 2022, arXiv:2205.12693 (not in `all`)" in listed
+    assert "  all: bcl, byol, colt, sdclr, simclr, tase, ts\n" in listed
     assert "in imagenet100lt: temperature = 0.3, prune = 0.3 (of sdclr)" in listed
     for part in ("arXiv:2006.07733", "cifar10lt", "emoji", "slim-resnet8", "sdclr-cached", "paper: protocol of the papers"):
         assert part in listed

@@ -48,6 +48,25 @@ def test_runs_are_done_unfinished_or_failed(tmp_path):
     assert run_state(make_run(tmp_path, "d-4", done=False, config={"weights": "of a file"})) is None
 
 
+def test_tables_have_the_group_of_each_method(tmp_path):
+    """In every format; empty for weights and methods that are not registered, and no column where all are empty."""
+    for method in ("simclr", "sdclr", "former"):
+        records = list(made_grid([method], splits=1, seeds=1, probes=("sdclr", "sdclr-1pct")))
+        make_run(tmp_path / "runs", f"cifar10lt-{method}-split1-seed0-{records[0].run_id}", *records)
+    text = report(tmp_path / "runs", figures=False).text
+    rows = [line.split() for line in text.splitlines() if "(temperature=0.2)" in line]
+    assert {row[0]: row[2] for row in rows} == {"SimCLR": "baselines", "SDCLR": "long-tail"}
+    for kind in ("cifar10lt", "combined"):
+        (csv,) = (tmp_path / "runs/tables").glob(f"{kind}-*-sdclr-??????.csv")
+        found = {line.split(",")[0].split(" ")[0]: line.split(",")[1] for line in csv.read_text().splitlines()}
+        assert found == {"method": "method_group", "SimCLR": "baselines", "SDCLR": "long-tail", "former": ""}
+        assert "Method & Group & " in csv.with_suffix(".tex").read_text()
+        assert "| Group " in csv.with_suffix(".md").read_text()
+    (record,) = made_grid(["former"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path / "other", "cifar10lt-former-split1-seed0-abc", record)
+    assert "Group" not in report(tmp_path / "other", figures=False).text
+
+
 def test_a_repeated_report_is_identical(tmp_path):
     for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",)):
         record = replace(record, run_id=f"{record.method}10")

@@ -10,23 +10,49 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def fruit():
-    registry = Registry("fruit", package="core")  # any package without entries of its own
+    groups = {"all": lambda entry: entry.name != "apricot", "sweet": lambda entry: entry.name > "b"}
+    registry = Registry("fruit", package="core", groups=groups)  # any package without entries of its own
     for name in ("apple", "apricot", "banana"):
         registry.register(name)(lambda: None)
     return registry
 
 
-def test_select_takes_names_globs_and_all_each_once(fruit):
+def test_select_takes_names_globs_and_groups_each_once(fruit):
     assert fruit.select(["ap*", "apple", "banana"]) == ["apple", "apricot", "banana"]
-    assert fruit.select(["all"]) == ["apple", "apricot", "banana"]
-    assert fruit.select(["all"], everything=["banana"]) == ["banana"]
+    assert fruit.select(["all"]) == ["apple", "banana"]
+    assert fruit.select(["sweet", "ap*"]) == ["banana", "apple", "apricot"]
+    assert fruit.groups() == {"all": ["apple", "banana"], "sweet": ["banana"]}
+
+
+def test_all_is_every_entry_unless_declared():
+    registry = Registry("fruit", package="core")
+    registry.register("apple")(lambda: None)
+    assert registry.select(["all"]) == ["apple"]
+
+
+def test_a_group_without_entries_matches_nothing(fruit):
+    empty = Registry("fruit", package="core", groups={"sour": lambda entry: False})
+    with pytest.raises(UserError, match="no fruit matches 'sour'"):
+        empty.select(["sour"])
+
+
+@pytest.mark.parametrize("name", ["all", "sweet"])
+def test_an_entry_cannot_have_the_name_of_a_group(fruit, name):
+    with pytest.raises(ValueError, match=rf"fruit '{name}' in .*errors\.py has the name of a group"):
+        fruit.register(name)(UserError)
+    assert name not in fruit
 
 
 def test_unknown_names_suggest_the_nearest(fruit):
     with pytest.raises(UserError, match="did you mean 'banana'"):
         fruit["bananna"]
-    with pytest.raises(UserError, match="choose from: apple, apricot, banana"):
+    with pytest.raises(UserError, match="choose from: all, apple, apricot, banana, sweet"):
         fruit.select(["xyz*"])
+
+
+def test_unknown_names_suggest_a_group(fruit):
+    with pytest.raises(UserError, match="no fruit matches 'sweets'; did you mean 'sweet'"):
+        fruit.select(["sweets"])
 
 
 def test_a_clash_names_both_files(fruit):

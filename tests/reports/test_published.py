@@ -42,17 +42,47 @@ TABLE4 = ("SimCLR", "A: full-shot", "mean of 5")
 
 def test_every_published_row_has_a_source_and_a_number():
     rows = read_published()
-    assert len(rows) == 38
+    assert len(rows) == 38 + 53 + 36 + 35
     assert all(row.source and row.values for row in rows)
     # numbers as they were published
     assert row_of(*TABLE4).values == {"many": 78.18, "medium": 76.23, "few": 71.37}
     assert [row.values["avg"] for row in rows if row.method == "BCL-D"] == [58.7, 52.6, 48.7]
 
 
-def test_rows_of_balanced_data_have_no_counterpart():
+def test_rows_on_balanced_data_appear_beside_the_balanced_profile_alone():
     balanced = [row for row in read_published() if "balanced" in row.dataset]
-    assert len(balanced) == 11
-    assert not any(row.our_dataset or row.our_probes for row in balanced)
+    assert len(balanced) == 11 + 53
+    assert {row.our_profile for row in balanced} == {"", "balanced"}
+    (table,) = published_tables(runs(profile="balanced", backbone="resnet18", epochs=1000))
+    assert column(table, "published") == [90.74]
+    assert column(table, "status") == ["not comparable"]
+    assert column(table, "why") == ["trained on all images of CIFAR-10 instead of the balanced twin"]
+    usual = [record for probe in ("sdclr", "sdclr-cached", "ridge", "knn") for record in runs(probe=probe)]
+    shown = {text for table in published_tables(usual) for text in column(table, "published_as")}
+    assert len(shown) == 2  # the mean of five splits, and the author's repetition
+    assert all(text.startswith("SimCLR, A: ") for text in shown)
+
+
+@pytest.mark.parametrize("method", ["simclr", "sdclr", "ts"])
+@pytest.mark.parametrize("dataset", ["cifar10lt", "cifar100lt", "imagenet100lt"])
+def test_rows_on_images_of_a_study_are_not_comparable_with_any_run(method, dataset):
+    """Even for a run with all settings that are known of it."""
+    own = [
+        row for row in read_published() if "own set" in row.dataset and (row.our_method, row.our_dataset) == (method, dataset)
+    ]
+    assert len(own) == 2
+    for row in own:
+        alike = runs((1, 2, 3), method, row.our_probes[0], dataset=dataset, backbone="resnet50", epochs=row.epochs)
+        assert obstacles(row, alike) == [row.obstacle]
+        assert row.obstacle.startswith("own long-tailed sets (Pareto")
+        statuses = [s for table in published_tables(alike, published=[row]) for s in column(table, "status")]
+        assert statuses == ["not comparable"]
+
+
+def test_a_study_that_states_no_probe_has_no_counterpart():
+    unstated = [row for row in read_published() if row.protocol == "not stated"]
+    assert len(unstated) == 35
+    assert not any(row.our_dataset or row.our_probes for row in unstated)
 
 
 def test_ours_is_matched_by_method_data_and_protocol():

@@ -175,7 +175,7 @@ def test_runs_without_a_table_are_listed(tmp_path):
 
 def test_probes_of_a_family_stand_side_by_side(records):
     (table,) = [s for s in all_tables(records, title, STATES) if s.name.startswith("combined-")]
-    assert [column.group for column in table.columns[1:-1]] == ["full-shot (45,000)"] * 5 + ["1 % (450)"] * 5
+    assert [column.group for column in table.columns[2:-1]] == ["full-shot (45,000)"] * 5 + ["1 % (450)"] * 5
     assert r"\multicolumn{5}{c}{1 \% (450)}" in latex_text(table)
     assert table.details.count("[passport]") == 1  # sentences that both probes share are not repeated
 
