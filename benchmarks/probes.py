@@ -2,9 +2,9 @@
 
     python benchmarks/probes.py [--threads 2] [--rounds 3] [--images 45000] [--queries 10000] [--width 512] [--classes 10]
 
-Made-up features: clouds around random centres, non-negative as those of a ResNet. Suite and scikit-learn take turns in one
-process, after a round to warm up, so that a noisy machine disturbs them alike; what is printed is the median of the rounds.
-Peaks of memory are taken in a process of its own for each, beyond what the features take.
+Random features: Gaussian clusters, non-negative as those of a ResNet. Suite and scikit-learn alternate in one process after a
+warm-up round, so that noise of the machine affects both; medians of the rounds are printed. Peak memory is measured in a process
+of its own for each, without the features.
 """
 
 import subprocess
@@ -39,7 +39,7 @@ Predict = Callable[[], NDArray[np.int64]]  # learns and predicts the queries' cl
 
 
 class Given(FrozenFeatures):
-    """What probes see, of features that are there already: a ninth of the labelled ones are for validation."""
+    """Given features as the input of probes; a ninth of the labelled ones are for validation."""
 
     device = torch.device("cpu")
     in_files = False
@@ -58,7 +58,7 @@ class Given(FrozenFeatures):
         self.test = LabelledFeatures(test, torch.arange(queries), test_labels)
 
     def arrays(self, indices: Indices) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Features and labels as scikit-learn takes them, without a copy where the indices are a range."""
+        """Features and labels as arrays for scikit-learn, without a copy if the indices are a range."""
         part = slice(int(indices[0]), int(indices[-1]) + 1)
         return self._bank[part].numpy(), self._train_labels[part].numpy()
 
@@ -67,12 +67,12 @@ class Given(FrozenFeatures):
 def main(
     *,
     threads: Annotated[int, Parameter(help="threads of torch and of scikit-learn's BLAS")] = 2,
-    rounds: Annotated[int, Parameter(help="rounds of every candidate, after one to warm up")] = 3,
+    rounds: Annotated[int, Parameter(help="rounds of every candidate, after a warm-up round")] = 3,
     images: Annotated[int, Parameter(help="labelled images")] = 45_000,
     queries: Annotated[int, Parameter(help="test images")] = 10_000,
     width: Annotated[int, Parameter(help="dimensions of a feature")] = 512,
     classes: Annotated[int, Parameter(help="classes")] = 10,
-    noise: Annotated[float, Parameter(help="deviation within a class, of one between the centres")] = 5.0,
+    noise: Annotated[float, Parameter(help="standard deviation within a class; 1 between the centres")] = 5.0,
     memory_of: Annotated[str | None, Parameter(help="only measure the memory of this candidate", show=False)] = None,
 ) -> None:
     """Times all candidates in turn and prints medians, ratios, accuracies and peaks of memory."""
@@ -106,7 +106,7 @@ def main(
 
 
 def _pairs(frozen: Given, threads: int) -> dict[str, dict[str, Predict]]:
-    """What is timed: each probe's candidates by name, the suite's first."""
+    """The timed functions of each probe by name, the suite's first."""
     return {
         "ridge": {"suite": _probe(frozen, "ridge"), "scikit-learn": _their_ridge(frozen)},
         "knn": {"suite": _probe(frozen, "knn"), "scikit-learn": _their_neighbours(frozen, threads)},
@@ -118,7 +118,7 @@ def _probe(frozen: Given, name: str) -> Predict:
 
 
 def _their_ridge(frozen: Given) -> Predict:
-    """Standardised, with the same strengths; it chooses by leave-one-out on the training images, as it is made to."""
+    """scikit-learn's ridge classifier with the same strengths, selected by leave-one-out on the training images."""
 
     def run() -> NDArray[np.int64]:
         x, y = frozen.arrays(frozen.lists.train)
@@ -131,7 +131,7 @@ def _their_ridge(frozen: Given) -> Predict:
 
 
 def _their_neighbours(frozen: Given, threads: int) -> Predict:
-    """The same neighbours and weights: its distances are one less the cosines."""
+    """The same neighbours and weights: cosine distance is 1 minus the similarity."""
 
     def run() -> NDArray[np.int64]:
         model = KNeighborsClassifier(
@@ -144,14 +144,14 @@ def _their_neighbours(frozen: Given, threads: int) -> Predict:
 
 def _cloud(centres: torch.Tensor, labels: torch.Tensor, noise: float, stream: torch.Generator) -> torch.Tensor:
     made = torch.randn(len(labels), centres.shape[1], generator=stream).mul_(noise)
-    for start in range(0, len(labels), 4096):  # no second copy, so that peaks of memory tell of the probes
+    for start in range(0, len(labels), 4096):  # no second copy, so that peaks of memory are those of the probes
         made[start : start + 4096] += centres[labels[start : start + 4096]]
     return made.relu_()
 
 
 def _peak(run: Predict) -> str:
-    """Megabytes by which the process grows at most beyond what it holds before (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    """Largest increase of the resident memory of the process in MB (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _resident("VmRSS")
     run()
     return f"{(_resident('VmHWM') - before) / 1024:.0f}"
