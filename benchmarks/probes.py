@@ -3,8 +3,8 @@
     python benchmarks/probes.py [--threads 2] [--rounds 3] [--images 45000] [--queries 10000] [--width 512] [--classes 10]
 
 Random features: Gaussian clusters, non-negative as those of a ResNet. Suite and scikit-learn alternate in one process after a
-warm-up round, so that noise of the machine affects both; medians of the rounds are printed. Peak memory is measured in a process
-of its own for each, without the features.
+warm-up round, so that noise of the machine affects both; medians of the rounds are printed. Peak memory is measured in a
+process of its own for each, without the features.
 """
 
 import subprocess
