@@ -37,7 +37,7 @@ def log_probabilities(z1: Tensor, z2: Tensor, tau: float | Tensor) -> tuple[Tens
         (2B, 2B) cosine similarities divided by `tau`, and (2B, 2B) their log-softmax in each row; -inf on both diagonals.
     """
     with torch.autocast(z1.device.type, enabled=False):
-        z = F.normalize(torch.cat([z1, z2]).to(_at_least_float32(z1)), dim=1)
+        z = F.normalize(torch.cat([z1, z2]).to(at_least_float32(z1)), dim=1)
         rows = tau.repeat(2)[:, None] if isinstance(tau, Tensor) else tau
         similarity = (z @ z.T / rows).fill_diagonal_(-torch.inf)
         return similarity, similarity.log_softmax(dim=1)
@@ -59,12 +59,30 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, tau: float | Tensor) -> 
         (B,) losses.
     """
     with torch.autocast(query.device.type, enabled=False):
-        dtype = _at_least_float32(query)
+        dtype = at_least_float32(query)
         q, k, negatives = (F.normalize(x.to(dtype), dim=1) for x in (query, key.detach(), queue.detach()))
         positive = (q * k).sum(dim=1, keepdim=True)
         rows = tau[:, None] if isinstance(tau, Tensor) else tau
         logits = torch.cat([positive, q @ negatives.T], dim=1) / rows
         return logits.logsumexp(dim=1) - logits[:, 0]
+
+
+def info_nce_in_batch(query: Tensor, key: Tensor, tau: float) -> Tensor:
+    """InfoNCE of queries whose negatives are the keys of the other images of the batch.
+
+    -log( exp(q_i k_i / tau) / sum_j exp(q_i k_j / tau) ) with q, k of unit length. Chen et al. 2021 (MoCo v3), eq. 1.
+
+    Args:
+        query: (B, d) embeddings, not normalised.
+        key: (B, d) embeddings of another view of the same images, in the same order; gradient flows into both arguments.
+        tau: temperature, above 0.
+
+    Returns:
+        (B,) losses.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        q, k = (F.normalize(x.to(at_least_float32(x)), dim=1) for x in (query, key))
+        return -(q @ k.T / tau).log_softmax(dim=1).diagonal()
 
 
 def byol_regression(p: Tensor, z: Tensor) -> Tensor:
@@ -78,9 +96,15 @@ def byol_regression(p: Tensor, z: Tensor) -> Tensor:
         (B,) losses in [0, 4].
     """
     with torch.autocast(p.device.type, enabled=False):
-        dtype = _at_least_float32(p)
+        dtype = at_least_float32(p)
         return 2 - 2 * F.cosine_similarity(p.to(dtype), z.detach().to(dtype), dim=1)
 
 
-def _at_least_float32(x: Tensor) -> torch.dtype:
+def off_diagonal_squares(matrix: Tensor) -> Tensor:
+    """Sum of the squares of the elements off the diagonal of a (d, d) matrix."""
+    return (matrix - matrix.diagonal().diag()).square().sum()
+
+
+def at_least_float32(x: Tensor) -> torch.dtype:
+    """Type in which losses are computed: that of `x`, or float32 if it has a lower precision."""
     return torch.promote_types(x.dtype, torch.float32)

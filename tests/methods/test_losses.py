@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.losses import byol_regression, info_nce, nt_xent
+from methods.losses import byol_regression, info_nce, info_nce_in_batch, nt_xent, off_diagonal_squares
 
 
 @pytest.mark.parametrize("case", range(3))
@@ -59,6 +59,26 @@ def test_info_nce_equals_a_loop_written_from_the_formula(tau):
         positive = math.exp(q[i] @ k[i] / t)
         expected.append(-math.log(positive / (positive + sum(math.exp(q[i] @ n / t) for n in negatives))))
     assert info_nce(query, key, queue, tau).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_info_nce_in_batch_and_its_gradients_equal_cross_entropy():
+    torch.manual_seed(0)
+    query, key = (torch.randn(5, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    losses = info_nce_in_batch(query, key, 0.3)
+    logits = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T / 0.3
+    expected = F.cross_entropy(logits, torch.arange(5), reduction="none")
+    assert losses.tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+    found = torch.autograd.grad(losses.sum(), [query, key])
+    for gradient, of_entropy in zip(found, torch.autograd.grad(expected.sum(), [query, key]), strict=True):
+        assert torch.allclose(gradient, of_entropy, atol=1e-12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = info_nce_in_batch(query.float(), key.float(), 0.3)
+    assert torch.equal(inside, info_nce_in_batch(query.float(), key.float(), 0.3))
+
+
+def test_squares_off_the_diagonal_are_those_of_a_loop():
+    matrix = torch.arange(9.0).view(3, 3)
+    assert off_diagonal_squares(matrix).item() == sum(i * i for i in range(9) if i not in (0, 4, 8))
 
 
 def test_info_nce_and_its_gradient_equal_cross_entropy():
