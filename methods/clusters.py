@@ -1,4 +1,4 @@
-"""Clustering of the features of all images, for pseudo-labels. Used by COLT and TASE."""
+"""Clustering of the features of all images, for pseudo-labels. Used by COLT, GH and TASE."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -136,6 +136,29 @@ def simplex(clusters: int, width: int) -> Tensor:
         raise ValueError(f"a simplex of {clusters} directions does not fit into {width} dimensions")
     centred = torch.eye(clusters) - 1 / clusters
     return F.normalize(F.pad(centred, (0, width - clusters)), dim=1)
+
+
+@torch.no_grad()
+def sinkhorn(scores: Tensor, prior: Tensor, iterations: int) -> Tensor:
+    """Soft assignments of a batch to K clusters whose sizes are in proportion to a prior, by the Sinkhorn-Knopp algorithm.
+
+    The rows and columns of exp(scores) are scaled in turns, so that each row sums to 1 and column k to B prior_k, the columns
+    up to convergence. Cuturi 2013, arXiv:1306.0895.
+
+    Args:
+        scores: (..., B, K) logarithms of the assignments to be scaled.
+        prior: (K,) share of the images in each cluster; they sum to 1. A cluster with share 0 gets nothing.
+        iterations: scalings of the columns and then of the rows.
+
+    Returns:
+        (..., B, K) of the same type.
+    """
+    q = scores.exp()
+    rows = torch.full_like(q[..., :1], 1 / q.shape[-2])
+    for _ in range(iterations):
+        columns = prior[:, None] / (q.mT @ rows)
+        rows = 1 / (q.shape[-2] * (q @ columns))
+    return q.shape[-2] * rows * q * columns.mT
 
 
 def local_density(x: Tensor) -> Tensor:

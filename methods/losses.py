@@ -25,9 +25,29 @@ def nt_xent(z1: Tensor, z2: Tensor, tau: float | Tensor) -> Tensor:
 
 def nt_xent_of(log_p: Tensor) -> Tensor:
     """(B,) NT-Xent losses from the (2B, 2B) log probabilities that `log_probabilities` returns."""
-    B = len(log_p) // 2
-    anchor = torch.arange(2 * B, device=log_p.device)
-    return -log_p[anchor, anchor.roll(B)].view(2, B).mean(dim=0)
+    return -per_image(positives(log_p))
+
+
+def positives(pairwise: Tensor) -> Tensor:
+    """(2B,) entries of each view and the other view of its image, from (2B, 2B) values of all views with all views."""
+    anchor = torch.arange(len(pairwise), device=pairwise.device)
+    return pairwise[anchor, anchor.roll(len(pairwise) // 2)]
+
+
+def negatives(similarity: Tensor) -> Tensor:
+    """(2B, 2B) similarities of all views, with -inf in place of those within an image."""
+    own = torch.eye(len(similarity) // 2, dtype=torch.bool, device=similarity.device).repeat(2, 2)
+    return similarity.masked_fill(own, -torch.inf)
+
+
+def per_image(anchors: Tensor) -> Tensor:
+    """(B,) means over both views of each image, from (2B,) values."""
+    return anchors.view(2, -1).mean(dim=0)
+
+
+def complement(log_p: Tensor) -> Tensor:
+    """1 - p from log p, without cancellation; at least the resolution of the type, so that its powers have gradients."""
+    return (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps)
 
 
 def log_probabilities(z1: Tensor, z2: Tensor, tau: float | Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Per-image memory: a moving average of one number per image, indexed by `batch.index`."""
+"""Per-image memory: a moving average of a number or a vector per image, indexed by `batch.index`."""
 
 import torch
 from torch import Tensor, nn
@@ -10,32 +10,33 @@ class SampleMemory(nn.Module):
     The first value of an image is stored as it is, later ones as momentum * old + (1 - momentum) * new.
     """
 
-    def __init__(self, samples: int, momentum: float = 0.0):
-        """`samples` is the number of images N; `momentum` lies in [0, 1), and 0 stores the last value."""
+    def __init__(self, samples: int, momentum: float = 0.0, shape: tuple[int, ...] = ()):
+        """`samples` is the number of images N; `momentum` lies in [0, 1), and 0 stores the last value; `shape` is a value's."""
         super().__init__()
         self.momentum = momentum
         # index -1, an image of an OOD pool, writes to the additional last row, which is then reset
-        self.register_buffer("value", torch.zeros(samples + 1))
+        self.register_buffer("value", torch.zeros(samples + 1, *shape))
         self.register_buffer("seen", torch.zeros(samples + 1, dtype=torch.bool))
         self.value: Tensor
         self.seen: Tensor
 
     @torch.no_grad()
-    def update(self, index: Tensor, values: Tensor) -> None:
-        """Enters the (B,) `values` of the images `index`; those with index -1 are ignored."""
+    def update(self, index: Tensor, values: Tensor, momentum: float | None = None) -> None:
+        """Enters the (B, *shape) `values` of the images `index`, with another momentum if given; index -1 is ignored."""
         values = values.detach().to(self.value.dtype)
         old = self.value[index]
-        kept = torch.lerp(values, old, self.momentum)
-        self.value[index] = torch.where(self.seen[index], kept, values)
+        kept = torch.lerp(values, old, self.momentum if momentum is None else momentum)
+        seen = self.seen[index].view(-1, *(1,) * (values.ndim - 1))
+        self.value[index] = torch.where(seen, kept, values)
         # assigning a Python number by index would copy it to the device and synchronise
         self.seen.index_fill_(0, index, True)
         self.value[-1:].zero_()
         self.seen[-1:].zero_()
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """(B,) values of the images `index`; 0 for images without a value and for index -1."""
+        """(B, *shape) values of the images `index`; 0 for images without a value and for index -1."""
         return self.value[index]
 
     def all(self) -> Tensor:
-        """(N,) values of all images."""
+        """(N, *shape) values of all images."""
         return self.value[:-1]

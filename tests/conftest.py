@@ -19,6 +19,11 @@ def golden():
 
 
 @pytest.fixture(scope="session")
+def golden_losses():
+    return {name: torch.from_numpy(values) for name, values in np.load(GOLDEN / "losses.npz").items()}
+
+
+@pytest.fixture(scope="session")
 def cifar10_labels():
     return np.load(GOLDEN / "cifar10_train_labels.npz")["labels"].astype(np.int64)
 

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from methods.clusters import (
     hard_assignment,
     local_density,
     simplex,
+    sinkhorn,
     soft_assignment,
     softmax_membership,
     spherical_kmeans,
@@ -111,6 +114,32 @@ def test_the_simplex_is_equally_far_from_itself_everywhere(clusters, width):
     assert (others + 1 / (clusters - 1)).abs().max() < 1e-6
     with pytest.raises(ValueError, match="does not fit"):
         simplex(width + 1, width)
+
+
+PRIORS = [[0.25, 0.25, 0.25, 0.25], [0.7, 0.2, 0.06, 0.04], [0.5, 0.0, 0.3, 0.2], [0.0, 1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_sinkhorn_has_the_rows_and_columns_of_its_prior(prior):
+    torch.manual_seed(0)
+    scores, prior = 20 * torch.rand(2, 30, 4, dtype=torch.float64) - 10, torch.tensor(prior, dtype=torch.float64)
+    q = sinkhorn(scores, prior, 2000)
+    assert (q >= 0).all()
+    assert torch.allclose(q.sum(dim=2), torch.ones(2, 30, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(q.sum(dim=1), 30 * prior.expand(2, 4), atol=1e-6)
+    assert torch.allclose(sinkhorn(scores.float(), prior.float(), 2000).double(), q, atol=1e-4)
+
+
+def test_sinkhorn_equals_a_loop_of_its_rule():
+    torch.manual_seed(0)
+    scores, prior = torch.randn(5, 3, dtype=torch.float64), [0.5, 0.3, 0.2]
+    q = [[math.exp(x) for x in row] for row in scores.tolist()]
+    for _ in range(7):
+        sums = [sum(row[k] for row in q) for k in range(3)]
+        q = [[row[k] * 5 * prior[k] / sums[k] for k in range(3)] for row in q]
+        q = [[x / sum(row) for x in row] for row in q]
+    found = sinkhorn(scores, torch.tensor(prior, dtype=torch.float64), 7)
+    assert torch.allclose(found, torch.tensor(q, dtype=torch.float64), atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [60, 8])  # more and fewer others than neighbours are asked for

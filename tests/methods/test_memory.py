@@ -44,6 +44,17 @@ def test_momentum_0_keeps_the_last_value_and_no_gradient_is_kept():
     assert not memory.value.requires_grad
 
 
+def test_vectors_and_a_momentum_of_the_call():
+    memory, index = SampleMemory(4, 0.5, (2,)).double(), torch.tensor([2, -1, 0])
+    values = torch.tensor([[1.0, 2.0], [9.0, 9.0], [3.0, 4.0]], dtype=torch.float64)
+    memory.update(index, values)
+    memory.update(index, -values, momentum=0.75)
+    assert memory.all().tolist() == [[1.5, 2], [0, 0], [0.5, 1], [0, 0]]
+    memory.update(index, torch.zeros_like(values))
+    assert memory[index].tolist() == [[0.25, 0.5], [0, 0], [0.75, 1]]
+    assert memory.seen.tolist() == [True, False, True, False, False]
+
+
 def test_it_is_saved_and_restored():
     memory, other = SampleMemory(4, 0.9), SampleMemory(4, 0.9)
     memory.update(torch.tensor([2, 3]), torch.tensor([1.0, 5.0]))

@@ -13,8 +13,12 @@ from data.loader import Batch
 from methods import METHODS, Method, RunScale
 from methods.bcl import BCL
 from methods.colt import COLT
-from methods.contrastive import Pairs, PlugIn
+from methods.contrastive import Contrastive, Pairs, PlugIn
+from methods.dcl import DCL, DCLW
+from methods.focal import Focal
+from methods.gh import GH
 from methods.losses import info_nce, nt_xent
+from methods.macl import MACL
 from methods.simclr import SimCLR
 from methods.tase import TASE
 from training.config import default_hparams
@@ -36,7 +40,13 @@ class FixedNegatives(SimCLR):
 
 def _on_fixed_negatives(plug_in: type[PlugIn], **hparams) -> PlugIn:
     """`plug_in` on the host above, in double precision."""
-    declared = type("Extended", (plug_in,), {"Host": FixedNegatives})
+    return _on(FixedNegatives, plug_in, **hparams)
+
+
+def _on(host: type[Contrastive], plug_in: type[PlugIn], **hparams) -> PlugIn:
+    """`plug_in` on a host, in double precision."""
+    hyper_parameters = dataclasses.dataclass(frozen=True)(type("Hparams", (plug_in.Hparams, host.Hparams), {}))
+    declared = type("Extended", (plug_in,), {"Host": host, "Hparams": hyper_parameters})
     torch.manual_seed(0)
     method = declared(declared.Hparams(**hparams), backbones.create("tiny-resnet8", 32), 64, RunScale(20, 4, 40))
     return method.double().train()
@@ -47,7 +57,7 @@ def _batch() -> Batch:
     return Batch((torch.randn(B, 3, 16, 16).double(), torch.randn(B, 3, 16, 16).double()), torch.arange(B))
 
 
-@pytest.mark.parametrize("plug_in", [BCL, COLT, TASE])
+@pytest.mark.parametrize("plug_in", [BCL, COLT, GH, TASE])
 def test_the_host_keeps_its_loss(plug_in):
     method, batch = _on_fixed_negatives(plug_in), _batch()
     observed = []
@@ -62,6 +72,16 @@ def test_the_host_keeps_its_loss(plug_in):
     assert method.decay_norm_and_bias is False
     if plug_in is BCL:
         assert torch.allclose(method.memory[batch.index].double(), expected.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("plug_in", [BCL, COLT, GH, TASE])
+@pytest.mark.parametrize("host", [Focal, DCL, DCLW, MACL])
+def test_losses_of_pairs_are_hosts(host, plug_in):
+    method, batch = _on(host, plug_in, temperature=0.2), _batch()
+    z1, z2 = method.encode(batch.views)
+    expected = method.host.losses(Pairs(z1, z2, 0.2, batch.index, 0)).mean()
+    assert method.loss(batch).loss.item() == pytest.approx(expected.item(), abs=1e-6)  # temperatures of TASE in float32
+    assert expected.item() != pytest.approx(nt_xent(z1, z2, 0.2).mean().item(), abs=1e-3)
 
 
 def test_tase_passes_its_temperatures_to_the_hosts_loss():
