@@ -95,5 +95,5 @@ class GH(PlugIn):
 
 def harmonization(cosines: Tensor, prior: Tensor, iterations: int) -> Tensor:
     """(B,) cross entropies of both views with the soft labels of the other, from (2, B, K) cosines and the (K,) prior."""
-    labels = sinkhorn(cosines / 0.05, prior, iterations)
+    labels = sinkhorn(cosines / 0.05, prior, iterations)  # both temperatures are constants of the reference
     return -(labels.flip(0) * (cosines / 0.1).log_softmax(dim=2)).sum(dim=(0, 2))

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from methods.losses import log_probabilities, negatives, nt_xent, per_image, positives
-from tests.methods.pairs import by_anchor, difference_to_golden, embeddings, losses_of
+from tests.pairs import by_anchor, difference_to_golden, embeddings, losses_of
 
 
 @pytest.mark.parametrize("name", ["dcl", "dclw"])

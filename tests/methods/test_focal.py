@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from methods.losses import nt_xent
-from tests.methods.pairs import by_anchor, difference_to_golden, embeddings, gradients, losses_of
+from tests.pairs import by_anchor, difference_to_golden, embeddings, gradients, losses_of
 
 
 def test_it_equals_the_reference(golden_losses):

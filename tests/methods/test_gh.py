@@ -9,7 +9,7 @@ from data.loader import Batch
 from methods import METHODS
 from methods.clusters import sinkhorn
 from methods.gh import harmonization
-from tests.methods.pairs import difference_to_golden, embeddings
+from tests.pairs import difference_to_golden, embeddings
 from tests.runs import small_config
 from training.config import default_hparams
 from training.loop import batches, start_epoch, step

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from core.errors import UserError
-from tests.methods.pairs import embeddings, gradients, losses_of
+from tests.pairs import embeddings, gradients, losses_of
 from tests.runs import small_config
 from training.prepare import build_method
 
