@@ -52,7 +52,8 @@ def hard_assignment(labels: Tensor, clusters: int) -> Assignment:
 def soft_assignment(x: Tensor, clusters: int, membership: Membership) -> Assignment:
     """Assigns (N, d) unit vectors by a membership function. Sizes count images at their largest membership, with 1 added."""
     labels = torch.cat([membership(rows).argmax(dim=1) for rows in _blocks(x, clusters)])
-    return replace(hard_assignment(labels, clusters), soft=(x, membership))
+    hard = hard_assignment(labels, clusters)
+    return replace(hard, sizes=hard.sizes.to(x), soft=(x, membership))
 
 
 def spherical_kmeans(x: Tensor, clusters: int, restarts: int) -> tuple[Tensor, Tensor]:
