@@ -26,7 +26,7 @@ class DCL(SimCLR):
 
     @dataclass(frozen=True)
     class Hparams(SimCLR.Hparams):
-        """SimCLR's, with the temperature of the paper."""
+        """SimCLR's, with the temperature of the reference."""
 
         temperature: Temperature = setting(0.1, "softmax temperature tau, or its schedule", low=MIN_TEMPERATURE)
 

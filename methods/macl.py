@@ -4,7 +4,7 @@ Huang et al., ICML 2023, arXiv:2207.07874. Reference: chenhaoxing/MACL @ 82d3fb5
 batch the temperature is tau (1 + alpha (A - threshold)): low while the network is poorly trained, higher later, when similar
 negatives may be of the same class. Each NT-Xent term is divided by 1 - p, with p the probability of the positive; so it has
 DCL's gradient at this temperature. Temperature and divisor are constants in the gradient. The reference has no defaults; those
-here are of lightly's `MACLLoss`. Deviation: the factor of the temperature is at least 0.01, so that no setting makes it 0.
+here are lightly's. Deviation: the factor of the temperature is at least 0.01, so that no setting makes it 0.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class MACL(SimCLR):
 
     @dataclass(frozen=True)
     class Hparams(SimCLR.Hparams):
-        """SimCLR's, with the temperature of the paper, and the adaptation."""
+        """SimCLR's, with the defaults of lightly."""
 
         temperature: Temperature = setting(0.1, "temperature at the threshold, or its schedule", low=MIN_TEMPERATURE)
         alpha: float = setting(0.5, "relative increase of the temperature per unit of alignment; 0: none", 0, 1)
