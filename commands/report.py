@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.titles import method_group, method_title, run_title
+from commands.titles import method_group, method_title, more_runs, run_title
 from core.files import removed
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
-from reports.tables import AccuracyTable, build_tables, tables_text, terminal_text, write_tables
+from reports.tables import AccuracyTable, build_tables, summary_tables, tables_text, terminal_text, write_tables
 from reports.tables.states import RunState
+from reports.tables.summary import SUMMARY
 from run_store.contents import read_unfinished, run_folders, run_id_of
 from run_store.folder import RunFolder
 from run_store.history import read_histories
@@ -60,7 +61,9 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     if not records and not states:
         return None
     accuracy_tables = build_tables(accuracies(records), method_title, list(states.values()), group=method_group)
-    tables = write_tables(records, out / "tables", method_title, list(states.values()), accuracy_tables)
+    tables = write_tables(records, out / "tables", method_title, list(states.values()), accuracy_tables, more_runs)
+    main = {table.setting: table.name for table in reversed(accuracy_tables)}  # the first table of each setting
+    lead = {*main.values(), *(table.name for table in tables if table.name.startswith(SUMMARY))}
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
     saved = write_figures(records, histories, out / FIGURES, method_title) if figures else []
     folder_of = {run_id_of(folder): folder for folder in folders}
@@ -73,7 +76,11 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     runs += [adapter.unfinished_run(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
     write_page(
         out / PAGE,
-        [adapter.table_section(table) for table in tables if table.name != MISSING],  # the page has its own list of these runs
+        [
+            adapter.table_section(table, lead=table.name in lead)
+            for table in tables
+            if table.name != MISSING  # the page has its own list of these runs
+        ],
         [adapter.figure(one) for one in saved],
         runs,
         About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
@@ -81,7 +88,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     if run_ids is not None:
         chosen = [one for one in accuracies(records) if one.run_id in run_ids]
         accuracy_tables = build_tables(chosen, method_title, group=method_group)
-    return Report(tables_text(accuracy_tables), [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
+    return Report(_text(accuracy_tables), [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
 
 
 def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Report | None:
@@ -130,7 +137,12 @@ def _tables_of(out: Path, run_ids: Sequence[str] | None) -> str:
     """Text of the accuracy tables of runs; None: of all."""
     records = read_records([f / RESULTS for f in run_folders(out) if (f / RESULTS).exists()], warn=False)
     chosen = [record for record in accuracies(records) if run_ids is None or record.run_id in run_ids]
-    return tables_text(build_tables(chosen, method_title, group=method_group))
+    return _text(build_tables(chosen, method_title, group=method_group))
+
+
+def _text(tables: Sequence[AccuracyTable]) -> str:
+    """Summaries and accuracy tables for the terminal."""
+    return tables_text([*summary_tables(tables, method_title, more_runs), *(table.table() for table in tables)])
 
 
 def partial_report(out: Path, runs: Iterable[RunFolder]) -> str:

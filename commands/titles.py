@@ -1,10 +1,11 @@
-"""Titles of methods in tables and lists, name and non-default hyper-parameters, and their groups."""
+"""Titles of methods in tables and lists, name and non-default hyper-parameters, their groups, and advice for more runs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from data.benchmark import BENCHMARKS
 from methods import METHODS
 from probing.pretrained import EXTERNAL
 from run_store.records import Record
@@ -30,6 +31,13 @@ def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str
 def method_group(method: str) -> str:
     """Group of a method; empty if it is not registered, such as external pretrained weights."""
     return METHODS[method].group if method in METHODS else ""
+
+
+def more_runs(record: Record) -> str:
+    """Advice for a method with too few runs: splits, or seeds for a benchmark with fewer than five splits."""
+    profiles = BENCHMARKS[record.dataset].profiles if record.dataset in BENCHMARKS else {}
+    profile = profiles.get(record.profile)
+    return "add --seeds 0 1 2 3 4" if profile is not None and profile.splits < 5 else "add --splits 1 2 3 4 5"
 
 
 def value_text(value: object) -> str:

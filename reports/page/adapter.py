@@ -27,8 +27,8 @@ COSTS = r"train_hours|peak_memory_mb|probe_seconds|relative_images|relative_time
 LOWER_IS_BETTER = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
 
 
-def table_section(table: Table) -> Section:
-    """The section of a table, without the columns that are in the CSV only."""
+def table_section(table: Table, *, lead: bool = True) -> Section:
+    """The section of a table, without the columns that are in the CSV only. `lead`: see `Section`."""
     first, *rest = table.printed_columns()
     run_ids = table.run_ids or [()] * len(table.rows)
     is_text = table.text_columns()
@@ -41,6 +41,7 @@ def table_section(table: Table) -> Section:
         details=table.details,
         scale=captions.scale(table.records[0]) if table.records else "",
         warnings=table.warnings,
+        lead=lead,
         head=table.columns[first].head,
         columns=[_column(table.columns[i], is_text[i]) for i in rest],
         rows=[

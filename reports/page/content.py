@@ -52,6 +52,7 @@ class Section:
     details: str = ""  # behind a toggle
     scale: str = ""  # label beside the title
     warnings: Sequence[str] = ()  # on runs of the table
+    lead: bool = True  # whether the table is always open; others of a data set, and its figures, are behind a toggle
     head: str = METHOD  # of the first column; the method filter applies only to rows of methods
     columns: Sequence[Column]  # without the first column
     rows: Sequence[Row]

@@ -68,6 +68,11 @@ const items = all("article.table, figure").map((item) => ({
   rows: all(item.dataset.of === "methods" ? "tbody tr" : ":not(*)", item).map((row) => ({ row, name: row.querySelector(".method").textContent.toLowerCase() })),
 }));
 let place = ""; // target of the last contents link
+const show = (id) => {
+  const fold = one(id)?.closest("details.others");
+  if (fold) fold.open = true;
+  one(id)?.scrollIntoView();
+};
 
 const applyFilters = () => {
   const wanted = selects.filter((select) => select.value);
@@ -90,6 +95,7 @@ const applyFilters = () => {
     if (note) note.hidden = kept.length === rows.length;
     if (note) note.textContent = `${kept.length} of ${plural(rows.length, "row")} shown, filter “${method.value.trim()}”`;
   }
+  if (wanted.length || text) for (const fold of all("details.others")) fold.open = true;
   for (const group of all("main .group")) {
     const inside = all("article.table, figure", group);
     const away = inside.length > 0 && inside.every((item) => item.classList.contains("away"));
@@ -120,7 +126,7 @@ const restoreView = () => {
   method.value = view.get("method") ?? "";
   place = view.get("at") ?? "";
   applyFilters();
-  one(place)?.scrollIntoView();
+  if (place) show(place);
 };
 
 controls.addEventListener("input", () => { applyFilters(); saveView(); });
@@ -131,7 +137,7 @@ document.querySelector("nav").addEventListener("click", (event) => {
   if (!link) return;
   event.preventDefault();
   place = link.hash.slice(1);
-  one(place).scrollIntoView();
+  show(place);
   saveView();
 });
 addEventListener("hashchange", restoreView);

@@ -1,7 +1,7 @@
 """All tables of a set of records, written as CSV, LaTeX, Markdown and JSON metadata, and as text for the terminal."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from reports.tables.imbalance import cost_of_imbalance_tables, ratio_tables
 from reports.tables.latex import latex_text
 from reports.tables.published import published_tables
 from reports.tables.states import RunState, missing_table
+from reports.tables.summary import add_runs, summary_tables
 from reports.tables.table import Table
 from reports.tables.text import csv_lines, csv_text, markdown_text, terminal_text, warning_lines
 from run_store.records import AccuracyRecord, GeometryRecord, Record, accuracies, geometries
@@ -29,18 +30,21 @@ def all_tables(
     title: Title = method_name,
     states: Sequence[RunState] = (),
     tables: Sequence[AccuracyTable] | None = None,
+    more_runs: Callable[[Record], str] = add_runs,
 ) -> list[Table]:
-    """Every table of the records, tables of accuracies first.
+    """Every table of the records: summaries first, then tables of accuracies.
 
     Args:
         records: of any runs.
         title: printed name of a record's method; should differ between hyper-parameters.
         states: unfinished and failed runs.
         tables: result of `build_tables` for the same arguments, if available.
+        more_runs: see `summary_tables`.
     """
     accuracy_records = accuracies(records)
     tables = build_tables(accuracy_records, title, states) if tables is None else tables
     return [
+        *summary_tables(tables, title, more_runs),
         *(table.table() for table in tables),
         *combined_tables(tables),
         *published_tables(accuracy_records, title),
@@ -62,13 +66,14 @@ def write_tables(
     title: Title = method_name,
     states: Sequence[RunState] = (),
     accuracy_tables: Sequence[AccuracyTable] | None = None,
+    more_runs: Callable[[Record], str] = add_runs,
 ) -> list[Table]:
     """Writes `<table>.csv`, `.md`, `.tex` and `.meta.json` for every table, and all records to `results.csv`, `geometry.csv`.
 
     Arguments and result are those of `all_tables`. Raises UserError if the folder cannot be written.
     """
     remove_unfinished(writable_folder(folder, "--out"))
-    tables = all_tables(records, title, states, accuracy_tables)
+    tables = all_tables(records, title, states, accuracy_tables, more_runs)
     for table in tables:
         for suffix, text in WRITERS.items():
             write_text(folder / f"{table.name}.{suffix}", text(table))
@@ -79,11 +84,10 @@ def write_tables(
     return tables
 
 
-def tables_text(tables: Iterable[AccuracyTable]) -> str:
+def tables_text(tables: Iterable[Table]) -> str:
     """Titles, tables and warnings for the terminal; consecutive tables with the same caption print it once, below the last."""
     blocks = []
-    printed = [table.table() for table in tables]
-    for caption, group in groupby(printed, lambda table: (table.shared("data"), table.shared("recipe"), table.caption)):
+    for caption, group in groupby(tables, lambda table: (table.shared("data"), table.shared("recipe"), table.caption)):
         members = list(group)
         blocks += [f"{table.title}\n{terminal_text(table)}" for table in members]
         blocks += [caption[-1], *dict.fromkeys(line for table in members for line in warning_lines(table))]

@@ -54,7 +54,7 @@ def test_tables_have_the_group_of_each_method(tmp_path):
         records = list(made_grid([method], splits=1, seeds=1, probes=("sdclr", "sdclr-1pct")))
         make_run(tmp_path / "runs", f"cifar10lt-{method}-split1-seed0-{records[0].run_id}", *records)
     text = report(tmp_path / "runs", figures=False).text
-    rows = [line.split() for line in text.splitlines() if "(temperature=0.2)" in line]
+    rows = [line.split() for line in text[text.index("  Group ") :].splitlines() if "(temperature=0.2)" in line]
     assert {row[0]: row[2] for row in rows} == {"SimCLR": "baselines", "SDCLR": "long-tail"}
     for kind in ("cifar10lt", "combined"):
         (csv,) = (tmp_path / "runs/tables").glob(f"{kind}-*-sdclr-??????.csv")

@@ -92,7 +92,7 @@ def test_every_row_has_its_run_ids(records):
 def test_given_accuracy_tables_are_not_built_again(records, monkeypatch):
     tables = build_tables(records, title, STATES)
     monkeypatch.setattr("reports.tables.write.build_tables", lambda *_: pytest.fail("built again"))
-    assert all_tables(records, title, STATES, tables)[0].name == tables[0].name
+    assert tables[0].name in [table.name for table in all_tables(records, title, STATES, tables)]
 
 
 def test_other_hyper_parameters_are_never_averaged(accurate):
@@ -225,7 +225,7 @@ def test_every_table_has_the_warnings_of_its_runs(accurate):
         assert latex_text(table).count(r"\par\footnotesize Warning: byol") == len(expected)
         assert latex_text(table).count(r"collapsed \& \textless{}") == len(expected)
         assert table.metadata()["warnings"] == table.warnings
-    text = tables_text(build_tables(changed, title))
+    text = tables_text(table.table() for table in build_tables(changed, title))
     assert 0 < text.count("Warning: byol") < len(tables)
 
 

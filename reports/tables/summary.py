@@ -1,0 +1,99 @@
+"""One summary per setting: accuracy of each method, and its difference from SimCLR on the same runs, with a verdict."""
+
+from collections.abc import Callable, Iterable
+
+from reports import captions
+from reports.comparable import SETTING, Title, by_method, comparable_groups, method_name, run_ids, table_name
+from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell
+from reports.tables.costs import BASELINE
+from reports.tables.significance import LEVEL, MIN_RUNS, TEST, Difference, difference
+from reports.tables.table import Cell, Column, Table
+from run_store.records import Record
+
+SUMMARY = "summary-"  # prefix of the tables' file names
+SHOWN = ("few", "mean", "group_std")
+DIFFERENCES = ("few", "mean")
+RULE = (
+    f"Differences are those on common runs (split, seed), with the {LEVEL:.0%} interval of their mean by Student's t. The "
+    f"verdict is on Few ({TEST}; no correction for multiple comparisons) and needs {MIN_RUNS} common runs."
+)
+
+
+def add_runs(record: Record) -> str:
+    """Advice for a method with too few runs, whatever the setting of the record."""
+    return "add splits or seeds"
+
+
+def summary_tables(
+    tables: Iterable[AccuracyTable],
+    title: Title = method_name,
+    more_runs: Callable[[Record], str] = add_runs,
+) -> list[Table]:
+    """One summary for each setting, of the first of its tables, which is that of the main probe.
+
+    Args:
+        tables: result of `build_tables`.
+        title: printed name of a record's method.
+        more_runs: advice for the setting of a record, for methods with fewer than five runs in common with SimCLR.
+    """
+    first: dict[str, AccuracyTable] = {}
+    for table in tables:
+        first.setdefault(table.setting + table.passport, table)
+    return [_summary(table, title, more_runs(table.first)) for table in first.values()]
+
+
+def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
+    methods = by_method(table.records)
+    baseline = max((key for key in methods if key[0] == BASELINE), key=lambda key: len(methods[key]), default=None)
+    reference = title(methods[baseline][0]) if baseline else "SimCLR"
+    rows = []
+    for key, records in methods.items():
+        found = [difference(records, methods[baseline], metric) if baseline else None for metric in DIFFERENCES]
+        verdict = "reference" if key == baseline else _verdict(found[0], advice) if baseline else f"no {reference} runs"
+        rows.append(
+            [
+                Cell(title(records[0])),
+                *(mean_cell(getattr(record, metric) for record in records) for metric in SHOWN),
+                *(cell for one in found for cell in _cells(None if key == baseline else one)),
+                Cell(verdict),
+                Cell(len(records)),
+            ]
+        )
+    setting, _ = comparable_groups([table.first], SETTING)[0]
+    return Table(
+        f"{SUMMARY}{table_name(table.first, setting + table.passport)}",
+        f"{captions.subject(table.first)}, summary, test accuracy in %, probe {captions.probe_title(table.probe)}",
+        captions.caption(table.records, f"Differences are paired, with {LEVEL:.0%} intervals."),
+        f"{table.setting} {captions.protocol(table.records)} {RULE}",
+        _columns(reference),
+        rows,
+        table.records,
+        table.probe,
+        [run_ids(records) for records in methods.values()],
+    )
+
+
+def _columns(reference: str) -> list[Column]:
+    columns = [Column("Method", "method"), *(Column(METRICS[metric], metric, std=True) for metric in SHOWN)]
+    for metric in DIFFERENCES:
+        columns.append(Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"))
+        columns += [
+            Column(name, f"{metric}_{name}", csv_only=True, placeholder="-") for name in ("difference", "low", "high", "pairs")
+        ]
+    return [*columns, Column("Verdict", "verdict"), Column("n", "runs")]
+
+
+def _cells(found: Difference | None) -> list[Cell]:
+    """Text, difference, both limits and number of common runs."""
+    if found is None:
+        return [Cell(None)] * 5
+    interval = "" if found.low is None else f" [{found.low:+.1f}, {found.high:+.1f}]"
+    return [Cell(f"{found.mean:+.1f}{interval}"), *map(Cell, (found.mean, found.low, found.high, found.runs))]
+
+
+def _verdict(found: Difference | None, advice: str) -> str:
+    if found is None or found.low is None or found.high is None or found.runs < MIN_RUNS:
+        return f"too few runs: {advice}"
+    if found.low > 0:
+        return "raises the tail"
+    return "lowers the tail" if found.high < 0 else "no difference seen"

@@ -1,0 +1,67 @@
+"""The summary: differences from SimCLR on common runs, and the verdicts."""
+
+import pytest
+from msgspec.structs import replace
+
+from reports.tables import build_tables, summary_tables
+from tests.reports.made import made_record
+
+
+def runs(method, few, *, splits=range(1, 6), **fields):
+    """Records of one method with the given accuracies on the few group."""
+    return [
+        replace(made_record(method, split=split, probe="ridge"), run_id=f"{method}{split}", few=value, **fields)
+        for split, value in zip(splits, few, strict=True)
+    ]
+
+
+def rows(records):
+    (table,) = summary_tables(build_tables(records), more_runs=lambda record: "add --splits 1 2 3 4 5")
+    return {row[0].value: {c.key: cell.value for c, cell in zip(table.columns, row, strict=True)} for row in table.rows}
+
+
+BASE = [40.0, 50.0, 60.0, 70.0, 80.0]
+
+
+@pytest.mark.parametrize(
+    ("few", "verdict"),
+    [
+        ([value + gain for value, gain in zip(BASE, (2, 2.5, 1.5, 2, 2), strict=True)], "raises the tail"),
+        ([value - gain for value, gain in zip(BASE, (2, 2.5, 1.5, 2, 2), strict=True)], "lowers the tail"),
+        ([value + gain for value, gain in zip(BASE, (9, -7, 3, -6, 2), strict=True)], "no difference seen"),
+        (BASE[:4], "too few runs: add --splits 1 2 3 4 5"),
+        (BASE[:1], "too few runs: add --splits 1 2 3 4 5"),
+    ],
+)
+def test_verdicts(few, verdict):
+    found = rows([*runs("simclr", BASE), *runs("byol", few, splits=range(1, len(few) + 1))])
+    assert found["byol"]["verdict"] == verdict
+    assert found["byol"]["few_pairs"] == len(few)
+    assert found["byol"]["few_difference"] == pytest.approx(sum(few) / len(few) - sum(BASE[: len(few)]) / len(few))
+    assert found["simclr"]["verdict"] == "reference"
+    assert found["simclr"]["few_difference"] is None
+
+
+def test_without_simclr_there_is_no_verdict():
+    assert rows(runs("byol", BASE))["byol"]["verdict"] == "no SimCLR runs"
+
+
+def test_without_common_runs_or_a_few_group_there_is_no_difference():
+    found = rows([*runs("simclr", BASE[:2], splits=(1, 2)), *runs("byol", BASE[:2], splits=(3, 4))])
+    assert found["byol"]["few_difference_text"] is None
+    assert found["byol"]["verdict"].startswith("too few runs")
+    found = rows([*runs("simclr", [None] * 5), *runs("byol", [None] * 5)])
+    assert found["byol"]["few_difference"] is None
+    assert found["byol"]["mean_pairs"] == 5
+
+
+def test_one_summary_for_each_setting_of_its_main_probe():
+    records = [
+        replace(record, run_id=f"{record.run_id}{preset}{probe}", preset=preset, probe=probe)
+        for record in runs("simclr", BASE)
+        for preset in ("cpu", "paper")
+        for probe in ("knn", "ridge")
+    ]
+    tables = summary_tables(build_tables(records))
+    assert [(table.shared("preset"), table.probe) for table in tables] == [("cpu", "ridge"), ("paper", "ridge")]
+    assert len({table.name for table in tables}) == 2
