@@ -49,7 +49,7 @@ def check_run(build: Callable[[], Training]) -> Iterator[Check]:
     """Trains a run and checks gradients, batch norms, frozen branches and buffers.
 
     Args:
-        build: prepares the run at its initial state; a few short epochs, which include all that the method does once.
+        build: prepares the run at its initial state, of at least two short epochs in which the method does all that it does.
     """
     training = build()
     method, initial = training.method, _tensors(training.method)
@@ -64,7 +64,7 @@ def check_run(build: Callable[[], Training]) -> Iterator[Check]:
     frozen = {name for name, _ in method.named_parameters()} - trained
     frozen -= _fixed(method, frozen)
     followers = frozen & history.by_steps
-    yield Check("every step updates the parameters that have no gradient", _named(frozen - followers, frozen))
+    yield Check("steps update the parameters that have no gradient", _named(frozen - followers, frozen))
     buffers = {name for name, _ in method.named_buffers()} - statistics
     buffers -= _fixed(method, buffers)
     memories = buffers & history.changed
