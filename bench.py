@@ -429,6 +429,30 @@ def verify_resume_(
     return 0 if ok else 1
 
 
+@app.command(name="check-method")
+def check_method_(methods: Annotated[list[str], Several], *, set: Annotated[list[str] | None, Several] = None) -> int:
+    """Check short runs of methods for mistakes in their code; exit status 1 if a check fails.
+
+    One line per check: gradient, batch norms, branches without gradient, buffers, their effect on loss and scores, labels, loss
+    on one batch, two processes, resume after kills. It names the parameter, module or buffer that fails. Downloads nothing.
+
+    Parameters
+    ----------
+    methods
+        Methods: names, globs, or a group such as all.
+    set
+        METHOD.KEY=VALUE or recipe.KEY=VALUE. Without METHOD.pool, random images stand for an OOD pool.
+    """
+    check_names(methods)
+    from commands.check_method import check_method
+
+    ok = True
+    for passed, text in check_method(methods, set or ()):
+        print(text, flush=True)
+        ok &= passed
+    return 0 if ok else 1
+
+
 @app.command
 def doctor(*, data_root: Path | None = None, out: Path | None = None) -> int:
     """Print installed packages, the device and augmentation backends with the reasons for their choice, and available data.

@@ -51,6 +51,7 @@ class Method(nn.Module, ABC):
 
     Hparams: ClassVar[type]  # frozen dataclass whose fields are made by `core.settings.setting`
     views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may replace them, if they depend on hyper-parameters
+    fixed: ClassVar[tuple[str, ...]] = ()  # buffers and modules that training leaves unchanged on purpose (`check-method`)
     decay_norm_and_bias: bool = True  # whether weight decay applies to norms and biases, as in VITA-Group/SDCLR
 
     def __init__(self, hparams: Any, backbone: nn.Module, width: int, scale: RunScale):

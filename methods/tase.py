@@ -95,6 +95,7 @@ class TASE(PlugIn):
     """SimCLR with a temperature and a loss weight per image."""
 
     Host = SimCLR
+    fixed = ("shuffle",)
 
     @dataclass(frozen=True)
     class Hparams(TASESettings, SimCLR.Hparams):

@@ -1,10 +1,6 @@
 """`verify-resume`: passes methods that keep their state in buffers, and names what other methods lose."""
 
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +9,7 @@ import bench
 from commands.killed_training import Outcome
 from commands.verify_resume import describe_difference
 from methods import METHODS
-from tests.conftest import DEADLINE, ROOT
+from tests.users_suite import run_command, users_suite
 
 USERS_FILE = """
 import numpy as np
@@ -108,28 +104,11 @@ LOST = {
 }
 
 
-@pytest.fixture
-def suite(tmp_path):
-    """A copy of the suite, with a user's file of methods."""
-    copy = tmp_path / "suite"
-    copy.mkdir()
-    for package in ("backbones", "commands", "core", "data", "eval", "grid", "parallel", "probing", "run_store", "training"):
-        (copy / package).symlink_to(ROOT / package)
-    shutil.copy(ROOT / "bench.py", copy)
-    shutil.copytree(ROOT / "methods", copy / "methods", ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "methods" / "users.py").write_text(USERS_FILE)
-    return copy
-
-
-def _verify(suite: Path, *methods: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(suite / "bench.py"), "verify-resume", *methods, "--epochs", "2", "--batch-size", "64"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
-
-
 @pytest.mark.slow
-def test_a_users_methods(suite):
+def test_a_users_methods(tmp_path):
     """What checkpoints do not store is named; state in a buffer passes; an error in the method is reported."""
-    finished = _verify(suite, *LOST, "in-buffer", "broken")
+    short = ("--epochs", "2", "--batch-size", "64")
+    finished = run_command(users_suite(tmp_path, USERS_FILE), "verify-resume", *LOST, "in-buffer", "broken", *short)
     assert finished.returncode == 1
     *lines, stored, broken = finished.stdout.splitlines()
     for name, line, hint in zip(LOST, lines[::2], lines[1::2], strict=True):

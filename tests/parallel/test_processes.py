@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
+from commands.float64_training import by_processes
 from tests.parallel.checks import everything
-from tests.parallel.runs_in_float64 import by_processes
 
 TOLERANCE = {"torch.float64": 1e-12, "torch.float32": 2e-5, "torch.bfloat16": 0.05}
 

@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 import torch
 
+from commands.float64_training import by_processes, largest_difference
 from methods import METHODS
-from tests.parallel.runs_in_float64 import by_processes, stopped, stopped_and_finished, train_all
+from tests.parallel.runs_in_float64 import stopped, stopped_and_finished, train_all
 
 slow_param = partial(pytest.param, marks=pytest.mark.slow)
 
@@ -25,9 +26,8 @@ def together(request, photographs, tmp_path_factory):
 def test_state_is_that_of_one_process(name, alone, together):
     for states in together:
         assert states[name].keys() == alone[name].keys()
-        for key, value in alone[name].items():
-            difference = (states[name][key].double() - value.double()).abs().max().item()
-            assert difference < 1e-10, (key, difference)
+        difference, tensor = largest_difference(alone[name], states[name])
+        assert difference < 1e-10, tensor
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 1), slow_param(1, 2), slow_param(3, 2)])
