@@ -51,6 +51,7 @@ class GH(PlugIn):
     """SimCLR with geometric harmonization."""
 
     Host: ClassVar[type[Contrastive]] = SimCLR
+    fixed = ("targets",)
 
     @dataclass(frozen=True)
     class Hparams(GHSettings, SimCLR.Hparams):
