@@ -1,8 +1,9 @@
 """Barlow Twins: make the cross-correlation matrix of the embeddings of two views equal to the identity.
 
-Zbontar et al., ICML 2021, arXiv:2103.03230. Projector and scale of the loss as in the CIFAR settings of vturrisi/solo-learn @
-9187ea3. Deviations: symmetric views and SGD schedule of the benchmark instead of asymmetric views and LARS
-(`recipe.optimizer=lars`). The loss is no sum over images: the tail score is the difference of an image's standardised views.
+Zbontar et al., ICML 2021, arXiv:2103.03230. Projector as in the CIFAR settings of vturrisi/solo-learn @ 9187ea3. Deviations:
+symmetric views and SGD schedule of the benchmark instead of asymmetric views and LARS; therefore a loss that is multiplied by
+0.0003 (solo-learn: 0.1), which makes no difference to LARS: with 0.1, SGD at 0.5 does not lower the loss (docs/protocols.md).
+The loss is no sum over images: the tail score is the difference of an image's standardised views.
 """
 
 from dataclasses import dataclass
@@ -35,10 +36,10 @@ class BarlowTwins(Method):
 
     @dataclass(frozen=True)
     class Hparams:
-        """CIFAR settings of vturrisi/solo-learn."""
+        """CIFAR settings of vturrisi/solo-learn, but for the factor of the loss."""
 
         redundancy: float = setting(0.005, "weight lambda of the elements off the diagonal", low=0)
-        loss_scale: float = setting(0.1, "factor of the loss", low=0)
+        loss_scale: float = setting(0.0003, "factor of the loss, for SGD", low=0)
         hidden_dim: int = setting(2048, "hidden dimension of the projector", low=1)
         out_dim: int = setting(2048, "dimension of the embedding", low=1)
 

@@ -26,7 +26,8 @@ from methods.schedules import MIN_TEMPERATURE, Temperature, temperature_at
     paper="Chen et al. 2020, arXiv:2003.04297",
     overrides={
         **LARGE,
-        "cpu": {"momentum": 0.9, "final_momentum": 0.99},  # not tuned: a tenth of the averaging time, for about 1,000 steps
+        # not tuned: a tenth of the averaging time, for about 1,000 steps
+        "cpu": {"hidden_dim": 1024, "momentum": 0.9, "final_momentum": 0.99},
         "smoke": {"hidden_dim": 256, "momentum": 0.9, "final_momentum": 0.99},
     },
     suite=False,

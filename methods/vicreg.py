@@ -2,8 +2,9 @@
 
 Bardes et al., ICLR 2022, arXiv:2105.04906. Loss as in the paper's equations and vturrisi/solo-learn @ 9187ea3 (the code of the
 authors halves the variance term); projector of solo-learn's CIFAR settings. Deviations: symmetric views and SGD schedule of the
-benchmark instead of asymmetric views and LARS (`recipe.optimizer=lars`). An image's tail score is its part of the invariance
-term, as the other two are no sums over images.
+benchmark instead of asymmetric views and LARS; therefore a loss that is multiplied by 1/25, which makes no difference to LARS.
+Without it, SGD at 0.5 diverges (docs/protocols.md). An image's tail score is its part of the invariance term: the other two are
+no sums over images.
 """
 
 from dataclasses import dataclass
@@ -36,11 +37,12 @@ class VICReg(Method):
 
     @dataclass(frozen=True)
     class Hparams:
-        """Weights of the paper, projector of the CIFAR settings of vturrisi/solo-learn."""
+        """CIFAR settings of vturrisi/solo-learn, but for the factor of the loss."""
 
         invariance: float = setting(25.0, "weight of the squared difference of the views", low=0)
         variance: float = setting(25.0, "weight of the hinge on the standard deviation of each dimension", low=0)
         covariance: float = setting(1.0, "weight of the squared covariances of different dimensions", low=0)
+        loss_scale: float = setting(0.04, "factor of the loss, for SGD", low=0)
         hidden_dim: int = setting(2048, "hidden dimension of the projector", low=1)
         out_dim: int = setting(2048, "dimension of the embedding", low=1)
 
@@ -58,7 +60,7 @@ class VICReg(Method):
         loss = h.invariance * differences.mean()
         for z in (z1, z2):
             loss = loss + h.variance * variance_hinge(z) + h.covariance * covariance_penalty(z)
-        return Output(loss, differences.detach())
+        return Output(h.loss_scale * loss, differences.detach())
 
     def project(self, images: Tensor) -> Tensor:
         return self.projector(self.backbone(images))

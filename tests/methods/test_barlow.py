@@ -16,7 +16,7 @@ def _standardized_by_loops(z):
 
 
 def test_loss_and_gradients_equal_the_reference():
-    assert largest_difference(built("barlow"), golden_embeddings("z1", "z2")) < 1e-12
+    assert largest_difference(built("barlow", loss_scale=0.1), golden_embeddings("z1", "z2")) < 1e-12
 
 
 def test_loss_and_scores_equal_loops_written_from_the_definition():
