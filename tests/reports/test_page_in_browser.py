@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from reports.page import About, Figure, Row, Section, write_page
+from reports.page import About, Cell, Column, Figure, Row, Section, write_page
 from tests.reports.made_page import HOSTILE, made_page
 
 pytest.importorskip("selenium", reason="selenium drives the browser: requirements-dev.txt")
@@ -241,10 +241,33 @@ def test_the_theme_follows_the_system_until_it_is_chosen(page, file):
     assert page.all("#theme")[0].get_attribute("aria-pressed") == "false"
 
 
+def test_further_tables_and_figures_are_behind_a_toggle_that_links_and_filters_open(page, tmp_path):
+    columns, row = [Column("All")], Row("SimCLR", [Cell("1.0", 1.0)])
+    sections = [
+        Section(name=name, dataset="d", probe=probe, title=name, columns=columns, rows=[row], lead=lead)
+        for name, probe, lead in (("summary", "ridge", True), ("other", "knn", False))
+    ]
+    write_page(tmp_path / "report.html", sections, [], [], About("a"))
+
+    def shown():
+        return [table.is_displayed() for table in page.all("article.table")]
+
+    page.show(tmp_path / "report.html")
+    assert shown() == [True, False]
+    assert page.all("details.others > summary")[0].text == "1 further table and 0 figures"
+    page.all("nav a")[2].click()
+    assert shown() == [True, True]
+    page.show(tmp_path / "report.html#probe=knn")
+    assert shown() == [False, True]
+
+
 def test_tables_and_figures_are_there_without_scripts(page, file):
     page.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     page.show(file)
     assert sum(table.is_displayed() for table in page.all("article.table")) == 8
+    assert not any(figure.is_displayed() for figure in page.all("figure img"))
+    for summary in page.all("details.others > summary"):
+        summary.click()
     assert sum(figure.is_displayed() for figure in page.all("figure img")) == 4
     assert page.all("article.table tbody tr")[0].text.startswith("SimCLR")
     assert not any(one.is_displayed() for one in page.all(".controls, button"))
