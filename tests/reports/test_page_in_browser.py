@@ -257,7 +257,7 @@ def test_further_tables_and_figures_are_behind_a_toggle_that_links_and_filters_o
     assert page.all("details.others > summary")[0].text == "1 further table and 0 figures"
     page.all("nav a")[2].click()
     assert shown() == [True, True]
-    page.show(tmp_path / "report.html#probe=knn")
+    page.show(tmp_path / "report.html", "#probe=knn")
     assert shown() == [False, True]
 
 
