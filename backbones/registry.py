@@ -13,6 +13,15 @@ from core.registry import Registry
 # name -> builder of a network with pooled (B, d) features; other names are timm models
 BACKBONES: Registry[Callable[[], nn.Module]] = Registry("backbone", package="backbones")
 
+TIMM_PREFIXES = ("hf-hub:", "hf_hub:", "timm/")  # of names of timm's models on the Hugging Face hub
+
+
+def canonical(name: str) -> str:
+    """Name of a backbone without the prefixes of the Hugging Face hub: `resnet18` for `hf-hub:timm/resnet18`."""
+    for prefix in TIMM_PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
 
 def create(name: str, image_size: int) -> nn.Module:
     """Creates a randomly initialised backbone: (B, 3, H, W) images to pooled (B, d) features.

@@ -1,7 +1,7 @@
 """External pretrained weights: reads a checkpoint file and loads its state dict into a backbone strictly.
 
 Files are read without executing pickled code. No tensor of the backbone may be missing or have another shape. Unexpected keys
-must belong to a classifier or projection head.
+must belong to a classifier or projection head, or to other networks beside the backbone, such as MoCo's key encoder and queue.
 """
 
 import re
@@ -31,6 +31,7 @@ HEADS = (
     "fc", "classifier", "head", "heads", "linear", "projector", "projection", "projection_head", "proj", "proj_head",
     "predictor", "prediction_head", "contrastive_head", "prototypes", "last_layer",
 )  # fmt: skip
+COMPILED = "_orig_mod."  # part of the keys of modules compiled by torch.compile
 COUNTER = ".num_batches_tracked"  # of batch norms; unused in forward passes, and missing in files from before torch 0.4.1
 PREVIEW = 3  # keys listed in a message
 ADVICE = "try another --backbone (images of 64 px or less use a 3x3 stem), or select a part of the file with --prefix"
@@ -74,18 +75,22 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: st
     Args:
         backbone: from `backbones.create`.
         tensors: state dict; keys may have a common prefix and may include a head.
-        prefix: prefix of the backbone's keys; other keys are ignored. None: the unique match in PREFIXES.
+        prefix: prefix of the backbone's keys; other keys are ignored. None: the only prefix under which the file has the whole
+            backbone, or of several the only one in PREFIXES.
 
     Raises:
         UserError: missing or unexpected keys, wrong shapes, non-finite values, or an untrained network.
     """
     own = backbone.state_dict()
-    found = _prefix(own, tensors) if prefix is None else prefix
+    tensors = {name.replace(COMPILED, ""): tensor for name, tensor in tensors.items()}
+    complete = _complete_prefixes(own, tensors)
+    found = _prefix(own, tensors, complete) if prefix is None else prefix.replace(COMPILED, "")
     given = {name.removeprefix(found): tensor for name, tensor in tensors.items() if name.startswith(found)}
     missing = [name for name in own if name not in given and not name.endswith(COUNTER)]
     unlike = [name for name in own if name in given and _kind(given[name]) != _kind(own[name])]
     left_out = [name for name in tensors if not name.startswith(found) or name.removeprefix(found) not in own]
-    ignored = [name for name in left_out if prefix is not None and not name.startswith(found)]
+    beside = [name for name in left_out if not name.startswith(found)]
+    ignored = beside if prefix is not None or found in complete else []
     unexpected = [name for name in left_out if name not in ignored and not _of_a_head(name, found, own)]
     if missing or unlike or unexpected:
         shapes = [f"{name} is {_kind(given[name])}, not {_kind(own[name])}" for name in unlike]
@@ -145,9 +150,22 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
-def _prefix(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> str:
-    """Finds the unique prefix with keys of the backbone; the empty string if there is none."""
-    fitting = [prefix for prefix in PREFIXES if any(prefix + name in tensors for name in own)]
+def _complete_prefixes(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """Prefixes under which `tensors` have every tensor of the backbone, in its shape."""
+    needed = {name: _kind(tensor) for name, tensor in own.items() if not name.endswith(COUNTER)}
+    first = next(iter(needed))
+    candidates = [name.removesuffix(first) for name in tensors if name == first or name.endswith(f".{first}")]
+    return [
+        prefix
+        for prefix in candidates
+        if all(prefix + name in tensors and _kind(tensors[prefix + name]) == kind for name, kind in needed.items())
+    ]
+
+
+def _prefix(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], complete: list[str]) -> str:
+    """Finds the unique prefix with keys of the backbone, preferably with all of them; the empty string if there is none."""
+    partial = [prefix for prefix in PREFIXES if any(prefix + name in tensors for name in own)]
+    fitting = [prefix for prefix in complete if prefix in PREFIXES] or complete or partial
     if len(fitting) > 1:
         choices = " and ".join(repr(prefix) for prefix in fitting)
         raise UserError(f"the backbone's keys occur under several prefixes, {choices}; select one with --prefix")

@@ -20,9 +20,18 @@ class FailedInMain(Exception):
     """The main process of a multi-process run has failed and reports the error; raised in the other processes."""
 
 
+LISTED = 100  # largest number of options that a message lists
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
-    """Returns `"; did you mean 'x'?"` for the closest option, or a list of the options when none is close."""
+    """Returns `"; did you mean 'x'?"` for the closest option, or a list of the options when none is close.
+
+    Of more than LISTED options, the five closest are named.
+    """
     options = sorted(options)
+    if len(options) > LISTED:
+        *others, last = map(repr, get_close_matches(name, options, n=5, cutoff=0))
+        return f"; did you mean {', '.join(others)} or {last}?"
     close = get_close_matches(name, options, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; choose from: {', '.join(options)}"
 

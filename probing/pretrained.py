@@ -62,6 +62,7 @@ def from_file(
         UserError: from `read_tensors`. The returned function raises it from `load_backbone`, and if the network does not
             support the image size.
     """
+    name = backbones.canonical(name)
     tensors, found_key = read_tensors(path, key)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

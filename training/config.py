@@ -7,10 +7,11 @@ is the hash of the configuration.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, TypedDict
 
+import backbones
 from core.errors import UserError
 from core.settings import with_changes
 from data.benchmark import BENCHMARKS
@@ -111,6 +112,7 @@ def resolve(
 
     base = PRESETS[preset].change(benchmark.recipe)
     recipe = with_changes(base, recipe_changes, "recipe")
+    recipe = replace(recipe, backbone=backbones.canonical(recipe.backbone))
     if "batch_size" in recipe_changes and "lr" not in recipe_changes:
         recipe = with_changes(recipe, {"lr": base.lr * recipe.batch_size / base.batch_size}, "recipe")
     if "epochs" in recipe_changes and "warmup_epochs" not in recipe_changes:

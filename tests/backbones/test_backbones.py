@@ -1,10 +1,12 @@
 import pytest
+import timm
 import torch
 from torch import nn
 
 import backbones
 from backbones import BACKBONES
 from core.errors import UserError
+from training.config import resolve
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,24 @@ def test_what_cannot_be_used_is_refused_in_one_line():
         backbones.create("resnet81", image_size=32)
     with pytest.raises(UserError, match="no convolutional stem"):
         backbones.create("vit_tiny_patch16_224", image_size=32)
+
+
+@pytest.mark.parametrize("name", ["resnet81", "my_network", "x", "ResNet-50", "hf-hub:timm/resnet_18"])
+def test_five_near_names_are_listed_for_an_unknown_one(name):
+    with pytest.raises(UserError) as error:
+        backbones.create(name, image_size=32)
+    message = str(error.value)
+    named = [quoted for quoted in message.partition("did you mean")[2].split("'")[1::2]]
+    assert len(set(named)) == 5
+    assert all(timm.is_model(other) or other in BACKBONES for other in named)
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm/resnet18", "hf-hub:timm/resnet18", "hf_hub:timm/resnet18"])
+def test_names_of_the_hub_are_those_of_timm(name):
+    assert backbones.canonical(name) == "resnet18"
+    assert resolve(
+        method="simclr", dataset="digitslt", preset="smoke", precision="fp32", recipe_changes={"backbone": name}
+    ) == (
+        resolve(method="simclr", dataset="digitslt", preset="smoke", precision="fp32", recipe_changes={"backbone": "resnet18"})
+    )

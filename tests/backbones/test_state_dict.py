@@ -115,11 +115,68 @@ def test_what_is_no_head_is_not_skipped(weights):
     assert "missing" not in said
     # a head of a part that the network has itself is none
     assert "1 unexpected" in _said(load_backbone, _fresh(), weights | {"stages.0.fc.weight": torch.zeros(4)})
-    moco = _under("encoder_q.", weights) | _under("encoder_k.", weights)
-    assert f"{len(weights)} unexpected" in _said(load_backbone, _fresh(), moco)
+
+
+def _copies(*prefixes):
+    """A function from weights to a state dict with a copy under each prefix; of the second copy on, with other values."""
+    return lambda weights: {
+        f"{prefix}{name}": tensor if prefix == prefixes[0] else torch.zeros_like(tensor)
+        for prefix in prefixes
+        for name, tensor in weights.items()
+    }
+
+
+# a checkpoint of a kind, the prefix of its backbone, and its other tensors
+CHECKPOINTS = {
+    "MoCo": ("module.encoder_q.", ["module.encoder_k."], ["module.queue", "module.queue_ptr"]),
+    "MoCo v2": ("module.encoder_q.", ["module.encoder_k."], ["module.encoder_q.fc.0.weight", "module.encoder_k.fc.0.weight"]),
+    "MoCo v3": ("module.base_encoder.", ["module.momentum_encoder."], ["module.predictor.0.weight"]),
+    "BYOL": ("online_encoder.", ["target_encoder."], ["online_predictor.layers.0.bias"]),
+    "solo-learn": ("backbone.", ["momentum_backbone."], ["classifier.weight", "momentum_projector.0.weight", "queue"]),
+    "a name of its own": ("method.features.", [], ["method.codebook"]),
+    "an autoencoder": ("encoder.", [], ["decoder.0.weight"]),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+@pytest.mark.parametrize("compiled", ["", "outside", "inside"])
+def test_networks_beside_the_backbone_are_left_out(weights, kind, compiled):
+    prefix, copies, others = CHECKPOINTS[kind]
+    tensors = _copies(prefix, *copies)(weights) | {name: torch.zeros(4) for name in others}
+    file = {
+        "": tensors,
+        "outside": _under("_orig_mod.", tensors),
+        "inside": {name.replace(prefix, f"{prefix}_orig_mod."): tensor for name, tensor in tensors.items()},
+    }[compiled]
     network = _fresh()
-    assert load_backbone(network, moco, "encoder_q.").left_out == list(_under("encoder_k.", weights))
+    loaded = load_backbone(network, file)
+    assert loaded.prefix == prefix
+    assert set(loaded.left_out) == tensors.keys() - _under(prefix, weights).keys()
     assert _same(network, weights)
+
+
+def test_the_prefix_of_a_compiled_network_may_be_given(weights):
+    network = _fresh()
+    load_backbone(network, _copies("a._orig_mod.", "b._orig_mod.")(weights), "a._orig_mod.")
+    assert _same(network, weights)
+
+
+@pytest.mark.parametrize("prefixes", [("student.", "teacher."), ("a.b.", "a.c.", "d."), ("backbone.", "module.encoder_q.")])
+def test_several_whole_backbones_are_named(weights, prefixes):
+    said = _said(load_backbone, _fresh(), _copies(*prefixes)(weights))
+    assert f"several prefixes, {' and '.join(map(repr, prefixes))}; select one with --prefix" in said
+
+
+def test_a_part_of_a_backbone_is_not_loaded(weights):
+    """Of a copy without one tensor or with another shape, nothing is used, and other networks are errors."""
+    last = list(weights)[-1] if not list(weights)[-1].endswith("num_batches_tracked") else list(weights)[-2]
+    for copy in (
+        {name: tensor for name, tensor in weights.items() if name != last},
+        weights | {last: torch.zeros(3, 3)},
+    ):
+        said = _said(load_backbone, _fresh(), _under("encoder_q.", copy) | {"queue": torch.zeros(4)})
+        assert "1 unexpected: queue" in said
+        assert re.search("1 (missing|of wrong shape): ", said)
 
 
 def test_the_report_names_what_is_missing_and_of_another_shape(weights):
