@@ -7,8 +7,10 @@ from core.errors import UserError
 SMALL_IMAGE = 64  # px; up to this size, the small-image stem is used
 
 
-def use_small_stem(backbone: nn.Module, name: str) -> None:
+def use_small_stem(backbone: nn.Module, name: str) -> dict[str, nn.Module]:
     """Replaces the first convolution by 3x3, stride 1, padding 1, and the stem's max-pool by the identity, in place.
+
+    Returns the new modules by their names in the backbone.
 
     A 32x32 image then gives 32x32 maps after the stem (34x34 with padding 2 as in solo-learn). Patch embeddings are not
     supported.
@@ -36,10 +38,11 @@ def use_small_stem(backbone: nn.Module, name: str) -> None:
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-    _replace(backbone, path, conv)
-    for pool in ("maxpool", "features.pool0"):  # in ResNets and DenseNets
-        if _has(backbone, pool):
-            _replace(backbone, pool, nn.Identity())
+    pools = ("maxpool", "features.pool0")  # in ResNets and DenseNets
+    new: dict[str, nn.Module] = {path: conv, **{pool: nn.Identity() for pool in pools if _has(backbone, pool)}}
+    for place, module in new.items():
+        backbone.set_submodule(place, module)
+    return new
 
 
 def _has(module: nn.Module, path: str) -> bool:
@@ -48,8 +51,3 @@ def _has(module: nn.Module, path: str) -> bool:
     except AttributeError:
         return False
     return True
-
-
-def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
-    parent, _, child = path.rpartition(".")
-    setattr(module.get_submodule(parent), child, new)

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 import backbones
+from backbones.source import source_of
 from backbones.stem import SMALL_IMAGE
 from core.errors import UserError
 from core.files import new_folder, remove_unfinished, writable_folder, write_atomic, write_json, write_text
@@ -33,16 +34,16 @@ from training.prepare import build_method
 
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-BY_TIMM = """import timm
-
-model = timm.create_model("{name}", num_classes=0, checkpoint_path="model.safetensors").eval()"""
-BY_SUITE = """from safetensors.torch import load_file
-
-import backbones  # of this suite: run it from the suite's folder
-
-model = backbones.create("{name}", image_size={size})
+FROM_FOLDER = """{source}
 model.load_state_dict(load_file("model.safetensors"))
-model.eval()"""
+model.eval()
+transform = create_transform(  # of PIL images in RGB
+    input_size={input_size}, crop_pct={crop_pct}, interpolation="{interpolation}", mean={mean}, std={std}
+)"""
+IMPORTS = "from safetensors.torch import load_file\nfrom timm.data import create_transform\n"
+BY_SUITE = """import backbones  # of this suite: run it from the suite's folder
+
+model = backbones.create("{name}", image_size={size})"""
 
 
 def export(path: Path, to: Path | None = None) -> Path:
@@ -94,7 +95,7 @@ def _hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
             "input_size": [3, size, size],
             "fixed_input_size": declared.get("fixed_input_size", False),
             "interpolation": evaluation.interpolation,
-            "crop_pct": 1.0 if evaluation.resize is None else size / evaluation.resize,
+            "crop_pct": _crop_pct(run),
             "crop_mode": "center",
             "mean": list(evaluation.mean),
             "std": list(evaluation.std),
@@ -128,6 +129,12 @@ def _size(run: RunFolder) -> int:
     return _evaluation(run).crop or BENCHMARKS[run.config.dataset].image_size
 
 
+def _crop_pct(run: RunFolder) -> float:
+    """Size divided by the length to which the shorter side is resized before."""
+    evaluation = _evaluation(run)
+    return 1.0 if evaluation.resize is None else _size(run) / evaluation.resize
+
+
 def _uses_labels(run: RunFolder) -> bool:
     """Whether the method is an ablation that uses true labels."""
     with torch.device("meta"):
@@ -140,7 +147,6 @@ def _card(run: RunFolder, backbone: nn.Module) -> str:
     interpolation = evaluation.interpolation
     crop = "" if evaluation.resize is None else f" (shorter side resized to {evaluation.resize}, {interpolation}; center crop)"
     values = (", ".join(f"{value:g}" for value in channels) for channels in (evaluation.mean, evaluation.std))
-    code = BY_TIMM if _is_timm_model(run) else BY_SUITE
     return model_card(
         Model(
             name=method.title,
@@ -153,12 +159,26 @@ def _card(run: RunFolder, backbone: nn.Module) -> str:
             shown="of {0}x{0} px{1}, scaled to [0, 1], normalised with mean {2} and std {3}".format(size, crop, *values),
             library="timm" if _is_timm_model(run) else "pytorch",
             labels=_uses_labels(run),
-            code=code.format(name=name, size=benchmark.image_size),
+            code=_code(run),
             loading=_loading(run),
             config=json.dumps(config.to_json(), indent=2),
             passport=passport.text() if (passport := run.passport()) else "",
         ),
         run.records(),
+    )
+
+
+def _code(run: RunFolder) -> str:
+    """Python that loads the export, by timm and torch alone unless the network is a user's own."""
+    evaluation, size = _evaluation(run), BENCHMARKS[run.config.dataset].image_size
+    name = run.config.recipe.backbone
+    return IMPORTS + FROM_FOLDER.format(
+        source=source_of(name, size) or BY_SUITE.format(name=name, size=size),
+        input_size=(3, _size(run), _size(run)),
+        crop_pct=_crop_pct(run),
+        interpolation=evaluation.interpolation,
+        mean=evaluation.mean,
+        std=evaluation.std,
     )
 
 

@@ -25,7 +25,7 @@ class Model:
     shown: str  # input size and normalisation, a clause
     library: str  # that builds the network from `config.json`: timm or pytorch
     labels: bool  # whether training used the true labels (an ablation)
-    code: str  # Python that loads `model.safetensors` as `model`
+    code: str  # Python that loads `model.safetensors` as `model` and makes the evaluation transform `transform`
     loading: str  # other ways to load it
     config: str  # the run's configuration, JSON
     passport: str  # of the data, as `Passport.text`

@@ -61,7 +61,7 @@ def test_five_near_names_are_listed_for_an_unknown_one(name):
     with pytest.raises(UserError) as error:
         backbones.create(name, image_size=32)
     message = str(error.value)
-    named = [quoted for quoted in message.partition("did you mean")[2].split("'")[1::2]]
+    named = message.partition("did you mean")[2].split("'")[1::2]
     assert len(set(named)) == 5
     assert all(timm.is_model(other) or other in BACKBONES for other in named)
     assert len(message) < 300
@@ -70,8 +70,6 @@ def test_five_near_names_are_listed_for_an_unknown_one(name):
 @pytest.mark.parametrize("name", ["resnet18", "timm/resnet18", "hf-hub:timm/resnet18", "hf_hub:timm/resnet18"])
 def test_names_of_the_hub_are_those_of_timm(name):
     assert backbones.canonical(name) == "resnet18"
-    assert resolve(
-        method="simclr", dataset="digitslt", preset="smoke", precision="fp32", recipe_changes={"backbone": name}
-    ) == (
-        resolve(method="simclr", dataset="digitslt", preset="smoke", precision="fp32", recipe_changes={"backbone": "resnet18"})
-    )
+    settings = {"method": "simclr", "dataset": "digitslt", "preset": "smoke", "precision": "fp32"}
+    own, plain = (resolve(**settings, recipe_changes={"backbone": given}) for given in (name, "resnet18"))
+    assert own == plain

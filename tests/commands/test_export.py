@@ -1,15 +1,21 @@
+import ast
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import timm
 import torch
 import yaml
+from PIL import Image
 
 from commands.export import export
 from core.errors import UserError
 from core.files import write_atomic
 from data.datasets.digitslt import DigitsLT
+from data.image_files import ImageFiles
+from data.views.backend import BACKENDS
+from data.views.spec import Evaluation
 from probing.probe_path import probe_path
 from tests.trained_run import trained_run
 from training.prepare import build_method
@@ -42,13 +48,26 @@ def _backbone(run):
     return _method(run).backbone
 
 
-def _load_with_card_code(folder, monkeypatch):
+def _imported(code):
+    """Top-level names of the modules that the code imports."""
+    nodes = list(ast.walk(ast.parse(code)))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {module.partition(".")[0] for module in modules}
+
+
+def _run_card_code(folder, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert _imported(code) <= {"timm", "torch", "safetensors"}
     names = {}
     with monkeypatch.context() as patched:
         patched.chdir(folder)
         exec(code, names)
-    return names["model"]
+    return names
+
+
+def _load_with_card_code(folder, monkeypatch):
+    return _run_card_code(folder, monkeypatch)["model"]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +76,8 @@ def _load_with_card_code(folder, monkeypatch):
         ("simclr", "resnet18"),
         ("simclr", "slim-resnet8"),
         ("simclr", "mobilenetv3_small_050"),
+        ("simclr", "densenet121"),
+        ("simclr", "fast-resnet8"),
         ("sdclr", "tiny-resnet8"),
         ("byol", "tiny-resnet8"),
         ("sdclr+colt", "tiny-resnet8"),
@@ -78,6 +99,20 @@ def test_code_of_the_model_card_gives_bit_identical_features(method, network, x,
     if network == "resnet18":
         with pytest.raises(RuntimeError, match=r"size mismatch for conv1\.weight"):
             timm.create_model("resnet18", num_classes=0, checkpoint_path=folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("crop", [None, 96])
+def test_the_transform_of_the_model_card_is_that_of_the_probes(crop, tmp_path, monkeypatch, photographs):
+    if crop:
+        monkeypatch.setattr(DigitsLT, "image_size", crop)
+        monkeypatch.setattr(DigitsLT, "evaluation", Evaluation(resize=110, crop=crop, interpolation="bicubic"))
+    run = _finished(tmp_path)
+    transform = _run_card_code(export(run.path), monkeypatch)["transform"]
+    evaluation = DigitsLT.evaluation if crop else replace(DigitsLT.evaluation, resize=16, crop=16)
+    for image in photographs[:3]:
+        probed = BACKENDS["torch"]([]).evaluate(ImageFiles([image.numpy()]), evaluation)
+        shown = transform(Image.fromarray(image.permute(1, 2, 0).numpy()))
+        assert torch.allclose(shown, probed[0], atol=1e-6)
 
 
 def test_sdclr_exports_the_dense_network_with_its_own_norms(x, tmp_path, monkeypatch):
