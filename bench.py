@@ -264,7 +264,7 @@ def probe(
 
 
 @app.command(name="export")
-def export_(run: Path, *, to: Path | None = None) -> int:
+def export_(run: Path, *, to: Path | None = None, push: str | None = None) -> int:
     """Export the backbone of a trained run as safetensors with a model card, in the layout of timm and the Hugging Face hub.
 
     Parameters
@@ -273,10 +273,17 @@ def export_(run: Path, *, to: Path | None = None) -> int:
         Run folder.
     to
         Folder to write; default: exports/<run> in the folder of runs.
+    push
+        Repository on the Hugging Face hub, USER/NAME, to upload the export to; it is created if it does not exist.
     """
     from commands.export import export
 
-    print(f"exported: {export(run, to)}")
+    folder = export(run, to)
+    print(f"exported: {folder}", flush=True)
+    if push is not None:
+        from commands.hub import upload
+
+        print(f"uploaded: {upload(folder, push)}")
     return 0
 
 

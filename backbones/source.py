@@ -1,6 +1,6 @@
 """Python source that builds a backbone of this suite by timm and torch alone."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import timm
 import torch
@@ -41,7 +41,6 @@ def _byobnet(config: ByoModelCfg) -> str:
     )
 
 
-def _arguments(config: ByoBlockCfg | ByoModelCfg, default: ByoBlockCfg | ByoModelCfg) -> str:
+def _arguments(config: object, default: object) -> str:
     """Keyword arguments of the fields that differ from those of `default`."""
-    values = ((field.name, getattr(config, field.name)) for field in fields(config))
-    return ", ".join(f"{name}={value!r}" for name, value in values if value != getattr(default, name))
+    return ", ".join(f"{name}={value!r}" for name, value in vars(config).items() if value != vars(default)[name])

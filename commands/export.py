@@ -29,10 +29,9 @@ from methods import METHODS
 from reports.model_card import Model, model_card
 from run_store.folder import RunFolder
 from run_store.layout import CONFIG
-from run_store.loading import check_done, load_trained_backbone, open_run
+from run_store.loading import EXPORTED, check_done, load_trained_backbone, open_run
 from training.prepare import build_method
 
-WEIGHTS = "model.safetensors"
 CARD = "README.md"
 FROM_FOLDER = """{source}
 model.load_state_dict(load_file("model.safetensors"))
@@ -74,7 +73,7 @@ def export(path: Path, to: Path | None = None) -> Path:
     with new_folder(to) as unfinished:
         tensors = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
         data = save(tensors, metadata={"format": "pt"})
-        write_atomic(unfinished / WEIGHTS, lambda file: file.write(data))
+        write_atomic(unfinished / EXPORTED, lambda file: file.write(data))
         write_json(unfinished / CONFIG, _hub_config(run, backbone))
         write_text(unfinished / CARD, _card(run, backbone))
     return to

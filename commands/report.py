@@ -20,7 +20,7 @@ from run_store.folder import RunFolder
 from run_store.history import read_histories
 from run_store.layout import DONE, ERROR, REPORTED, RESULTS
 from run_store.lease import Activity, Busy, file_clock, hold
-from run_store.records import Record, accuracies, read_records
+from run_store.records import Record, accuracies, read_records, read_runs
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     if not out.exists():
         raise removed(out)
     folders = run_folders(out)
-    records = read_records(folder / RESULTS for folder in folders if (folder / RESULTS).exists())
+    records = read_runs(out)
     by_id: dict[str, list[Record]] = {}
     for record in records:
         by_id.setdefault(record.run_id, []).append(record)
@@ -135,7 +135,7 @@ def _changes(out: Path) -> Iterator[float]:
 
 def _tables_of(out: Path, run_ids: Sequence[str] | None) -> str:
     """Text of the accuracy tables of runs; None: of all."""
-    records = read_records([f / RESULTS for f in run_folders(out) if (f / RESULTS).exists()], warn=False)
+    records = read_runs(out, warn=False)
     chosen = [record for record in accuracies(records) if run_ids is None or record.run_id in run_ids]
     return _text(build_tables(chosen, method_title, group=method_group))
 

@@ -7,12 +7,15 @@ In records of a file, method and preset are `external`, and fields on training a
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
 
 import backbones
 from backbones.state_dict import load_backbone, read_tensors
@@ -77,19 +80,31 @@ def from_file(
         names = [*loaded.left_out[:NAMES], *(["..."] if len(loaded.left_out) > NAMES else [])]
         log.info("loaded %s into %s; ignored tensors: %s", path.name, name, ", ".join(names) or "none")
         weights = {"sha256": digest, "key": found_key, "prefix": loaded.prefix, "backbone": name}
-        metadata = {
-            "method": EXTERNAL,
-            "hparams": {"file": path.name, "sha256": digest[:12], "key": found_key, "prefix": loaded.prefix},
-            "seed": 0,
-            "backbone": name,
-            "preset": EXTERNAL,
-            "recipe": {field.name: None for field in fields(Recipe) if field.name not in OMITTED_DEFAULTS} | {"backbone": name},
-            "precision": "fp32",
-            "unreadable": 0,
-            "device": "unknown",
-            **dict.fromkeys(UNKNOWN),
-        }
+        hparams = {"file": path.name, "sha256": digest[:12], "key": found_key, "prefix": loaded.prefix}
+        metadata = _external_metadata(name, hparams)
         return _checked(PretrainedBackbone(backbone, benchmark.evaluation, weights, path.name, metadata), benchmark)
+
+    return on
+
+
+def from_module(network: nn.Module) -> Callable[[Benchmark], PretrainedBackbone]:
+    """Returns a function that checks a copy of a network in memory for a benchmark.
+
+    Args:
+        network: (B, 3, S, S) to (B, d).
+
+    Raises:
+        UserError: the returned function raises it if the network does not support the image size, or returns something else.
+    """
+    name = type(network).__name__
+    copied = deepcopy(network).cpu().eval()
+    digest = hashlib.sha256(save({key: tensor.contiguous().clone() for key, tensor in copied.state_dict().items()})).hexdigest()
+
+    def on(benchmark: Benchmark) -> PretrainedBackbone:
+        hparams = {"file": name, "sha256": digest[:12], "key": "", "prefix": ""}
+        weights = {"sha256": digest, "module": name}
+        pretrained = PretrainedBackbone(copied, benchmark.evaluation, weights, name, _external_metadata(name, hparams))
+        return _checked(pretrained, benchmark)
 
     return on
 
@@ -119,11 +134,32 @@ def from_run(run: RunFolder) -> Callable[[Benchmark], PretrainedBackbone]:
     return on
 
 
+def _external_metadata(backbone: str, hparams: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of a record on training, of weights that this suite did not train."""
+    recipe = {field.name: None for field in fields(Recipe) if field.name not in OMITTED_DEFAULTS}
+    return {
+        "method": EXTERNAL,
+        "hparams": hparams,
+        "seed": 0,
+        "backbone": backbone,
+        "preset": EXTERNAL,
+        "recipe": recipe | {"backbone": backbone},
+        "precision": "fp32",
+        "unreadable": 0,
+        "device": "unknown",
+        **dict.fromkeys(UNKNOWN),
+    }
+
+
 def _checked(pretrained: PretrainedBackbone, benchmark: Benchmark) -> PretrainedBackbone:
-    """Returns `pretrained`. Raises UserError if the network fails at the image size of the evaluation transform."""
+    """Returns `pretrained`. Raises UserError if the network fails at the image size of the evaluation transform.
+
+    Also if its output is not one vector per image.
+    """
     size = pretrained.evaluation.crop or benchmark.image_size
     try:
-        backbones.feature_width(pretrained.backbone, size)
+        with torch.no_grad():
+            features = pretrained.backbone(torch.zeros(2, 3, size, size))
     except Exception as error:  # networks raise various exceptions for unsupported image sizes
         if is_out_of_memory(error):
             raise
@@ -131,4 +167,7 @@ def _checked(pretrained: PretrainedBackbone, benchmark: Benchmark) -> Pretrained
             f"{pretrained.label} does not support images of {size} px ({first_line(error)}), so it cannot be probed on "
             f"{benchmark.name}"
         ) from error
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != 2:
+        shape = f"a tensor of shape {tuple(features.shape)}" if isinstance(features, Tensor) else f"a {type(features).__name__}"
+        raise UserError(f"{pretrained.label} returns {shape} for 2 images; a backbone returns one feature vector per image")
     return pretrained

@@ -1,4 +1,4 @@
-"""The command `probe PATH`: probes a run folder or a file of weights on given benchmarks and splits."""
+"""The command `probe PATH`: probes a run folder, a file of weights or a network in memory on given benchmarks and splits."""
 
 import hashlib
 import json
@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from torch import nn
 
 from backbones.corpus import Corpus
 from core.errors import UserError
@@ -17,13 +19,14 @@ from data.split import Split
 from data.views.backend import BACKENDS, choose_backend
 from eval.probes import PROBES
 from probing.metadata import data_metadata, versions
-from probing.pretrained import PretrainedBackbone, from_file, from_run
+from probing.pretrained import PretrainedBackbone, from_file, from_module, from_run
 from probing.probe import probe_backbone, probe_run
 from probing.selection import allowed_probes
 from run_store.folder import RunFolder
 from run_store.layout import CONFIG, WEIGHTS
 from run_store.loading import check_done, open_run
 from run_store.probe_folder import ProbeFolder
+from run_store.records import Record
 from training.device import choose_device
 from training.prepare import prepare
 
@@ -73,11 +76,10 @@ def probe_path(
     run = open_run(path) if path.is_dir() else None
     _check_options(path, run, backbone, key, prefix)
     load = from_run(run) if run is not None else from_file(path, backbone or "", key, prefix)
-    targets, data = _targets(run, datasets, profiles, splits), DataCache(data_folder(data_root))
+    targets = _targets(run, datasets, profiles, splits)
     if run is not None and targets != [_own(run)]:
         check_done(run)
-    chosen = {target.dataset: allowed_probes(target.dataset, probes, data.root) for target in targets}
-    options = _Options(targets, chosen, data, choose_device(device), views)
+    options = _options(targets, probes, data_root, device, views)
     out = out or (run.path.parent if run is not None else Path("runs"))
     probed = []
     for target in targets:
@@ -88,6 +90,32 @@ def probe_path(
             folder = _probe_pretrained(load, target, options, out)
             probed.append((folder.path, folder.run_id))
     return probed
+
+
+def probe_module(
+    network: nn.Module,
+    *,
+    datasets: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    splits: Sequence[int] = (),
+    probes: Sequence[str] = (),
+    data_root: Path | None = None,
+    device: str = "auto",
+    views: str = "auto",
+) -> list[Record]:
+    """Probes a copy of a network in memory, in float32; writes nothing and returns the records.
+
+    Args:
+        network: (B, 3, S, S) to (B, d).
+
+    The other arguments, and errors, are those of `probe_path`.
+    """
+    targets = _targets(None, datasets, profiles, splits)
+    options = _options(targets, probes, data_root, device, views)
+    load = from_module(network)
+    with TemporaryDirectory() as out:
+        folders = [_probe_pretrained(load, target, options, Path(out)) for target in targets]
+        return [record for folder in folders for record in folder.records()]
 
 
 @dataclass(frozen=True)
@@ -114,6 +142,13 @@ class _Options:
         needs = {need for probe in self.probes[target.dataset] for need in PROBES[probe].needs} | {"pretrain", "test"}
         balanced = {BALANCED} & {other.profile for other in self.targets}  # images are loaded once for all targets
         return self.data.split(target.dataset, target.profile, target.split, needs | balanced)
+
+
+def _options(targets: list[Target], probes: Sequence[str], data_root: Path | None, device: str, views: str) -> _Options:
+    """Resolves options of `probe_path`. Raises UserError if they are invalid."""
+    data = DataCache(data_folder(data_root))
+    chosen = {target.dataset: allowed_probes(target.dataset, probes, data.root) for target in targets}
+    return _Options(targets, chosen, data, choose_device(device), views)
 
 
 def _check_options(path: Path, run: RunFolder | None, backbone: str | None, key: str | None, prefix: str | None) -> None:
@@ -175,7 +210,7 @@ def _probe_pretrained(
     """Probes a pretrained backbone on one split; existing records are kept.
 
     Args:
-        load: `from_file` or `from_run`.
+        load: `from_file`, `from_module` or `from_run`.
         target: the split.
         options: probes, device and data.
         out: folder of runs and tables.

@@ -11,6 +11,11 @@ from eval.probes import PROBES
 log = logging.getLogger(__name__)
 
 
+def select_probes(patterns: Sequence[str]) -> list[str]:
+    """Names of the probes that match the patterns; without a pattern, of the default ones."""
+    return PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.default]
+
+
 def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> list[str]:
     """Selects probes by name or glob, or the default ones, and skips those whose index lists the benchmark lacks.
 
@@ -19,7 +24,7 @@ def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> li
     """
     absent = BENCHMARKS[dataset]().missing_lists(data_root)
     chosen = []
-    for name in PROBES.select(patterns) if patterns else [name for name, probe in PROBES if probe.default]:
+    for name in select_probes(patterns):
         lacking = " and ".join(need for need in PROBES[name].needs if need in absent)
         if lacking and name in patterns:
             raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")

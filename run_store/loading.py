@@ -1,4 +1,4 @@
-"""Loads the configuration and the backbone of a trained run from its folder."""
+"""Loads the configuration and the backbone of a trained run from its folder, or from its export."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import backbones
+from backbones.state_dict import load_backbone, read_tensors
 from core.errors import UserError
 from core.schema import read_json
 from core.settings import with_changes
@@ -19,6 +20,8 @@ from run_store.folder import RunFolder
 from run_store.layout import CONFIG
 from training.config import FORMAT, ConfigFile, RunConfig
 from training.prepare import build_method
+
+EXPORTED = "model.safetensors"  # weights of the backbone in an export, whose `config.json` is `Export`
 
 
 class Export(TypedDict):
@@ -80,7 +83,25 @@ def read_config(path: Path) -> RunConfig:
         raise UserError(f"{path} has records of {content.get('label')} and is not a run folder; give that run or file instead")
     if content.get("format") != FORMAT:
         raise UserError(f"{file} was written by another version of this suite; train the run again")
-    config = read_json(file, ConfigFile, advice)
+    return _run_config(file, read_json(file, ConfigFile, advice))
+
+
+def load_export(path: Path) -> tuple[RunConfig, nn.Module]:
+    """Loads the configuration of the run and the backbone, on the CPU in eval mode, from the folder of an export.
+
+    Raises:
+        UserError: the files are damaged or not of an export.
+    """
+    file = path / CONFIG
+    config = _run_config(file, read_json(file, Export, "export the run again")["tailbench"])
+    backbone = backbones.create(config.recipe.backbone, BENCHMARKS[config.dataset].image_size)
+    tensors, _ = read_tensors(path / EXPORTED)
+    load_backbone(backbone, tensors, prefix="")
+    return config, backbone.eval()
+
+
+def _run_config(file: Path, config: ConfigFile) -> RunConfig:
+    """Checks the settings in a file. Raises UserError for unknown ones."""
     try:
         # `with_changes` checks names, types and bounds, and converts text to the declared types
         recipe = with_changes(Recipe(), config["recipe"], "recipe")

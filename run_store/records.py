@@ -17,6 +17,8 @@ from core.errors import UserError
 from core.files import read_bytes
 from core.schema import Count, InvalidData, Percent, decode
 from run_store.consistency import contradictions
+from run_store.contents import run_folders
+from run_store.layout import RESULTS
 
 log = logging.getLogger(__name__)
 
@@ -220,6 +222,11 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
             older,
         )
     return list({(record.run_id, record.probe): record for record in found if id(record) not in wrong}.values())
+
+
+def read_runs(out: Path, *, warn: bool = True) -> list[Record]:
+    """Reads the records of all run folders under `out`, like `read_records`."""
+    return read_records([file for folder in run_folders(out) if (file := folder / RESULTS).exists()], warn=warn)
 
 
 def _of_another_format(line: bytes) -> bool:
