@@ -97,7 +97,7 @@ def from_module(network: nn.Module) -> Callable[[Benchmark], PretrainedBackbone]
         UserError: the returned function raises it if the network does not support the image size, or returns something else.
     """
     name = type(network).__name__
-    copied = deepcopy(network).cpu().eval()
+    copied = deepcopy(network).cpu()
     digest = hashlib.sha256(save({key: tensor.contiguous().clone() for key, tensor in copied.state_dict().items()})).hexdigest()
 
     def on(benchmark: Benchmark) -> PretrainedBackbone:
@@ -152,14 +152,15 @@ def _external_metadata(backbone: str, hparams: Mapping[str, str]) -> dict[str, A
 
 
 def _checked(pretrained: PretrainedBackbone, benchmark: Benchmark) -> PretrainedBackbone:
-    """Returns `pretrained`. Raises UserError if the network fails at the image size of the evaluation transform.
+    """Returns `pretrained`, its network in eval mode.
 
-    Also if its output is not one vector per image.
+    Raises:
+        UserError: the network fails at the image size of the evaluation transform, or its output is not one vector per image.
     """
     size = pretrained.evaluation.crop or benchmark.image_size
     try:
         with torch.no_grad():
-            features = pretrained.backbone(torch.zeros(2, 3, size, size))
+            features = pretrained.backbone.eval()(torch.zeros(2, 3, size, size))
     except Exception as error:  # networks raise various exceptions for unsupported image sizes
         if is_out_of_memory(error):
             raise
