@@ -1,6 +1,8 @@
 """The Python interface has the folders, ids, numbers and messages of the command line."""
 
+import ast
 import inspect
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -19,6 +21,7 @@ from grid.options import GridOptions
 from grid.plan import make_plan
 from run_store.loading import load_trained_backbone
 from run_store.records import GeometryRecord
+from tests.conftest import ROOT
 from tests.trained_run import trained_run
 
 SMOKE = {"preset": "smoke", "precision": "fp32", "epochs": 2, "batch_size": 64, "device": "cpu", "probes": "knn"}
@@ -241,6 +244,20 @@ def test_any_module_of_features_is_probed():
 )
 def test_a_mistake_in_probe_is_one_line(network, options, message):
     assert message in _line(tailbench.probe, network, "digitslt", **{"probes": "knn", "device": "cpu"} | options)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/python.md"])
+def test_calls_in_a_document_have_the_signature(document):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    calls = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]
+    calls = [call for call in calls if ast.unparse(call.func).startswith("tailbench.")]
+    assert len(calls) >= 4
+    options = {field.name for field in fields(GridOptions)}
+    for call in calls:
+        function = getattr(tailbench, call.func.attr)
+        named = {keyword.arg: keyword.value for keyword in call.keywords}
+        bound = inspect.signature(function).bind(*call.args, **named)
+        assert bound.arguments.get("options", {}).keys() <= options
 
 
 def test_public_names_have_docstrings():
