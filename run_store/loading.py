@@ -92,12 +92,16 @@ def load_export(path: Path) -> tuple[RunConfig, nn.Module]:
     Raises:
         UserError: the files are damaged or not of an export.
     """
-    file = path / CONFIG
-    config = _run_config(file, read_json(file, Export, "export the run again")["tailbench"])
+    config = read_export(path / CONFIG)
     backbone = backbones.create(config.recipe.backbone, BENCHMARKS[config.dataset].image_size)
     tensors, _ = read_tensors(path / EXPORTED)
     load_backbone(backbone, tensors, prefix="")
     return config, backbone.eval()
+
+
+def read_export(file: Path) -> RunConfig:
+    """Reads the configuration of the run from `config.json` of an export. Raises UserError like `read_config`."""
+    return _run_config(file, read_json(file, Export, "export the run again")["tailbench"])
 
 
 def _run_config(file: Path, config: ConfigFile) -> RunConfig:

@@ -46,7 +46,7 @@ from run_store.layout import (
     TRAINING,
 )
 from run_store.lease import current_lease
-from run_store.loading import read_config
+from run_store.loading import read_config, read_export
 from run_store.passport import OLD_PASSPORT, read_passport, upgrade_passport, write_passport
 from run_store.records import read_records
 from run_store.states import save_grid, statuses
@@ -111,6 +111,7 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
     (out / "older.jsonl").write_bytes(_records(checksums=False))
     (out / LOG).write_text("".join(json.dumps(line) + "\n" for line in EPOCHS))
     (out / CONFIG).write_text(json.dumps(run.config.to_json()))
+    (out / "export.json").write_text(json.dumps({"architecture": "tiny-resnet8", "tailbench": run.config.to_json()}))
     (out / TRAINING).write_text(json.dumps(FACTS))
     (out / POOL).write_text("emoji, 3786 images, sha256 364540bbfb39\n")
     (out / OLD_PASSPORT).write_text(PASSED.text())
@@ -155,6 +156,7 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
         "older.jsonl": lambda file: read_records([file], warn=False),
         LOG: log,
         CONFIG: config,
+        "export.json": read_export,
         PASSPORT: lambda file: read_passport(file.parent),
         OLD_PASSPORT: old_passport,
         TRAINING: lambda file: RunFolder(file.parent, run.config).training_facts(),

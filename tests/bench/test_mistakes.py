@@ -19,7 +19,7 @@ from tests.runs import SMALL
         (["--methods", "simcrl"], "no method matches 'simcrl'; did you mean 'simclr'?"),
         (["--datasets", "cifar10-lt"], "no dataset matches 'cifar10-lt'; did you mean 'cifar10lt'?"),
         (["--probes", "sdclr_cached"], "did you mean 'sdclr-cached'?"),
-        (["--backbone", "resnet81"], "did you mean 'resnet18'?"),
+        (["--backbone", "resnet81"], "did you mean 'resnet18', "),
         (["--backbone", "vgg11_bn"], "backbone 'vgg11_bn' does not support images of"),
         (["--epochs", "3", "--set", "recipe.warmup_epochs=5"], "must be less than the 3 epochs of the run"),
         (["--set", "simclr.temprature=1"], "did you mean 'temperature'?"),
