@@ -104,7 +104,7 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: st
         raise UserError("weights are not finite; training diverged, or the file is damaged")
     backbone.load_state_dict(fitted, strict=True)
     _refuse_initial(backbone)
-    return Loaded(found, left_out)
+    return Loaded(found if prefix is None else prefix, left_out)
 
 
 def _unpickled(path: Path) -> Any:

@@ -88,7 +88,7 @@ def from_file(
 
 
 def from_module(network: nn.Module) -> Callable[[Benchmark], PretrainedBackbone]:
-    """Returns a function that checks a copy of a network in memory for a benchmark.
+    """Returns a function that copies a network in memory for a benchmark.
 
     Args:
         network: (B, 3, S, S) to (B, d).
@@ -97,14 +97,15 @@ def from_module(network: nn.Module) -> Callable[[Benchmark], PretrainedBackbone]
         UserError: the returned function raises it if the network does not support the image size, or returns something else.
     """
     name = type(network).__name__
-    copied = deepcopy(network).cpu()
-    digest = hashlib.sha256(save({key: tensor.contiguous().clone() for key, tensor in copied.state_dict().items()})).hexdigest()
+    tensors = {key: tensor.cpu().contiguous().clone() for key, tensor in network.state_dict().items()}
+    digest = hashlib.sha256(save(tensors)).hexdigest()
+    metadata = _external_metadata(name, {"file": name, "sha256": digest[:12], "key": "", "prefix": ""})
+    weights = {"sha256": digest, "module": name}
 
+    @cache
     def on(benchmark: Benchmark) -> PretrainedBackbone:
-        hparams = {"file": name, "sha256": digest[:12], "key": "", "prefix": ""}
-        weights = {"sha256": digest, "module": name}
-        pretrained = PretrainedBackbone(copied, benchmark.evaluation, weights, name, _external_metadata(name, hparams))
-        return _checked(pretrained, benchmark)
+        copied = deepcopy(network).cpu()
+        return _checked(PretrainedBackbone(copied, benchmark.evaluation, weights, name, metadata), benchmark)
 
     return on
 

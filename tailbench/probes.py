@@ -13,7 +13,7 @@ from probing.probe_path import probe_module, probe_path
 from probing.selection import select_probes
 from run_store.layout import RESULTS
 from run_store.records import read_records
-from tailbench.runs import Run, listed, path_of
+from tailbench.runs import Run, path_of
 from tailbench.tables import table
 
 
@@ -57,11 +57,12 @@ def probe(
     Raises:
         UserError: invalid options, weights or data.
     """
+    names = [probes] if isinstance(probes, str) else list(probes)
     given: dict[str, Any] = {
         "datasets": [] if dataset is None else [dataset],
         "profiles": [] if profile is None else [profile],
         "splits": [] if split is None else [split],
-        "probes": listed(probes),
+        "probes": names,
         "device": device,
         "views": views,
         "data_root": None if data_root is None else Path(data_root),
@@ -74,5 +75,5 @@ def probe(
         where = None if out is None else Path(out)
         probed = probe_path(path_of(model), **given, backbone=backbone, key=key, prefix=prefix, out=where)
         records = read_records(folder / RESULTS for folder, _ in probed)
-    chosen = select_probes(listed(probes))
+    chosen = select_probes(names)
     return table(record for record in records if record.probe in chosen)

@@ -114,20 +114,15 @@ def path_of(run: Run | str | PathLike[str]) -> Path:
     return run.path if isinstance(run, Run) else Path(run)
 
 
-def listed(values: Any) -> list[Any]:
-    """One value or a sequence of values, as a list."""
-    return [values] if isinstance(values, str | int) else list(values)
-
-
 def _grid_options(options: Mapping[str, Any], **own: Any) -> GridOptions:
     """Options of `run`. Raises UserError for an unknown name, one in `own`, or a value of another type."""
     known = {field.name for field in fields(GridOptions)} - own.keys() - {"jobs"}
-    for name in options:
-        if name not in known:
-            singular = {"profile", "split", "seed", "hparams", "recipe"}
-            raise UserError(f"train has no option {name!r}{nearest(name, known | singular)}")
-    probes = {"probes": listed(options["probes"])} if "probes" in options else {}
+    for name in options.keys() - known:
+        named = {"profile", "split", "seed", "hparams", "recipe", "checkpoint_seconds"}
+        raise UserError(f"train has no option {name!r}{nearest(name, known | named)}")
+    probes = options.get("probes", [])
+    given = {**own, **options, "probes": [probes] if isinstance(probes, str) else probes}
     try:
-        return convert({**own, **options, **probes}, GridOptions, dec_hook=lambda kind, value: kind(value))
+        return convert(given, GridOptions, dec_hook=lambda kind, value: kind(value))
     except InvalidData as error:
         raise UserError(f"train: {error}") from error

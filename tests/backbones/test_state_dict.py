@@ -157,7 +157,8 @@ def test_networks_beside_the_backbone_are_left_out(weights, kind, compiled):
 
 def test_the_prefix_of_a_compiled_network_may_be_given(weights):
     network = _fresh()
-    load_backbone(network, _copies("a._orig_mod.", "b._orig_mod.")(weights), "a._orig_mod.")
+    loaded = load_backbone(network, _copies("a._orig_mod.", "b._orig_mod.")(weights), "a._orig_mod.")
+    assert loaded.prefix == "a._orig_mod."  # part of the id of its records
     assert _same(network, weights)
 
 

@@ -121,6 +121,7 @@ def test_train_leaves_the_threads_of_the_process(tmp_path):
         ({"recipe": {"lr": -1}}, "recipe.lr=-1"),
         ({"split": 9}, "splits 1 to 5, not 9"),
         ({"backbone": "resnet81"}, "did you mean 'resnet18', "),
+        ({"probes": 3}, "at `$.probes`"),
         ({"probes": ["kn"]}, "no probe matches 'kn'; did you mean 'knn'?"),
     ],
 )

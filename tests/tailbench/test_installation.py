@@ -92,8 +92,8 @@ def test_a_module_of_the_same_name_is_named(checkout, tmp_path, name):
 def test_a_folder_of_data_is_no_mistake(checkout, tmp_path):
     """A folder without `__init__.py`, such as one of images, does not hide a package."""
     (tmp_path / "data").mkdir()
-    code = f"import sys; sys.path.append({str(checkout)!r}); from tailbench import checkout; import data; print(data.__file__)"
-    done = _run(sys.executable, "-c", "import sys; sys.modules.pop('tailbench', None)\n" + code, folder=tmp_path)
+    code = f"import sys; sys.path.append({str(checkout)!r}); import tailbench, data; print(data.__file__)"
+    done = _run(sys.executable, "-c", code, folder=tmp_path)
     assert done.stdout.strip() == str(checkout / "data" / "__init__.py"), done.stderr
 
 
