@@ -1,4 +1,4 @@
-"""All figures of records and training logs, written as SVG and PNG."""
+"""All figures of records and training logs, written as SVG, PNG and PDF."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -47,7 +47,7 @@ class SavedFigure:
 def write_figures(
     records: Iterable[Record], histories: Iterable[History], folder: Path, title: Title = method_name
 ) -> list[SavedFigure]:
-    """Writes every figure that has data, as SVG and PNG; a figure that fails is logged as a warning and left out.
+    """Writes every figure that has data, as SVG, PNG and PDF; a figure that fails is logged as a warning and left out.
 
     Args:
         records: of any runs.
