@@ -33,7 +33,12 @@ def caption(records: Sequence[Record], *sentences: str) -> str:
     """A short caption: number of runs, splits and seeds, the given sentences, and the scale label."""
     splits, seeds = {r.split for r in records}, {r.seed for r in records}
     over = f"split{'s' * (len(splits) > 1)} {number_list(splits)}; seed{'s' * (len(seeds) > 1)} {number_list(seeds)}"
-    return " ".join(filter(None, [f"Mean ± std over n runs ({over}).", *sentences, notes(records), scale(records[0])]))
+    return with_notes(" ".join(filter(None, [f"Mean ± std over n runs ({over}).", *sentences])), records)
+
+
+def with_notes(text: str, records: Sequence[Record]) -> str:
+    """Text followed by the sentences of `notes` and `scale`."""
+    return " ".join(filter(None, [text, notes(records), scale(records[0])]))
 
 
 def notes(records: Sequence[Record]) -> str:

@@ -1,5 +1,6 @@
 """Style of all figures: sizes, colour-blind-safe colours and markers, reproducible files."""
 
+import logging
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from core.files import write_atomic
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column and two columns of a paper
 FONT_SIZE = 7.0  # points

@@ -239,7 +239,7 @@ def test_many_warnings_are_shortened(accurate):
 
 def test_the_tidy_csv_has_a_line_per_run_and_probe(records, accurate, tmp_path):
     write_tables(records, tmp_path, title, STATES)
-    lines = list(csv.DictReader((tmp_path / "tidy.csv").open()))
+    lines = list(csv.DictReader((tmp_path / "tidy.csv").read_text().splitlines()))
     assert sorted((line["run"], line["probe"]) for line in lines) == sorted((r.run_id, r.probe) for r in accurate)
     line = next(line for line in lines if line["run"] == accurate[0].run_id and line["probe"] == accurate[0].probe)
     assert float(line["few"]) == pytest.approx(accurate[0].few, abs=1e-4)
