@@ -16,6 +16,7 @@ from reports.tables.costs import budget_tables, cost_tables
 from reports.tables.imbalance import cost_of_imbalance_tables, ratio_tables
 from reports.tables.latex import latex_text
 from reports.tables.published import published_tables
+from reports.tables.ranks import rank_tables
 from reports.tables.states import RunState, missing_table
 from reports.tables.summary import add_runs, summary_tables
 from reports.tables.table import Table
@@ -47,6 +48,7 @@ def all_tables(
         *summary_tables(tables, title, more_runs),
         *(table.table() for table in tables),
         *combined_tables(tables),
+        *rank_tables(accuracy_records, title),
         *published_tables(accuracy_records, title),
         *cost_tables(records, title),
         *budget_tables(accuracy_records, title),
