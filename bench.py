@@ -179,7 +179,6 @@ def status(*, out: Path = Path("runs"), watch: float | None = None) -> int:
     from core.files import check_folder
 
     check_folder(out, "--out")
-
     if watch is None:
         print(status_text(out)[0])
     else:
@@ -507,9 +506,6 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[Messages()])
     try:
         return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
-    except (UnknownOptionError, UnusedCliTokensError) as error:
-        print(f"bench.py: {_unknown(error)}", file=sys.stderr)
-        return 2
     except ProcessEnded as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 1
@@ -544,6 +540,8 @@ def _unknown(error: UnknownOptionError | UnusedCliTokensError) -> str:
 
 def _line(error: Exception) -> str:
     """One line on an error that the user can fix, also one of a file or of too little memory. Raises any other error."""
+    if isinstance(error, UnknownOptionError | UnusedCliTokensError):
+        return _unknown(error)
     if isinstance(error, UserError | CycloptsError):
         return " ".join(str(error).split())
     if is_out_of_memory(error):

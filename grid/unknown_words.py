@@ -41,7 +41,7 @@ def about_option(option: str, value: str, options: Set[str]) -> str:
     setting = _RECIPE.get(name.replace("-", "_"))
     if setting is not None:
         answer = f"did you mean --set recipe.{setting}={{value}}?"
-    if answer is None or "--set" not in options:
+    if answer is None or "--seeds" not in options:  # not a command of a grid
         close = closest(option, sorted(options))
         answer = f"did you mean {' or '.join(close)}?" if close else "--help prints the options"
     return f"no option {option}; {answer.format(value=value or 'VALUE')}"

@@ -22,6 +22,7 @@ from tests.test_docs import parse
         (["--dry-run"], "`python bench.py plan` prints the runs"),
         (["--seed", "1"], "no option --seed; did you mean --seeds?"),
         (["--zzz"], "no option --zzz; --help prints the options"),
+        (["verify-resume", "simclr", "--gpus", "2"], "no option --gpus; --help prints the options"),
         (["report", "--lr", "1"], "no option --lr; --help prints the options"),
         (["simclr"], "'simclr' is neither a command nor an option; did you mean --methods simclr?"),
         (["plan", "SimCLR"], "did you mean --methods SimCLR?"),
