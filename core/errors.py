@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
+
+SIMILAR = 0.65  # least ratio of a suggestion: twice the matching characters, divided by the characters of both words
+LISTED = 50  # options, at most, that a message lists
 
 
 class UserError(Exception):
@@ -21,10 +24,18 @@ class FailedInMain(Exception):
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
-    """Returns `"; did you mean 'x'?"` for the closest option, or a list of the options when none is close."""
+    """Returns `"; did you mean 'x'?"` for the closest options, or a list of the options when none is close."""
     options = sorted(options)
-    close = get_close_matches(name, options, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; choose from: {', '.join(options)}"
+    if close := closest(name, options):
+        return f"; did you mean {' or '.join(map(repr, close))}?"
+    return f"; choose from: {', '.join(options)}" if len(options) <= LISTED else f"; none of the {len(options)} is similar"
+
+
+def closest(name: str, options: Iterable[str]) -> list[str]:
+    """Up to three options that are equally close to `name`, whatever their case; none if no option is similar."""
+    ratios = {option: SequenceMatcher(None, option.lower(), name.lower()).ratio() for option in options}
+    best = max(ratios.values(), default=0.0)
+    return [option for option, ratio in ratios.items() if ratio == best >= SIMILAR][:3]
 
 
 def first_line(error: BaseException) -> str:
