@@ -3,39 +3,37 @@
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
-from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message, nearest
-from core.terminal import Messages, clock, show
-from grid.options import (
-    GridOptions,
-    LauncherOptions,
-    Number,
-    Numbers,
-    Preset,
-    Several,
-    check_local,
-    check_names,
-    check_positive,
-)
+from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message
+from core.terminal import Messages, clock, print_any_text, show
+from core.version import version_text
+from grid.option_values import Names, Number, Numbers, Texts
+from grid.options import GridOptions, LauncherOptions, Preset, check_local, check_names, check_positive
+from grid.options_file import apply_file, save_options
+from grid.unknown_words import about_option, about_word
 
 app = App(
     name="bench.py",
     help="Self-supervised learning on long-tailed images: trains a grid of methods on a grid of benchmarks, probes the frozen "
     "features and writes the tables. Without a command it runs the grid.",
+    version=version_text,
+    config=apply_file,
     help_on_error=False,
     suppress_keyboard_interrupt=False,
 )
 
 
 log = logging.getLogger(__name__)
-PRINTING = ("list", "plan", "status", "doctor", "--help", "-h")  # commands that only print
+PRINTING = ("list", "plan", "status", "doctor", "--help", "-h", "--version")  # commands that only print
 
 
 @app.default
@@ -45,6 +43,7 @@ def run(
     launcher: LauncherOptions = LauncherOptions(),
     *,
     checkpoint_seconds: float = 60.0,
+    config: Path | None = None,
 ) -> int:
     """Train, probe and write tables. Finished runs are skipped; a stopped run resumes when the command is repeated.
 
@@ -52,6 +51,8 @@ def run(
     ----------
     checkpoint_seconds
         Seconds between checkpoints. A kill loses at most this training time and that of writing one.
+    config
+        YAML or TOML file of options, such as `seeds: [0, 1]`; the command line has priority. grid.yaml in --out is one.
     """
     check_names(options.methods, options.datasets, options.probes)
     if not checkpoint_seconds >= 0:
@@ -62,10 +63,10 @@ def run(
     from grid.torchrun import process_group
 
     with process_group(options.device):
-        return _run(options, checkpoint_seconds)
+        return _run(options, launcher, checkpoint_seconds)
 
 
-def _run(options: GridOptions, checkpoint_seconds: float) -> int:
+def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: float) -> int:
     from commands.report import partial_report
     from core.files import writable_folder
     from grid.execute import execute
@@ -81,6 +82,8 @@ def _run(options: GridOptions, checkpoint_seconds: float) -> int:
     use_threads(plan.parallelism[1])
     use_device(plan.device)
     processes.from_main(plan.load_data)
+    if "SUBMITIT_EXECUTOR" not in os.environ:  # else this is a Slurm worker, and the submission has saved its options
+        processes.from_main(lambda: save_options(options, launcher, checkpoint_seconds))
     estimated = estimate(plan) if processes.count() == 1 else NO_ESTIMATE
     if plan.unfinished and estimated is not NO_ESTIMATE:
         print(f"estimated time: {estimated.text} for training and probes", flush=True)
@@ -128,13 +131,20 @@ def _submit(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds:
         print("nothing to submit: all runs are DONE")
         return 0
     check_data(launch.plan)
+    save_options(options, launcher, checkpoint_seconds)
     print(submit(launch, checkpoint_seconds))
     return 0
 
 
 @app.command
-def plan(options: GridOptions = GridOptions()) -> int:
-    """Print the runs of a grid, their states and a time estimate. Trains nothing."""
+def plan(options: GridOptions = GridOptions(), *, config: Path | None = None) -> int:
+    """Print the runs of a grid, their states and a time estimate. Trains nothing.
+
+    Parameters
+    ----------
+    config
+        YAML or TOML file of options, such as `seeds: [0, 1]`; the command line has priority. grid.yaml in --out is one.
+    """
     check_names(options.methods, options.datasets, options.probes)
     from grid.plan import make_plan, plan_text
     from grid.time_estimate import estimate
@@ -166,7 +176,9 @@ def status(*, out: Path = Path("runs"), watch: float | None = None) -> int:
         raise UserError(f"--watch {watch}: give a number of seconds above 0")
     from commands.status import status as status_text
     from commands.status import watch as watch_status
+    from core.files import check_folder
 
+    check_folder(out, "--out")
     if watch is None:
         print(status_text(out)[0])
     else:
@@ -183,6 +195,9 @@ def report(*, out: Path = Path("runs")) -> int:
     out
         Folder of runs.
     """
+    from core.files import check_folder
+
+    check_folder(out, "--out")
     if not out.is_dir():
         raise UserError(f"folder {out} does not exist; give the folder of runs with --out")
     if not _report(out):
@@ -194,10 +209,10 @@ def report(*, out: Path = Path("runs")) -> int:
 def probe(
     path: Path,
     *,
-    datasets: Annotated[list[str] | None, Several] = None,
-    profiles: Annotated[list[str] | None, Several] = None,
+    datasets: Annotated[list[str] | None, Names] = None,
+    profiles: Annotated[list[str] | None, Names] = None,
     splits: Annotated[list[int] | None, Numbers] = None,
-    probes: Annotated[list[str] | None, Several] = None,
+    probes: Annotated[list[str] | None, Names] = None,
     backbone: str | None = None,
     key: str | None = None,
     prefix: str | None = None,
@@ -290,7 +305,7 @@ def export_(run: Path, *, to: Path | None = None, push: str | None = None) -> in
 @app.command(name="list")
 def list_(
     *,
-    datasets: Annotated[list[str] | None, Several] = None,
+    datasets: Annotated[list[str] | None, Names] = None,
     passport: Annotated[bool, Parameter(negative=())] = False,
     profile: str | None = None,
     splits: Annotated[list[int] | None, Numbers] = None,
@@ -321,8 +336,8 @@ def list_(
 @app.command(name="views")
 def views_(
     *,
-    methods: Annotated[list[str] | None, Several] = None,
-    datasets: Annotated[list[str] | None, Several] = None,
+    methods: Annotated[list[str] | None, Names] = None,
+    datasets: Annotated[list[str] | None, Names] = None,
     images: Annotated[int, Number] = 8,
     seed: Annotated[int, Number] = 0,
     data_root: Path | None = None,
@@ -355,7 +370,7 @@ def views_(
 
 @app.command(name="data")
 def data_(
-    datasets: Annotated[list[str] | None, Several] = None,
+    datasets: Annotated[list[str] | None, Names] = None,
     *,
     check: Annotated[bool, Parameter(negative=())] = False,
     data_root: Path | None = None,
@@ -383,13 +398,13 @@ def data_(
 
 @app.command(name="verify-resume")
 def verify_resume_(
-    methods: Annotated[list[str], Several],
+    methods: Annotated[list[str], Names],
     *,
     dataset: str = "digitslt",
     preset: Preset = "smoke",
     epochs: Annotated[int, Number] = 4,
     batch_size: Annotated[int, Number] = 32,
-    set: Annotated[list[str] | None, Several] = None,
+    set: Annotated[list[str] | None, Texts] = None,
     device: str = "cpu",
     data_root: Path | None = None,
 ) -> int:
@@ -437,7 +452,7 @@ def verify_resume_(
 
 
 @app.command(name="check-method")
-def check_method_(methods: Annotated[list[str], Several], *, set: Annotated[list[str] | None, Several] = None) -> int:
+def check_method_(methods: Annotated[list[str], Names], *, set: Annotated[list[str] | None, Texts] = None) -> int:
     """Check short runs of methods for mistakes in their code; exit status 1 if a check fails.
 
     One line per check: gradient, batch norms, branches without gradient, buffers, their effect on loss and scores, labels, loss
@@ -498,11 +513,6 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[Messages()])
     try:
         return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
-    except UnusedCliTokensError as error:
-        token = (error.unused_tokens or [""])[0]
-        commands = [name for name in app if not name.startswith("-")]
-        print(f"bench.py: {token!r} is neither a command nor an option{nearest(token, commands)}", file=sys.stderr)
-        return 2
     except ProcessEnded as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 1
@@ -522,8 +532,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _unknown(error: UnknownOptionError | UnusedCliTokensError) -> str:
+    """One line on an option or a word that the command does not have."""
+    command = error.app or app
+    options = {name for argument in command.assemble_argument_collection() for name in argument.names}
+    if isinstance(error, UnknownOptionError):
+        option, words = error.token.keyword or error.token.value, error.root_input_tokens or []
+        after = next((rest for word, rest in pairwise([*words, ""]) if word == option), "")
+        joined = next((word.partition("=")[2] for word in words if word.startswith(f"{option}=")), "")
+        return about_option(option, joined or ("" if after.startswith("-") else after), options)
+    commands = set() if error.command_chain else {name for name in app if not name.startswith("-")}
+    return about_word((error.unused_tokens or [""])[0], commands, options)
+
+
 def _line(error: Exception) -> str:
     """One line on an error that the user can fix, also one of a file or of too little memory. Raises any other error."""
+    if isinstance(error, UnknownOptionError | UnusedCliTokensError):
+        return _unknown(error)
     if isinstance(error, UserError | CycloptsError):
         return " ".join(str(error).split())
     if is_out_of_memory(error):
@@ -534,4 +559,7 @@ def _line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    print_any_text()
+    exit_status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C while Python shuts down prints no traceback
+    sys.exit(exit_status)

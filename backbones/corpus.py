@@ -35,6 +35,7 @@ class Corpus:
         *,
         black: bool = True,
         augmented: int | None = None,
+        weak: bool = True,
     ) -> Iterator[Tensor]:
         """Yields outputs (B, d) of `network`, at least in float32, batch by batch: memory does not grow with their number.
 
@@ -44,7 +45,9 @@ class Corpus:
             network: (B, 3, H, W) normalised images to (B, d).
             images: M images.
             black: whether an unreadable file is replaced by a black image, which keeps rows aligned with positions.
-            augmented: None for no augmentation, or the seed of the weak augmentation of linear probes.
+            augmented: None for no augmentation, or the seed of a random one.
+            weak: whether this is the weak augmentation of linear probes, or that of the first training view, at the side of the
+                evaluation transform.
 
         Raises:
             Unreadable: files cannot be read and `black` is False.
@@ -52,7 +55,9 @@ class Corpus:
 
         def own() -> Iterator[Tensor]:
             turns = slice(processes.rank(), None, processes.count())
-            batches = evaluation_batches(self.backend, images, self.evaluation, black=black, augmented=augmented, which=turns)
+            batches = evaluation_batches(
+                self.backend, images, self.evaluation, black=black, augmented=augmented, weak=weak, which=turns
+            )
             device = self.backend.device
             if device.type == "cuda":  # the CPU reads and decodes the next batches while the GPU computes
                 batches = prefetch(batches, device, depth=1)  # of 500 images of 224 px, one has 300 MB

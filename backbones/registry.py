@@ -1,13 +1,14 @@
 """Backbone registry: creates a network without classifier by name."""
 
 from collections.abc import Callable
+from difflib import get_close_matches
 
 import timm
 import torch
 from torch import nn
 
 from backbones.stem import SMALL_IMAGE, use_small_stem
-from core.errors import UserError, nearest
+from core.errors import SIMILAR, UserError, nearest
 from core.registry import Registry
 
 # name -> builder of a network with pooled (B, d) features; other names are timm models
@@ -35,7 +36,7 @@ def create(name: str, image_size: int) -> nn.Module:
     if name in BACKBONES:
         return BACKBONES[name]()
     if not timm.is_model(name):
-        raise UserError(f"no backbone is named {name!r}{nearest(name, [*BACKBONES.names(), *timm.list_models()])}")
+        raise UserError(f"no backbone is named {name!r}{_near(name)}")
     backbone = _create_timm(name)
     if image_size <= SMALL_IMAGE:
         use_small_stem(backbone, name)
@@ -50,6 +51,13 @@ def feature_width(backbone: nn.Module, image_size: int) -> int:
         width = backbone(torch.zeros(1, 3, image_size, image_size)).shape[-1]
     backbone.train(training)
     return width
+
+
+def _near(name: str) -> str:
+    """Names the five closest backbones, or as many as are similar: timm has families of models with similar names."""
+    names = [*BACKBONES.names(), *timm.list_models()]
+    close = [repr(near) for near in get_close_matches(name.lower(), names, n=5, cutoff=SIMILAR)]
+    return f"; did you mean {', '.join(close[:-1])} or {close[-1]}?" if len(close) > 1 else nearest(name, names)
 
 
 def _create_timm(name: str) -> nn.Module:

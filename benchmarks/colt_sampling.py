@@ -60,7 +60,9 @@ def one(size: int) -> None:
 
 
 def _in_a_process(size: int) -> tuple[str, int]:
-    output = subprocess.run([sys.executable, __file__, "one", str(size)], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, __file__, "one", str(size)], capture_output=True, encoding="utf-8", check=True
+    ).stdout
     parts, peak = output.strip().split("|")
     return parts, int(peak)
 

@@ -23,7 +23,7 @@ def main() -> None:
         for lines in (115_846, 1_281_167):
             names = [f"train/n{i % 1000:08d}/n{i % 1000:08d}_{i // 1000}.JPEG" for i in range(lines)]
             file = Path(scratch) / "list.txt"
-            file.write_text("".join(f"{name} {i % 1000}\n" for i, name in enumerate(names)))
+            file.write_text("".join(f"{name} {i % 1000}\n" for i, name in enumerate(names)), encoding="utf-8")
             _time(f"read a list of {lines:,} lines", lambda file=file: read_index_file(file))
             listing = read_index_file(file)
             _time("  check it", lambda listing=listing: check_index_file(listing, 1000))
@@ -34,7 +34,7 @@ def main() -> None:
             (there / name).touch()
         _time("find none of 115,846 images in 1,000 folders missing", lambda: missing_files(there, names[:115_846]))
         annotations = Path(scratch) / "train2018.json"
-        annotations.write_text(json.dumps(_annotations(437_513)))
+        annotations.write_text(json.dumps(_annotations(437_513)), encoding="utf-8")
         size = annotations.stat().st_size >> 20
         _time(f"read annotations of 437,513 images ({size} MiB)", lambda: read_annotations(annotations))
 

@@ -51,7 +51,7 @@ def bytes_in_use() -> int | None:
 
 def resident_bytes() -> int:
     """Resident memory of this process (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * ctypes.CDLL(None).getpagesize()
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * ctypes.CDLL(None).getpagesize()
 
 
 @app.default

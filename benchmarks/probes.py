@@ -151,20 +151,20 @@ def _cloud(centres: torch.Tensor, labels: torch.Tensor, noise: float, stream: to
 
 def _peak(run: Predict) -> str:
     """Largest increase of the resident memory of the process in MB (Linux)."""
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the peak
     before = _resident("VmRSS")
     run()
     return f"{(_resident('VmHWM') - before) / 1024:.0f}"
 
 
 def _resident(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def _peak_apart(name: str) -> str:
     command = [sys.executable, *sys.argv, "--memory-of", name]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip()
 
 
 if __name__ == "__main__":

@@ -25,14 +25,14 @@ def main() -> None:
         file = Path(scratch) / "results.jsonl"
         cases = product(("simclr", "byol"), range(1, 6), range(LINES // 10))
         records = (made_record(method, split=split, seed=seed) for method, split, seed in cases)
-        file.write_text("".join(record.to_line() + "\n" for record in records))
+        file.write_text("".join(record.to_line() + "\n" for record in records), encoding="utf-8")
         reading, parsing = [], []
         for _ in range(REPEATS):
             started = time.process_time()
             assert len(read_records([file])) == LINES
             reading.append(time.process_time() - started)
             started = time.process_time()
-            for line in file.read_text().splitlines():
+            for line in file.read_text(encoding="utf-8").splitlines():
                 json.loads(line)
             parsing.append(time.process_time() - started)
     ratio = min(new / plain for new, plain in zip(reading, parsing, strict=True))

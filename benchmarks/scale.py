@@ -88,7 +88,9 @@ def _parts(data: Data) -> Iterator[tuple[str, Callable[[], object]]]:
     def lists() -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "list.txt"
-            file.write_text("".join(f"train/{c:05d}/{i:08d}.jpg {c}\n" for i, c in enumerate(labels.tolist())))
+            file.write_text(
+                "".join(f"train/{c:05d}/{i:08d}.jpg {c}\n" for i, c in enumerate(labels.tolist())), encoding="utf-8"
+            )
             check_index_file(read_index_file(file), CLASSES)
 
     def state() -> None:

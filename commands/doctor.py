@@ -78,7 +78,7 @@ def locks_text(folder: Path) -> str:
     """Result of locking a temporary file in a folder while a second process tries the same, as text."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock.") as file, FileLock(file.name).acquire(timeout=0):
-            second = subprocess.run([sys.executable, "-c", LOCK_TOO, file.name], capture_output=True, text=True)
+            second = subprocess.run([sys.executable, "-c", LOCK_TOO, file.name], capture_output=True, encoding="utf-8")
     except (OSError, NotImplementedError) as error:
         return f"cannot be used ({error}); give an --out on a file system with locks"
     if second.returncode == 0:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from core.errors import UserError
+from core.files import read_text
 from grid.execute import pool_of_run, prepare_run
 from grid.plan import Plan
 from run_store.layout import CHECKPOINT, LOG
@@ -141,7 +142,7 @@ class _Killer:
 
     def _on_event(self, event: str, arguments: tuple) -> None:
         if event == "os.rename" and Path(os.fsdecode(arguments[1])) == self._checkpoint:
-            lines = self._log.read_text().splitlines()
+            lines = self._log.read_text(encoding="utf-8").splitlines()
             if len(lines) >= self._epoch:
                 self._kill()
 
@@ -163,5 +164,5 @@ class _Killer:
 def read_outcome(folder: Path) -> Outcome:
     """Reads the outcome of a run that was completed in `folder`."""
     content = torch.load(folder / OUTCOME, weights_only=True)
-    log = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    log = [json.loads(line) for line in read_text(folder / LOG).splitlines()]
     return Outcome(content["tensors"], log, content["unsaved"])

@@ -16,7 +16,8 @@ def method_title(record: Record) -> str:
     """Title of the method of a record; file name and digest for external pretrained weights."""
     if record.method == EXTERNAL:
         return f"{record.hparams['file']} ({record.hparams['sha256']})"
-    return run_title(record.method, record.hparams, record.dataset, record.preset)
+    marked = " [true labels]" if record.true_labels else ""
+    return run_title(record.method, record.hparams, record.dataset, record.preset) + marked
 
 
 def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str) -> str:

@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
+
+SIMILAR = 0.65  # least ratio of a suggestion: twice the matching characters, divided by the characters of both words
+LISTED = 50  # options, at most, that a message lists
 
 
 class UserError(Exception):
@@ -20,20 +23,19 @@ class FailedInMain(Exception):
     """The main process of a multi-process run has failed and reports the error; raised in the other processes."""
 
 
-LISTED = 100  # largest number of options that a message lists
-
-
 def nearest(name: str, options: Iterable[str]) -> str:
-    """Returns `"; did you mean 'x'?"` for the closest option, or a list of the options when none is close.
-
-    Of more than LISTED options, the five closest are named.
-    """
+    """Returns `"; did you mean 'x'?"` for the closest options, or a list of the options when none is close."""
     options = sorted(options)
-    if len(options) > LISTED:
-        *others, last = map(repr, get_close_matches(name, options, n=5, cutoff=0))
-        return f"; did you mean {', '.join(others)} or {last}?"
-    close = get_close_matches(name, options, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; choose from: {', '.join(options)}"
+    if close := closest(name, options):
+        return f"; did you mean {' or '.join(map(repr, close))}?"
+    return f"; choose from: {', '.join(options)}" if len(options) <= LISTED else f"; none of the {len(options)} is similar"
+
+
+def closest(name: str, options: Iterable[str]) -> list[str]:
+    """Up to three options that are equally close to `name`, whatever their case; none if no option is similar."""
+    ratios = {option: SequenceMatcher(None, option.lower(), name.lower()).ratio() for option in options}
+    best = max(ratios.values(), default=0.0)
+    return [option for option, ratio in ratios.items() if ratio == best >= SIMILAR][:3]
 
 
 def first_line(error: BaseException) -> str:

@@ -128,9 +128,17 @@ def append_line(path: Path, line: str) -> None:
             _sync_folder(path.parent)
 
 
+def check_folder(path: Path, option: str) -> None:
+    """Raises UserError naming `option` if `path`, or one above it, is a file."""
+    existing = next((folder for folder in (path, *path.parents) if folder.exists()), None)
+    if existing is not None and not existing.is_dir():
+        raise UserError(f"{option} {path}: {existing} is a file; choose another folder with {option}")
+
+
 def writable_folder(path: Path, option: str) -> Path:
     """Creates the folder, durably, and checks that it is writable. Raises UserError naming `option` otherwise."""
     try:
+        check_folder(path, option)
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

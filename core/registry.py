@@ -93,7 +93,7 @@ class Registry(Generic[T]):
 def select(kind: str, names: Sequence[str], patterns: Iterable[str], groups: Mapping[str, Iterable[str]]) -> list[str]:
     """Selects the distinct `names` that match any of `patterns`, in the order of the patterns.
 
-    A pattern is a name, a glob, a group, or a family, the prefix before a dash (`ts` for `ts-knn1`, `ts-knn10`).
+    A pattern is a name, a glob, a group, or a family, the prefix before a dash (`ts` for `ts-knn1`, `ts-knn10`), in any case.
 
     Args:
         kind: kind of entry, for messages.
@@ -106,11 +106,12 @@ def select(kind: str, names: Sequence[str], patterns: Iterable[str], groups: Map
     """
     chosen: list[str] = []
     for pattern in patterns:
-        if pattern in groups:
-            matches = list(groups[pattern])
+        lower = pattern.lower()  # as all registered names
+        if lower in groups:
+            matches = list(groups[lower])
         else:
-            matches = [name for name in names if fnmatchcase(name, pattern)]
-            matches = matches or [name for name in names if name.startswith(f"{pattern}-")]
+            matches = [name for name in names if fnmatchcase(name, lower)]
+            matches = matches or [name for name in names if name.startswith(f"{lower}-")]
         if not matches:
             raise UserError(f"no {kind} matches {pattern!r}{nearest(pattern, [*names, *groups])}")
         chosen += [name for name in matches if name not in chosen]

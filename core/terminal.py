@@ -2,8 +2,15 @@
 
 import logging
 import sys
+from io import TextIOWrapper
 
 from tqdm import tqdm
+
+
+def print_any_text() -> None:
+    """Escapes characters that the encoding of the locale lacks, such as the plus-minus sign in ASCII, in standard output."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def show(text: str) -> None:

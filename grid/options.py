@@ -1,34 +1,20 @@
 """Options of `run` and `plan`, and of the launcher. Does not import torch, so that `--help` is fast."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
 from core.errors import UserError
 from core.method_groups import METHOD_GROUPS
 from core.registry import ALL, names_in_source, select
+from grid.option_values import Jobs, Names, Number, Numbers, Texts
 
-
-def _numbers(_: object, tokens: Sequence[Token]) -> list[int]:
-    """Converts to integers. Raises ValueError for others, such as 1.7, which `int` would truncate."""
-    for token in tokens:
-        if not re.fullmatch(r"[+-]?\d+", token.value.strip(), re.ASCII):
-            raise ValueError(f"{token.value!r} is not an integer")
-    return [int(token.value) for token in tokens]
-
-
-GPUS: Literal["gpus"] = "gpus"
 LARGEST = 10**6  # number of processes, threads or epochs
 
 Preset = Literal["auto", "paper", "cpu", "cpu-long", "smoke"]
-Several = Parameter(consume_multiple=True, negative=())
-Numbers = Parameter(consume_multiple=True, negative=(), converter=_numbers)
-Number = Parameter(converter=lambda kind, tokens: _numbers(kind, tokens)[0])
-Jobs = Parameter(converter=lambda kind, tokens: GPUS if tokens[0].value == GPUS else _numbers(kind, tokens)[0])
 
 
 @Parameter(name="*")
@@ -36,22 +22,22 @@ Jobs = Parameter(converter=lambda kind, tokens: GPUS if tokens[0].value == GPUS 
 class GridOptions:
     """The options of `run` and `plan`."""
 
-    methods: Annotated[list[str], Several] = field(default_factory=lambda: ["all"])
+    methods: Annotated[list[str], Names] = field(default_factory=lambda: ["all"])
     "Methods: names, globs, or a group: all (of the main job), long-tail, baselines, every; `list` shows them."
 
-    datasets: Annotated[list[str], Several] = field(default_factory=lambda: ["cifar10lt"])
+    datasets: Annotated[list[str], Names] = field(default_factory=lambda: ["cifar10lt"])
     "Benchmarks: names, globs, or all."
 
     backbone: str | None = None
     "Network, by its name in this suite or in timm; default: that of the preset."
 
     splits: Annotated[list[int], Numbers] = field(default_factory=lambda: [1])
-    "Splits of the profile, from 1; `list` shows how many there are and which are official."
+    "Splits of the profile, from 1: numbers and ranges such as 1-5; `list` shows how many there are and which are official."
 
     seeds: Annotated[list[int], Numbers] = field(default_factory=lambda: [0])
-    "Seeds of the training runs."
+    "Seeds of the training runs: numbers and ranges such as 0-2."
 
-    profiles: Annotated[list[str], Several] = field(default_factory=list)
+    profiles: Annotated[list[str], Names] = field(default_factory=list)
     "Long-tail profiles, such as cao, balanced, ir=50 (imbalance ratio); default, also without a value: the first; see `list`."
 
     preset: Preset = "auto"
@@ -84,7 +70,7 @@ class GridOptions:
     workers: Annotated[int | None, Number] = None
     "CPU threads per process, for augmentation and, without a GPU, for training; default: cores divided by --jobs."
 
-    probes: Annotated[list[str], Several] = field(default_factory=list)
+    probes: Annotated[list[str], Names] = field(default_factory=list)
     "Probes: names, globs, ts (all four of TS) or all; default, also without a value: those that `list` marks as default."
 
     monitor: Literal["none", "knn"] = "none"
@@ -93,8 +79,8 @@ class GridOptions:
     monitor_every: Annotated[int | None, Number] = None
     "Epochs between evaluations of the monitor; default: a twentieth of the run."
 
-    set: Annotated[list[str], Parameter(consume_multiple=True, negative=())] = field(default_factory=list)
-    "METHOD.KEY=VALUE or recipe.KEY=VALUE; `list` shows the keys. Without a value: no change."
+    set: Annotated[list[str], Texts] = field(default_factory=list)
+    "METHOD.KEY=VALUE, recipe.KEY=VALUE, or KEY=VALUE if one of these has the key; `list` shows the keys."
 
     data_root: Path | None = None
     "Folder of the data sets; default: the user's cache folder."
@@ -153,12 +139,23 @@ def check_names(
     Raises:
         UserError: a name or glob has no match.
     """
-    root = Path(__file__).parent.parent
-    for kind, folder, patterns, groups in (
-        ("method", "methods", methods, METHOD_GROUPS),
-        ("dataset", "data/datasets", datasets, (ALL,)),
-        ("probe", "eval/probes", probes, (ALL,)),
-    ):
-        names = names_in_source(root / folder) if patterns else None
+    for name in probes or ():
+        if name.lower().startswith("linear"):
+            raise UserError(f"no probe matches {name!r}; did you mean 'ridge' (closed form), or 'sdclr' or 'bcl' (by SGD)?")
+    for option, patterns in (("--methods", methods), ("--datasets", datasets), ("--probes", probes)):
+        kind, _, groups = _REGISTRIES[option]
+        names = names_of(option) if patterns else None
         if names is not None:
             select(kind, names, patterns or (), dict.fromkeys(groups, names))
+
+
+def names_of(option: str) -> list[str] | None:
+    """Names that `option` selects from, parsed from source like `names_in_source`."""
+    return names_in_source(Path(__file__).parent.parent / _REGISTRIES[option][1])
+
+
+_REGISTRIES = {  # by option: kind of name, package, groups
+    "--methods": ("method", "methods", METHOD_GROUPS),
+    "--datasets": ("dataset", "data/datasets", (ALL,)),
+    "--probes": ("probe", "eval/probes", (ALL,)),
+}

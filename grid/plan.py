@@ -14,7 +14,8 @@ import torch
 
 import backbones
 from backbones.precision import has_tf32
-from core.errors import UserError, first_line, nearest
+from core.errors import UserError, first_line
+from core.files import check_folder
 from data.benchmark import BALANCED, BENCHMARKS, data_folder
 from data.cache import DataCache
 from data.lists.holdout import EMPTY, FileIndexLists
@@ -22,7 +23,9 @@ from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
 from data.views.backend import choose_backend
 from eval.probes import PROBES
-from grid.options import GPUS, GridOptions, check_positive
+from grid.changes import changes_of
+from grid.option_values import GPUS
+from grid.options import GridOptions, check_positive
 from methods import METHODS, Method
 from parallel import processes
 from probing.selection import allowed_probes
@@ -115,6 +118,9 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     Raises:
         UserError: the first invalid option or run.
     """
+    check_folder(options.out, "--out")
+    if options.data_root is not None:
+        check_folder(options.data_root, "--data-root")
     check_positive("--jobs", None if options.jobs == GPUS else options.jobs)
     check_positive("--workers", options.workers)
     if processes.count() > 1 and options.jobs is not None:
@@ -134,14 +140,11 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     datasets = BENCHMARKS.select(options.datasets)
     for method in methods if options.compile else ():
         check_compilable(METHODS[method])
-    recipe_changes, hparam_changes = _parse_sets(options.set, methods)
-    for option in ("backbone", "epochs", "batch_size", "accumulate"):
-        if (value := getattr(options, option)) is not None:
-            recipe_changes[option] = value
+    given = changes_of(options, methods)
     probes = {dataset: allowed_probes(dataset, options.probes, data_root) for dataset in datasets}
     changes = {}
     for method, dataset in product(methods, datasets):
-        own = hparam_changes.get(method, {})
+        own = given.hparams.get(method, {})
         changes[method, dataset] = own | _pool(method, dataset, preset, own, data_root)
     backends = {
         dataset: choose_backend(options.views, in_files=BENCHMARKS[dataset].in_files, device=device) for dataset in datasets
@@ -155,7 +158,7 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
             seed=seed,
             preset=preset,
             precision=precision,
-            recipe_changes=recipe_changes,
+            recipe_changes=given.recipe,
             hparam_changes=changes[method, dataset],
             executor=backends[dataset][0],
         )
@@ -174,8 +177,10 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     views = "; ".join(f"{name} for {dataset} ({why})" for dataset, (name, why) in backends.items())
     monitored = _monitored(options, datasets, data_root)
     data = DataCache(data_root)
-    given = (jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every, options.compile)
-    return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, available_cores(), *given)
+    if not any(config.recipe.epochs for config in configs):
+        _check_untrained(options)
+    rest = (jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every, options.compile)
+    return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, available_cores(), *rest)
 
 
 def count_gpus(device: torch.device) -> int:
@@ -217,6 +222,13 @@ def _monitored(options: GridOptions, datasets: Sequence[str], data_root: Path) -
     return True
 
 
+def _check_untrained(options: GridOptions) -> None:
+    """Raises UserError for options that only training uses."""
+    for option, given in (("--compile", options.compile), ("--monitor knn", options.monitor != "none")):
+        if given:
+            raise UserError(f"{option} has no effect on runs of 0 epochs; omit the option")
+
+
 def choose_preset(preset: str, device: torch.device) -> tuple[str, str]:
     """Resolves `auto`; returns the name of the preset and the reason."""
     if preset != "auto":
@@ -248,26 +260,6 @@ def choose_parallelism(
         jobs = jobs if memory is None else min(jobs, memory // PROCESS_BYTES)
     jobs = max(1, min(jobs, runs))
     return jobs, threads or max(1, cores // jobs)
-
-
-def _parse_sets(sets: Sequence[str], methods: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Splits `METHOD.KEY=VALUE` and `recipe.KEY=VALUE` into changes to the recipe and to each method."""
-    recipe: dict[str, Any] = {}
-    hparams: dict[str, dict[str, Any]] = {}
-    for text in sets:
-        target, equals, value = text.partition("=")
-        owner, dot, key = target.partition(".")
-        if not (equals and dot and key):
-            raise UserError(f"--set {text} is not of the form METHOD.KEY=VALUE or recipe.KEY=VALUE")
-        if owner == "recipe":
-            recipe[key] = value
-        elif owner in methods:
-            hparams.setdefault(owner, {})[key] = value
-        elif owner in METHODS:
-            raise UserError(f"--set {text}: method {owner!r} is not among --methods {' '.join(methods)}")
-        else:
-            raise UserError(f"--set {text}: unknown method {owner!r}{nearest(owner, [*METHODS.names(), 'recipe'])}")
-    return recipe, hparams
 
 
 def _profiles(dataset: str, names: Sequence[str]) -> list[str]:

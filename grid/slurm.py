@@ -13,7 +13,8 @@ from io import StringIO
 import torch
 
 from core.errors import UserError
-from grid.options import GPUS, LARGEST, GridOptions, LauncherOptions, check_positive, option_of
+from grid.option_values import GPUS
+from grid.options import LARGEST, GridOptions, LauncherOptions, check_positive, option_of
 from grid.plan import Plan, make_plan
 from grid.slurm_worker import ROOT, Worker
 from training.device import choose_device

@@ -83,4 +83,4 @@ def _ignore_stop_signals() -> None:
 def _state() -> str:
     """State of this job, such as RUNNING or COMPLETING; empty if Slurm does not answer."""
     command = ["squeue", "--noheader", "--job", os.environ["SLURM_JOB_ID"], "--format", "%T"]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8").stdout.strip()

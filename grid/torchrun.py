@@ -59,5 +59,5 @@ def _silent() -> Iterator[None]:
     """Context without standard output, log messages and progress bars."""
     logging.disable(logging.WARNING)
     redirect_bars(lambda text: None)
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield

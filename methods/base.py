@@ -12,6 +12,7 @@ from core.method_groups import EVERY, MethodGroup
 from core.registry import ALL, Registry
 from data.loader import Batch
 from data.views.spec import CONTRASTIVE, Role
+from methods.sharpness import Sharpness
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Method(nn.Module, ABC):
     views: tuple[Role, ...] = (CONTRASTIVE, CONTRASTIVE)  # `build` may replace them, if they depend on hyper-parameters
     fixed: ClassVar[tuple[str, ...]] = ()  # buffers and modules that training leaves unchanged on purpose (`check-method`)
     decay_norm_and_bias: bool = True  # whether weight decay applies to norms and biases, as in VITA-Group/SDCLR
+    sharpness: Sharpness | None = None  # `build` may set it: steps by sharpness-aware minimisation, with `ascent`
 
     def __init__(self, hparams: Any, backbone: nn.Module, width: int, scale: RunScale):
         """Stores the backbone, from (B, 3, H, W) images to (B, width) features, and calls `build`."""
@@ -98,6 +100,13 @@ class Method(nn.Module, ABC):
     def loss(self, batch: Batch) -> Output:
         """`objective` of `encode`. A method that overrides it instead of these two is trained by one process only."""
         return self.objective(self.encode(batch.views), batch.index, batch.epoch)
+
+    def ascent(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+        """Hook of sharpness-aware minimisation: the loss whose gradient perturbs the weights; arguments as in `objective`.
+
+        Called before `objective`, for the same batch, if `sharpness` is set. It changes no buffers; its scores are not used.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sets `sharpness` and does not define `ascent`")
 
     def project(self, images: Tensor) -> Tensor:
         """Hook: (B, d) embeddings of images under the evaluation transform, not normalised; called in eval mode.

@@ -1,5 +1,6 @@
-"""Clustering of the features of all images, for pseudo-labels. Used by COLT, GH and TASE."""
+"""Clusters and densities of the features of all images. Used by COLT, GH, MAK, rwSAM and TASE."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -39,7 +40,7 @@ class Assignment:
         """(N,) mean of (K,) values of clusters, weighted by each image's memberships; (N,) values per image are returned."""
         if self.soft is not None:
             x, membership = self.soft
-            return torch.cat([membership(rows) @ values for rows in _blocks(x, self.clusters)])
+            return torch.cat([membership(rows) @ values for rows in blocks(x, self.clusters)])
         return values if self.labels is None else values[self.labels]
 
 
@@ -51,7 +52,7 @@ def hard_assignment(labels: Tensor, clusters: int) -> Assignment:
 
 def soft_assignment(x: Tensor, clusters: int, membership: Membership) -> Assignment:
     """Assigns (N, d) unit vectors by a membership function. Sizes count images at their largest membership, with 1 added."""
-    labels = torch.cat([membership(rows).argmax(dim=1) for rows in _blocks(x, clusters)])
+    labels = torch.cat([membership(rows).argmax(dim=1) for rows in blocks(x, clusters)])
     hard = hard_assignment(labels, clusters)
     return replace(hard, sizes=hard.sizes.to(x), soft=(x, membership))
 
@@ -114,9 +115,9 @@ def student_t_membership(x: Tensor, centers: Tensor) -> Membership:
 
     for _ in range(DEC_STEPS):
         with torch.no_grad():
-            frequency = torch.stack([log_q(rows).exp().sum(dim=0) for rows in _blocks(x, len(centers))]).sum(dim=0)
+            frequency = torch.stack([log_q(rows).exp().sum(dim=0) for rows in blocks(x, len(centers))]).sum(dim=0)
         optimizer.zero_grad()
-        for rows in _blocks(x, len(centers)):
+        for rows in blocks(x, len(centers)):
             with torch.enable_grad():
                 current = log_q(rows)
                 q = current.detach().exp()
@@ -167,10 +168,7 @@ def local_density(x: Tensor) -> Tensor:
 
     Neighbours are searched among all vectors, or among a random subset of `REFERENCES` if there are more.
     """
-    chosen = torch.arange(len(x), device=x.device)
-    if len(x) > REFERENCES:
-        stream = np.random.default_rng(0)
-        chosen = torch.from_numpy(np.sort(stream.choice(len(x), REFERENCES, replace=False))).to(x.device)
+    chosen = _references(x)
     references, neighbours = x[chosen], min(NEIGHBOURS, len(x) - 1)
     found = []
     for index in torch.arange(len(x), device=x.device).split(max(1, ENTRIES // len(references))):
@@ -180,6 +178,27 @@ def local_density(x: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _blocks(x: Tensor, clusters: int) -> tuple[Tensor, ...]:
-    """Rows of `x` whose memberships are computed at a time."""
-    return x.split(max(1, ENTRIES // clusters))
+def log_kernel_density(x: Tensor, bandwidth: float) -> Tensor:
+    """(N,) logarithm of the Gaussian kernel density at each of (N, d) unit vectors, up to a constant.
+
+    log mean_j exp(-|x_i - x_j|^2 / (2 h^2)) with h the root mean square distance of two vectors times `bandwidth`; j runs over
+    all vectors, or over a random subset of `REFERENCES` if there are more.
+    """
+    references = x[_references(x)]
+    squared = 2 * (1 - references.mean(dim=0).square().sum())  # mean of |x_i - x_j|^2
+    width = (2 * bandwidth**2 * squared).clamp(min=1e-6)  # of equal vectors: all densities are equal
+    exponents = (2 * (rows @ references.T - 1) / width for rows in blocks(x, len(references)))
+    return torch.cat([e.logsumexp(dim=1) for e in exponents]) - math.log(len(references))
+
+
+def _references(x: Tensor) -> Tensor:
+    """Positions of all N vectors, or of a random subset of `REFERENCES` if there are more."""
+    if len(x) <= REFERENCES:
+        return torch.arange(len(x), device=x.device)
+    chosen = np.random.default_rng(0).choice(len(x), REFERENCES, replace=False)
+    return torch.from_numpy(np.sort(chosen)).to(x.device)
+
+
+def blocks(x: Tensor, columns: int) -> tuple[Tensor, ...]:
+    """Rows of `x` whose products with `columns` vectors are computed at a time."""
+    return x.split(max(1, ENTRIES // columns))

@@ -99,6 +99,7 @@ class PlugIn(Contrastive):
         object.__setattr__(self, "backbone", self.host.backbone)
         self.views = self.host.views
         self.decay_norm_and_bias = self.host.decay_norm_and_bias
+        self.sharpness = self.host.sharpness
         self.extend(width)
 
     @abstractmethod
@@ -107,6 +108,9 @@ class PlugIn(Contrastive):
 
     def encode(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         return self.host.encode(views)
+
+    def ascent(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+        return self.host.ascent(embeddings, index, epoch)
 
     def project(self, images: Tensor) -> Tensor:
         return self.host.project(images)

@@ -60,12 +60,16 @@ class MoCoV2(Method):
             keys = [self.key_projector(self.key_backbone(view)) for view in views]
         return (*queries, *keys)
 
-    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+    def losses(self, embeddings: tuple[Tensor, ...], epoch: int) -> Tensor:
+        """(B,) InfoNCE of each image, the mean of both directions."""
         q1, q2, k1, k2 = embeddings
         tau = temperature_at(self.hparams.temperature, epoch, self.scale.epochs)
         negatives = self.queue.vectors
-        losses = (info_nce(q1, k2, negatives, tau) + info_nce(q2, k1, negatives, tau)) / 2
-        self.queue.push(k1)
+        return (info_nce(q1, k2, negatives, tau) + info_nce(q2, k1, negatives, tau)) / 2
+
+    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+        losses = self.losses(embeddings, epoch)
+        self.queue.push(embeddings[2])
         return Output(losses.mean(), losses.detach())
 
     def project(self, images: Tensor) -> Tensor:

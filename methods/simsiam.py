@@ -46,10 +46,13 @@ class SimSiam(Method):
         z = [self.project(view) for view in views]
         return (*map(self.predictor, z), *z)
 
-    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+    def losses(self, embeddings: tuple[Tensor, ...], epoch: int) -> Tensor:
+        """(B,) 1 - (cos(p1, z2) + cos(p2, z1)) / 2: the paper's loss plus 1, from 0 to 2."""
         p1, p2, z1, z2 = embeddings
-        # 1 - (cos(p1, z2) + cos(p2, z1)) / 2: the paper's loss plus 1, from 0 to 2
-        losses = (byol_regression(p1, z2) + byol_regression(p2, z1)) / 4
+        return (byol_regression(p1, z2) + byol_regression(p2, z1)) / 4
+
+    def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:
+        losses = self.losses(embeddings, epoch)
         return Output(losses.mean(), losses.detach())
 
     def project(self, images: Tensor) -> Tensor:

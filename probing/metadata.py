@@ -17,6 +17,7 @@ from eval.probes import ProbeResult
 from run_store.folder import RunFolder, TrainingFacts
 from run_store.records import CurvePoint, OtherGroups, pack
 from training.log import TailDetection
+from training.prepare import uses_true_labels
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "pandas")
 
@@ -59,6 +60,7 @@ def run_metadata(run: RunFolder) -> dict[str, Any]:
         "precision": config.precision,
         "executor": config.executor,
         "pool": run.pool(),
+        "true_labels": uses_true_labels(config),
         "tail_auroc": tail.auroc,
         "tail_spearman": tail.spearman,
         **_training(run.training_facts()),

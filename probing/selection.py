@@ -26,7 +26,7 @@ def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> li
     chosen = []
     for name in select_probes(patterns):
         lacking = " and ".join(need for need in PROBES[name].needs if need in absent)
-        if lacking and name in patterns:
+        if lacking and name in map(str.lower, patterns):
             raise UserError(f"the probe {name} needs a {lacking} list, which {dataset} lacks; choose others with --probes")
         if lacking:
             log.info("%s: skipped the probe %s, which needs a %s list", dataset, name, lacking)

@@ -9,6 +9,7 @@ from run_store.records import AccuracyRecord, Record
 SCALES = {"cpu": "CPU-scale", "cpu-long": "CPU-scale", "smoke": "smoke-scale"}  # presets smaller than the papers' settings
 MAIN_PROBE = "ridge"  # its table comes first: it has no randomness and one hyper-parameter
 PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}
+RECONSTRUCTED = {"tase": "TASE-R is a reconstruction, not the authors' method."}  # by method
 MAX_NAMED = 5  # missing runs named per row; the CSV has all
 
 
@@ -32,7 +33,20 @@ def caption(records: Sequence[Record], *sentences: str) -> str:
     """A short caption: number of runs, splits and seeds, the given sentences, and the scale label."""
     splits, seeds = {r.split for r in records}, {r.seed for r in records}
     over = f"split{'s' * (len(splits) > 1)} {number_list(splits)}; seed{'s' * (len(seeds) > 1)} {number_list(seeds)}"
-    return " ".join(filter(None, [f"Mean ± std over n runs ({over}).", *sentences, scale(records[0])]))
+    return with_notes(" ".join(filter(None, [f"Mean ± std over n runs ({over}).", *sentences])), records)
+
+
+def with_notes(text: str, records: Sequence[Record]) -> str:
+    """Text followed by the sentences of `notes` and `scale`."""
+    return " ".join(filter(None, [text, notes(records), scale(records[0])]))
+
+
+def notes(records: Sequence[Record]) -> str:
+    """Sentences on methods that are not those of their papers, and on runs that used the true labels; else empty."""
+    found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
+    if any(record.true_labels for record in records):
+        found.append("[true labels]: an ablation that uses the labels of the training images.")
+    return " ".join(found)
 
 
 def setting(record: Record) -> str:

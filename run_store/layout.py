@@ -21,6 +21,7 @@ A folder of external pretrained weights, or of a run probed on other data, has o
 results.jsonl.
 
 OUT/grid.json            runs of the last grid that was started, and their probes (`states`)
+OUT/grid.yaml            options of the last grid that was started (`grid.options_file`)
 OUT/.reported            empty; its time is that at which the last report read the records
 """
 

@@ -359,7 +359,7 @@ def _busy(folder: Path, lease: FoundLease | None) -> Busy:
 def _system() -> str:
     """Identity of the running system, whose processes see each other's locks; containers share it."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return socket.gethostname()
 

@@ -109,6 +109,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     probe_seconds: float  # including its fraction of feature extraction
     processes: Count = 1  # that trained the run together
     compiled: bool = False  # whether its networks were compiled
+    true_labels: bool = False  # whether its method was given the true labels: an ablation, not self-supervised
     warnings: list[str] = msgspec.field(default_factory=list)  # on collapse of the run; records of earlier versions have none
 
     @property

@@ -9,6 +9,7 @@ import pandas as pd
 from torch import nn
 
 from core.errors import UserError
+from grid.options import check_names
 from probing.probe_path import probe_module, probe_path
 from probing.selection import select_probes
 from run_store.layout import RESULTS
@@ -58,6 +59,7 @@ def probe(
         UserError: invalid options, weights or data.
     """
     names = [probes] if isinstance(probes, str) else list(probes)
+    check_names(None, [] if dataset is None else [dataset], names)
     given: dict[str, Any] = {
         "datasets": [] if dataset is None else [dataset],
         "profiles": [] if profile is None else [profile],

@@ -14,7 +14,7 @@ from core.errors import UserError, nearest
 from core.files import writable_folder
 from core.schema import InvalidData, convert
 from grid.execute import execute
-from grid.options import GridOptions
+from grid.options import GridOptions, check_names
 from grid.plan import make_plan
 from run_store.folder import RunFolder
 from run_store.loading import load_trained_backbone
@@ -82,17 +82,17 @@ def train(
         KeyboardInterrupt: training was interrupted; a checkpoint has been saved.
     """
     owners = ((method, hparams or {}), ("recipe", recipe or {}))
-    plan = make_plan(
-        _grid_options(
-            options,
-            methods=[method],
-            datasets=[dataset],
-            profiles=[] if profile is None else [profile],
-            splits=[split],
-            seeds=[seed],
-            set=[f"{owner}.{key}={value_text(value)}" for owner, changes in owners for key, value in changes.items()],
-        )
+    given = _grid_options(
+        options,
+        methods=[method],
+        datasets=[dataset],
+        profiles=[] if profile is None else [profile],
+        splits=[split],
+        seeds=[seed],
+        set=[f"{owner}.{key}={value_text(value)}" for owner, changes in owners for key, value in changes.items()],
     )
+    check_names(given.methods, given.datasets, given.probes)
+    plan = make_plan(given)
     if len(plan.runs) != 1:
         raise UserError(f"{method} on {dataset} is {len(plan.runs)} runs; give one method and one benchmark, or use bench.py")
     (run,) = plan.runs

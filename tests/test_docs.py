@@ -10,6 +10,9 @@ import pytest
 from cyclopts import CycloptsError
 
 from bench import app
+from grid.options import GridOptions, LauncherOptions
+from grid.options_file import save_options
+from grid.plan import make_plan
 from methods import METHODS
 from training.config import default_hparams
 
@@ -20,6 +23,7 @@ CREATED = re.compile(
     "(runs|tables|figures|exports|slurm)/"  # by a run
     "|(imagenet|imagenet-r|places365|places69|inat18|folderlt|lists)/"  # by the user, under the data root
 )
+RUN = re.compile(r"\b\w+-[\w+]+-split\d+-seed\d+-[0-9a-f]+")
 OPTION = re.compile(r"--[a-z][a-z-]*")
 each_document = pytest.mark.parametrize("document", DOCS, ids=lambda document: document.name)
 
@@ -69,7 +73,10 @@ def test_named_files_exist(document):
 
 
 @each_document
-def test_command_lines_parse(document):
+def test_command_lines_parse(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    save_options(GridOptions(), LauncherOptions(), 60.0)  # runs/grid.yaml
     for arguments in command_lines(document.read_text()):
         parse(arguments)
 
@@ -95,6 +102,15 @@ def test_a_misspelt_command_line_is_found(line):
 
 def test_a_misspelt_option_is_found():
     assert unknown_options("The option `--veiws` or `--views`.") == {"--veiws"}
+
+
+def test_run_folders_have_the_names_of_runs_of_the_cpu_preset(tmp_path):
+    named = {name for file in DOCS for name in RUN.findall(file.read_text())}
+    methods = sorted({name.split("-")[1] for name in named})
+    options = GridOptions(methods=methods, preset="cpu", precision="bf16", views="torch", device="cpu", data_root=tmp_path)
+    names = [run.path.name for run in make_plan(options).runs]
+    assert named
+    assert [name for name in named if not any(real.startswith(name) for real in names)] == []
 
 
 def test_the_glossary_has_one_line_per_term_in_alphabetical_order():

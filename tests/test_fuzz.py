@@ -24,6 +24,8 @@ from data.passport import Passport
 from data.pools.folder import read_array
 from data.recipe import Recipe
 from data.sources import cifar100
+from grid.options import GridOptions, LauncherOptions
+from grid.options_file import OPTIONS_FILE, read_options, save_options
 from methods import METHODS
 from reports.figures.tsne import EMBEDDING, embedding
 from reports.tables.published import FILE, read_published
@@ -133,6 +135,8 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
     torch.save({"state_dict": network.state_dict()}, out / "external.pth")
     write_lease(out, activity={"phase": "training", "epoch": 1, "epochs": 9, "images_per_second": 2.5, "seconds_left": None})
     save_grid(out, {"digitslt-colt-split1-seed0-0123456789ab": ["knn", "ridge"], "b": []})
+    save_options(GridOptions(seeds=[0, 7], set=["recipe.lr=0.1"], out=out), LauncherOptions(time="8:00:00"), 60.0)
+    (out / "options.toml").write_text('methods = ["simclr", "ts"]\nseeds = "0-2"\ncompile = true\ntime = 08:00:00\n')
     (out / "settings").write_text("temperature=cosine:0.1:1.0:20%\nsizes=16,24\nlr=1e-3\nbudget=7\nwarmup=5%\noptimizer=sgd")
 
     def config(file: Path) -> None:
@@ -174,6 +178,8 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
         "external.pth": read_tensors,
         LEASE: lambda file: current_lease(file.parent),
         GRID: lambda file: statuses(file.parent),
+        OPTIONS_FILE: read_options,
+        "options.toml": read_options,
         "settings": _settings,
     }
     return {name: (out / name, function) for name, function in parse.items()}

@@ -10,7 +10,7 @@ batch (GradCache, Gao et al. 2021, arXiv:2101.06983). Only one part needs memory
 negatives. Batch norms use the statistics of each part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
@@ -24,7 +24,13 @@ from parallel import processes
 from parallel.batch_norm import synchronized_batch_norm
 
 
-def backward(method: Method, batch: Batch, autocast: AbstractContextManager, accumulate: int = 1) -> Output:
+def backward(
+    method: Method,
+    batch: Batch,
+    autocast: AbstractContextManager,
+    accumulate: int = 1,
+    objective: Callable[[tuple[Tensor, ...], Tensor, int], Output] | None = None,
+) -> Output:
     """Computes the loss of a batch, the forward pass in `autocast`, and adds the gradients to those of the parameters.
 
     Args:
@@ -32,6 +38,7 @@ def backward(method: Method, batch: Batch, autocast: AbstractContextManager, acc
         batch: with the views of this process.
         autocast: context.
         accumulate: parts of the batch of each process; fewer if they would have less than two images.
+        objective: function of the embeddings in place of `method.objective`.
 
     Returns:
         Loss and tail scores of the whole batch, equal in all processes.
@@ -40,7 +47,7 @@ def backward(method: Method, batch: Batch, autocast: AbstractContextManager, acc
     count = max(1, min(accumulate, min(rows) // MIN_BATCH))
     if processes.count() == count == 1:
         with autocast:
-            output = method.loss(batch)
+            output = objective(method.encode(batch.views), batch.index, batch.epoch) if objective else method.loss(batch)
         output.loss.backward()
         return output
     parts = list(zip(*(view.tensor_split(count) for view in batch.views), strict=True))
@@ -55,7 +62,7 @@ def backward(method: Method, batch: Batch, autocast: AbstractContextManager, acc
     if count == 1:
         encoded = [encode(0)]
     else:
-        with torch.no_grad(), _unchanged_statistics(method):
+        with torch.no_grad(), unchanged_statistics(method):
             encoded = [encode(number) for number in range(count)]
     # leaves: the graph of the objective ends at the embeddings
     gathered = tuple(
@@ -63,7 +70,7 @@ def backward(method: Method, batch: Batch, autocast: AbstractContextManager, acc
         for z in zip(*encoded, strict=True)
     )
     with autocast:
-        output = method.objective(gathered, batch.index, batch.epoch)
+        output = (objective or method.objective)(gathered, batch.index, batch.epoch)
     output.loss.backward()
     if not processes.is_main():  # parameters of the objective itself have the same gradient in all processes
         for parameter in method.parameters():
@@ -80,7 +87,7 @@ def backward(method: Method, batch: Batch, autocast: AbstractContextManager, acc
 
 
 @contextmanager
-def _unchanged_statistics(method: Method) -> Iterator[None]:
+def unchanged_statistics(method: Method) -> Iterator[None]:
     """Context that restores the running statistics of batch norms."""
     buffers = [buffer for module in method.modules() if isinstance(module, _BatchNorm) for buffer in module.buffers()]
     before = [buffer.clone() for buffer in buffers]

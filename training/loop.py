@@ -20,6 +20,7 @@ from training.log import append_epoch, resume_log
 from training.optimizer import set_learning_rate
 from training.prepare import Training
 from training.schedule import learning_rate
+from training.sharpness import perturbed
 
 CHECK_EVERY = 20  # steps between checks for non-finite values, each of which synchronizes with the device
 SPIKE = 3.0  # a loss above this multiple of the running mean of earlier losses is a spike
@@ -168,8 +169,9 @@ def step(training: Training, batch: Batch, number: int) -> tuple[Tensor, Tensor]
     warmup, steps = round(recipe.warmup_epochs * training.loader.steps()), training.steps_before[-1]
     set_learning_rate(optimizer, learning_rate(number + 1, steps, warmup, recipe.lr, recipe.final_lr, recipe.schedule))
     optimizer.zero_grad()
-    with kernels(config.precision):
-        output = backward(method, batch, autocast(training.device, config.precision), recipe.accumulate)
+    context = autocast(training.device, config.precision)
+    with kernels(config.precision), perturbed(method, batch, context, recipe.accumulate):
+        output = backward(method, batch, context, recipe.accumulate)
     gradient = torch.nn.utils.get_total_norm([p.grad for p in method.parameters() if p.grad is not None])
     optimizer.step()
     method.after_step(number)

@@ -109,6 +109,12 @@ def check_pool_size(config: RunConfig, available: int) -> None:
         )
 
 
+def uses_true_labels(config: RunConfig) -> bool:
+    """Whether the method of a run gets the true labels: an ablation, chosen by a hyper-parameter."""
+    with torch.device("meta"):
+        return build_method(config, config.recipe.batch_size).wants_labels
+
+
 def build_method(config: RunConfig, samples: int) -> Method:
     """Builds the method of a run at its initial weights, on the CPU; the global CPU generator is restored afterwards."""
     declared = METHODS[config.method]

@@ -21,6 +21,7 @@ shuffles each class in order; class 0 is the largest, and pretraining includes t
 step 1.
 """
 
+import re
 from random import Random
 from typing import ClassVar
 
@@ -54,7 +55,9 @@ class CifarLT(Benchmark):
         if name.startswith(RATIO):
             return self.profiles.normalised(name)
         if name not in self.profiles:
-            raise UserError(f"{self.name} has no profile {name!r}{nearest(name, [*self.profiles, RATIO + 'NUMBER'])}")
+            ratio = re.fullmatch(r"(?:ir|imb)?[ _:-]?(\d[\d.]*)", name, re.IGNORECASE | re.ASCII)
+            like = f"; did you mean '{RATIO}{ratio[1]}'?" if ratio else nearest(name, [*self.profiles, RATIO + "NUMBER"])
+            raise UserError(f"{self.name} has no profile {name!r}{like}")
         return name
 
     def lists(self, train_labels: Indices, profile: str, split: int) -> IndexLists:

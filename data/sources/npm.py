@@ -22,7 +22,9 @@ def pack(package: str, scratch: Path) -> Path:
         raise UserError("the npm client is not installed")
     command = [npm, "pack", package, f"--fetch-retries={RETRIES}"]
     try:
-        packed = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=HUNG_SECONDS)
+        packed = subprocess.run(
+            command, cwd=scratch, capture_output=True, encoding="utf-8", errors="replace", timeout=HUNG_SECONDS
+        )
     except subprocess.TimeoutExpired as error:
         raise UserError(f"npm pack timed out after {HUNG_SECONDS} seconds") from error
     archives = list(scratch.glob("*.tgz"))

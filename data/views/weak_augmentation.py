@@ -17,7 +17,7 @@ from data.views.spec import Evaluation, View
 from data.views.upload import upload
 
 
-def weak(backend: Backend, images: ImageSet, evaluation: Evaluation, seed: int) -> Tensor:
+def weakly_augmented(backend: Backend, images: ImageSet, evaluation: Evaluation, seed: int) -> Tensor:
     """Applies the weak augmentation and normalises: (B, 3, S, S) float32 on the backend's device.
 
     Args:

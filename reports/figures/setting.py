@@ -72,7 +72,7 @@ class Setting(Generic[R]):
         probe = f", probe {captions.probe_title(self.probe)}" if self.probe else ""
         n = captions.value_range({len({(r.split, r.seed) for r in one.records}) for one in self.series})
         splits, seeds = (captions.number_list({getattr(r, name) for r in self.records}) for name in ("split", "seed"))
-        return f"{subject}{probe}, n = {n} (split {splits}; seed {seeds}). {captions.scale(f)}".strip()
+        return captions.with_notes(f"{subject}{probe}, n = {n} (split {splits}; seed {seeds}).", self.records)
 
     @property
     def details(self) -> str:

@@ -1,5 +1,6 @@
 """Style of all figures: sizes, colour-blind-safe colours and markers, reproducible files."""
 
+import logging
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -14,11 +15,14 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from core.files import write_atomic
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column and two columns of a paper
 FONT_SIZE = 7.0  # points
@@ -50,6 +54,7 @@ RC: Any = {
     "legend.fontsize": FONT_SIZE - 0.5,
     "legend.frameon": False,
     "lines.linewidth": 1.2,
+    "pdf.fonttype": 42,  # TrueType, which publishers require
     "lines.markersize": 3.2,
     "svg.hashsalt": "figures",
     "text.parse_math": False,  # titles may contain `$`
@@ -144,7 +149,10 @@ def drawable(text: str) -> str:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Writes SVG and PNG without date and software name, and returns their paths. Raises UserError if the disk is full."""
+    """Writes SVG, PNG and PDF without date and software name, and returns the paths of the first two.
+
+    Raises UserError if the disk is full.
+    """
     paths = folder / f"{name}.svg", folder / f"{name}.png"
     figure.set_dpi(DPI)
     # the layout takes most of the time; `savefig` would compute it twice per file
@@ -154,6 +162,8 @@ def save_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     png: dict[str, Any] = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}}  # higher levels are much slower
     write_atomic(paths[1], partial(FigureCanvasAgg(figure).print_png, **png))
     write_atomic(paths[0], partial(FigureCanvasSVG(figure).print_svg, metadata={"Date": None, "Creator": None}))
+    without: dict[str, Any] = {"CreationDate": None, "Creator": None, "Producer": None}
+    write_atomic(folder / f"{name}.pdf", partial(FigureCanvasPdf(figure).print_pdf, metadata=without))
     return paths
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from reports import captions
@@ -91,6 +92,7 @@ def _equal(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
 
 def _line(axes: Axes, mean: NDArray[np.float64], sd: NDArray[np.float64] | None, style: Mapping[str, Any]) -> Artist:
     epochs = np.arange(1, len(mean) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     (line,) = axes.plot(epochs, mean, **style, markevery=max(1, len(mean) // MARKERS_PER_LINE), zorder=3)
     if sd is not None:
         axes.fill_between(epochs, mean - sd, mean + sd, color=style["color"], alpha=0.15, linewidth=0, zorder=2)

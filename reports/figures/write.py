@@ -1,4 +1,4 @@
-"""All figures of records and training logs, written as SVG and PNG."""
+"""All figures of records and training logs, written as SVG, PNG and PDF."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +14,7 @@ from reports.figures.agreement import rank_agreements
 from reports.figures.curves import fewshot_curve, imbalance_curve, imbalance_settings
 from reports.figures.geometry import group_geometry
 from reports.figures.maps import feature_maps
+from reports.figures.ranks import rank_diagrams
 from reports.figures.sampling import sampled_clusters
 from reports.figures.setting import MethodOrder, Plot, Setting, probe_settings, run_settings
 from reports.figures.style import figure_style, save_figure
@@ -47,7 +48,7 @@ class SavedFigure:
 def write_figures(
     records: Iterable[Record], histories: Iterable[History], folder: Path, title: Title = method_name
 ) -> list[SavedFigure]:
-    """Writes every figure that has data, as SVG and PNG; a figure that fails is logged as a warning and left out.
+    """Writes every figure that has data, as SVG, PNG and PDF; a figure that fails is logged as a warning and left out.
 
     Args:
         records: of any runs.
@@ -75,6 +76,7 @@ def _plan(records: list[Record], histories: dict[str, History], title: Title) ->
     for probe_setting in probe_settings(accuracy_records, order):
         for draw_probe in (group_accuracy, class_accuracy, fewshot_curve):
             yield probe_setting, partial(draw_probe, probe_setting)
+        yield probe_setting, partial(rank_diagrams, probe_setting, title)
     for geometry_setting in probe_settings(geometries(records), order):
         yield geometry_setting, partial(group_geometry, geometry_setting)
     for ratio_setting in imbalance_settings(accuracy_records, order):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import UserError
+from core.terminal import clock
 from reports import captions
 from reports.comparable import Title
 from reports.figures import SavedFigure
@@ -22,7 +23,7 @@ from run_store.records import AccuracyRecord, GeometryRecord, Record
 STATES: tuple[Literal["unfinished"], Literal["failed"]] = ("unfinished", "failed")
 LAST_LINES = 5  # of a log
 SERIES = ("loss", "images_per_second", "auroc")
-COSTS = r"train_hours|peak_memory_mb|probe_seconds|relative_images|relative_time"
+COSTS = r"mean_rank|train_minutes|peak_memory_mb|probe_seconds|relative_images|relative_time"
 # column keys; those of combined tables start with the probe, those of geometry end with the group
 LOWER_IS_BETTER = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
 
@@ -118,11 +119,11 @@ def _column(column: TableColumn, is_text: bool) -> Column:
 
 def _facts(record: Record) -> dict[str, str]:
     device = re.sub(r"\b1 threads\b", "1 thread", record.device)
-    hours = "" if record.train_seconds is None else f"{record.train_seconds / 3600:.2f} h on {device}"
+    time = "" if record.train_seconds is None else f"{clock(record.train_seconds)} on {device}"
     facts = {
         "warning": "; ".join(record.warnings),
         "backbone": record.backbone,
-        "training": hours,
+        "training": time,
         "pool": record.pool or "",
         "passport": record.passport,
     }

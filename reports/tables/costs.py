@@ -20,7 +20,7 @@ from run_store.records import AccuracyRecord, Record
 BASELINE = "simclr"
 COSTS = (
     Column("Images/s", "images_per_second", decimals=0, std=True, placeholder="-"),
-    Column("Hours", "train_hours", decimals=2, std=True, placeholder="-"),
+    Column("Minutes", "train_minutes", std=True, placeholder="-"),
     Column("Peak MB", "peak_memory_mb", decimals=0, std=True, placeholder="-"),
     Column("Images seen", "images_seen", decimals=0, placeholder="-"),
     Column("Extra images", "extra_images", decimals=0, placeholder="-"),
@@ -29,7 +29,7 @@ COSTS = (
 
 
 def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[Table]:
-    """Throughput, hours, memory, images and probe seconds of each method; one table per setting.
+    """Throughput, minutes, memory, images and probe seconds of each method; one table per setting.
 
     Args:
         records: of any runs; probe seconds are summed over the probes that all runs of a table have.
@@ -48,7 +48,7 @@ def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[T
                 [
                     Cell(title(runs[0])),
                     mean_cell(run.images_per_second for run in runs),
-                    mean_cell(None if run.train_seconds is None else run.train_seconds / 3600 for run in runs),
+                    mean_cell(None if run.train_seconds is None else run.train_seconds / 60 for run in runs),
                     mean_cell(run.peak_memory_mb for run in runs),
                     _mean_only(run.images_seen for run in runs),
                     _mean_only(None if run.images_seen is None else run.extra_images for run in runs),

@@ -1,4 +1,4 @@
-r"""A table as LaTeX; the document needs \usepackage{booktabs}."""
+"""A table as LaTeX, with the packages that the document needs in a comment."""
 
 import re
 from collections.abc import Sequence
@@ -52,6 +52,7 @@ def latex_text(table: Table) -> str:
     size = r"\tiny\setlength{\tabcolsep}{2pt}" if width > TINY else r"\scriptsize\setlength{\tabcolsep}{3pt}"
     return "\n".join(
         [
+            r"% needs \usepackage{booktabs}",
             rf"\begin{{{environment}}}[t]",
             r"\centering",
             rf"\caption{{{latex_escaped(table.full_caption)}}}",

@@ -16,10 +16,11 @@ from reports.tables.costs import budget_tables, cost_tables
 from reports.tables.imbalance import cost_of_imbalance_tables, ratio_tables
 from reports.tables.latex import latex_text
 from reports.tables.published import published_tables
+from reports.tables.ranks import rank_tables
 from reports.tables.states import RunState, missing_table
 from reports.tables.summary import add_runs, summary_tables
 from reports.tables.table import Table
-from reports.tables.text import csv_lines, csv_text, markdown_text, terminal_text, warning_lines
+from reports.tables.text import csv_lines, csv_text, markdown_escaped, markdown_text, terminal_text, warning_lines
 from run_store.records import AccuracyRecord, GeometryRecord, Record, accuracies, geometries
 
 WRITERS = {"csv": csv_text, "md": markdown_text, "tex": latex_text}  # by file suffix
@@ -47,6 +48,7 @@ def all_tables(
         *summary_tables(tables, title, more_runs),
         *(table.table() for table in tables),
         *combined_tables(tables),
+        *rank_tables(accuracy_records, title),
         *published_tables(accuracy_records, title),
         *cost_tables(records, title),
         *budget_tables(accuracy_records, title),
@@ -68,7 +70,9 @@ def write_tables(
     accuracy_tables: Sequence[AccuracyTable] | None = None,
     more_runs: Callable[[Record], str] = add_runs,
 ) -> list[Table]:
-    """Writes `<table>.csv`, `.md`, `.tex` and `.meta.json` for every table, and all records to `results.csv`, `geometry.csv`.
+    """Writes `<table>.csv`, `.md`, `.tex` and `.meta.json` for every table, `index.md`, and all records.
+
+    `tidy.csv` has a few columns of each record, `results.csv` and `geometry.csv` all.
 
     Arguments and result are those of `all_tables`. Raises UserError if the folder cannot be written.
     """
@@ -78,6 +82,8 @@ def write_tables(
         for suffix, text in WRITERS.items():
             write_text(folder / f"{table.name}.{suffix}", text(table))
         write_text(folder / f"{table.name}.meta.json", json.dumps(table.metadata(), indent=1) + "\n")
+    write_text(folder / "index.md", _index(tables))
+    write_text(folder / "tidy.csv", tidy_csv(accuracies(records), title))
     write_text(folder / "results.csv", records_csv(accuracies(records), AccuracyRecord))
     if found := geometries(records):
         write_text(folder / "geometry.csv", records_csv(found, GeometryRecord))
@@ -92,6 +98,25 @@ def tables_text(tables: Iterable[Table]) -> str:
         blocks += [f"{table.title}\n{terminal_text(table)}" for table in members]
         blocks += [caption[-1], *dict.fromkeys(line for table in members for line in warning_lines(table))]
     return "\n\n".join(blocks)
+
+
+def tidy_csv(records: Iterable[AccuracyRecord], title: Title = method_name) -> str:
+    """One line per run and probe: method, benchmark, profile, split, seed, probe and accuracies."""
+    heads = ("method", "benchmark", "profile", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
+    names = ("dataset", "profile", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
+    ordered = sorted(records, key=lambda r: (r.dataset, r.profile, r.preset, r.probe, r.method, r.split, r.seed, r.run_id))
+    return csv_lines(heads, [[title(r), *(_as_text(_rounded(getattr(r, name))) for name in names)] for r in ordered])
+
+
+def _index(tables: Iterable[Table]) -> str:
+    """List of all tables with links to their files, in Markdown."""
+    lines = [f"- {markdown_escaped(t.title)}: " + ", ".join(f"[{s}]({t.name}.{s})" for s in WRITERS) for t in tables]
+    records = "Records: [tidy.csv](tidy.csv), with all fields [results.csv](results.csv)"
+    return "\n".join(["# Tables", "", *lines, "", records, ""])
+
+
+def _rounded(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def records_csv(records: Iterable[Record], record_type: type[Record]) -> str:

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from backbones.corpus import Corpus
+from data.image_files import ImageFiles
 from data.views.evaluation import BATCH
-from data.views.spec import Evaluation
+from data.views.spec import Evaluation, View
 from data.views.torch_backend import TorchViews
 
 
@@ -63,3 +65,17 @@ def test_outputs_are_float32_under_bf16_too():
     assert torch.equal(rounded, rounded.bfloat16().float())
     assert not torch.equal(exact, rounded)
     assert torch.allclose(exact, rounded, atol=0.05)
+
+
+def test_views_of_training_are_embedded_from_files_too(tmp_path):
+    """At the side of the evaluation transform; an unreadable file is a black image, as without augmentation."""
+    files = [str(tmp_path / f"{number}.png") for number in range(4)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.full((30, 40, 3), 50 * number, dtype=np.uint8)).save(file)
+    (tmp_path / "2.png").write_bytes(b"")
+    view = View(jitter_p=0.0, gray_p=0.0)
+    corpus = Corpus(_pixels(2), TorchViews((view, view)), Evaluation(resize=20, crop=16))
+    rows = torch.cat(list(corpus.embed(nn.Flatten(), ImageFiles(files), augmented=3, weak=False))).view(4, 3, 256)
+    mean, std = torch.tensor(view.mean), torch.tensor(view.std)
+    for row, level in zip(rows, (0, 50, 0, 150), strict=True):
+        assert (row - ((level / 255 - mean) / std)[:, None]).abs().max() < 1e-5

@@ -19,6 +19,17 @@ from tests.runs import SMALL
         (["--methods", "simcrl"], "no method matches 'simcrl'; did you mean 'simclr'?"),
         (["--datasets", "cifar10-lt"], "no dataset matches 'cifar10-lt'; did you mean 'cifar10lt'?"),
         (["--probes", "sdclr_cached"], "did you mean 'sdclr-cached'?"),
+        (
+            ["--probes", "linear"],
+            "no probe matches 'linear'; did you mean 'ridge' (closed form), or 'sdclr' or 'bcl' (by SGD)?",
+        ),
+        (["--datasets", "CIFAR10"], "no dataset matches 'CIFAR10'; did you mean 'cifar10lt'?"),
+        (["--methods", "simclr,bylo"], "no method matches 'bylo'; did you mean 'byol'?"),
+        (["--backbone", "zzz"], "no backbone is named 'zzz'; none of the"),
+        (["--batch-size", "32", "--set", "recipe.batch_size=16"], "--batch-size 32 contradicts --set recipe.batch_size=16"),
+        (["--set", "temperature=1"], "bcl, colt, sdclr, simclr, tase, ts have this setting; give METHOD.KEY=VALUE"),
+        (["--epochs", "0", "--compile"], "--compile has no effect on runs of 0 epochs"),
+        (["--set", "epochs=0", "--monitor", "knn"], "--monitor knn has no effect on runs of 0 epochs"),
         (["--backbone", "resnet81"], "did you mean 'resnet18', "),
         (["--backbone", "vgg11_bn"], "backbone 'vgg11_bn' does not support images of"),
         (["--epochs", "3", "--set", "recipe.warmup_epochs=5"], "must be less than the 3 epochs of the run"),
@@ -38,7 +49,11 @@ from tests.runs import SMALL
         (["--set", "recipe.epoch=3"], "recipe has no setting 'epoch'; did you mean 'epochs'?"),
         (["--splits", "1001"], "has splits 1 to 1000, not 1001"),
         (["--splits", "one"], "--splits"),
+        (["--splits", "5-1"], "'5-1' is not a range of 1 to 10000 numbers, such as 1-5"),
+        (["--seeds", "0-99999999999"], "is not a range of 1 to 10000 numbers"),
         (["--profiles", "coa"], "cifar10lt has no profile 'coa'; did you mean 'cao'?"),
+        (["--profiles", "ir50"], "cifar10lt has no profile 'ir50'; did you mean 'ir=50'?"),
+        (["--profiles", "100"], "did you mean 'ir=100'?"),
         (["--profiles", "ir=5000"], "leaves the smallest of 10 classes empty"),
         (["list", "--profile", "cao"], "add --passport"),
         (["list", "--passport", "--splits", "0"], "has splits 1 to 1000, not 0"),
@@ -91,6 +106,25 @@ def test_a_missing_gpu_is_told(mistake):
 def test_an_out_that_cannot_be_written_is_told(mistake, tmp_path):
     (tmp_path / "file").write_text("")
     assert "choose another folder with --out" in mistake(*SMALL, "--out", tmp_path / "file" / "runs")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--out", "file"],
+        ["plan", "--out", "file"],
+        ["plan", "--out", "file/runs"],
+        ["plan", "--data-root", "file"],
+        ["report", "--out", "file"],
+        ["status", "--out", "file"],
+        ["views", "--out", "file"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_in_place_of_a_folder_is_told(mistake, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert f"{arguments[-2]} {arguments[-1]}: file is a file; choose another folder with {arguments[-2]}" in mistake(*arguments)
 
 
 def test_data_that_cannot_be_had_is_told_before_anything_runs(tmp_path, monkeypatch, capsys):

@@ -24,6 +24,15 @@ def test_select_takes_names_globs_and_groups_each_once(fruit):
     assert fruit.groups() == {"all": ["apple", "banana"], "sweet": ["banana"]}
 
 
+def test_select_ignores_case(fruit):
+    assert fruit.select(["Apple", "BAN*", "Sweet", "ALL"]) == ["apple", "banana"]
+
+
+@pytest.mark.parametrize("registry", [METHODS, BENCHMARKS, PROBES], ids=lambda registry: registry.kind)
+def test_registered_names_are_lower_case(registry):
+    assert [name for name in registry.names() if name != name.lower()] == []
+
+
 def test_all_is_every_entry_unless_declared():
     registry = Registry("fruit", package="core")
     registry.register("apple")(lambda: None)

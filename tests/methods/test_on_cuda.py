@@ -28,6 +28,9 @@ SETTINGS = {
     "colt": [COLT, COLT | {"denominator": "cross_domain"}],
     "sdclr+colt": [COLT],
     "bcl+colt": [COLT],
+    "mak": [{"budget": str(CLUSTERS), "clusters": str(CLUSTERS), "warmup": "1"}],
+    "rwsam": [{"warmup": "1"}, {"warmup": "1", "adaptive": "false"}],
+    "mocov2+rwsam": [{"warmup": "1"}],
     "tase": [
         TASE,
         TASE | {"clusterer": "dec", "features": "backbone", "assignment": "hard"},

@@ -19,6 +19,9 @@ HPARAMS: dict[str, dict[str, str]] = {  # everything that a method does happens 
     "colt": {**PER_EPOCH, "budget": "30", "clusters": "4"},
     "sdclr+colt": {**PER_EPOCH, "budget": "30", "clusters": "4"},
     "bcl+colt": {**PER_EPOCH, "budget": "30", "clusters": "4"},
+    "mak": {"warmup": "1", "budget": "30", "clusters": "4", "inferences": "2"},
+    "rwsam": {"warmup": "1"},
+    "mocov2+rwsam": {"warmup": "1"},
     "tase": {**CLUSTERED, "refresh": "1", "ramp": "1"},
 }
 

@@ -100,6 +100,7 @@ def test_equal_input_gives_equal_bytes_whatever_the_users_settings(tmp_path):
         assert one.caption == other.caption
         assert one.svg.read_bytes() == other.svg.read_bytes()
         assert one.png.read_bytes() == other.png.read_bytes()
+        assert one.png.with_suffix(".pdf").read_bytes() == other.png.with_suffix(".pdf").read_bytes()
         assert b"<dc:date>" not in one.svg.read_bytes()
 
 

@@ -1,5 +1,6 @@
 """Tables of records: which records share a table, missing runs, bold, files."""
 
+import csv
 import dataclasses
 import shutil
 import subprocess
@@ -187,7 +188,7 @@ def test_every_table_is_written_in_every_format(records, tmp_path):
     expected = (
         {f"{name}.{suffix}" for name in names for suffix in WRITERS}
         | {f"{name}.meta.json" for name in names}
-        | {"results.csv", "geometry.csv"}
+        | {"index.md", "tidy.csv", "results.csv", "geometry.csv"}
     )
     assert {file.name for file in tmp_path.iterdir()} == expected
 
@@ -234,3 +235,23 @@ def test_many_warnings_are_shortened(accurate):
     (table,) = build_tables(changed)
     assert len(table.table().warnings) == 6
     assert table.table().warnings[-1] == "3 more warnings are in results.csv"
+
+
+def test_the_tidy_csv_has_a_line_per_run_and_probe(records, accurate, tmp_path):
+    write_tables(records, tmp_path, title, STATES)
+    lines = list(csv.DictReader((tmp_path / "tidy.csv").read_text().splitlines()))
+    assert sorted((line["run"], line["probe"]) for line in lines) == sorted((r.run_id, r.probe) for r in accurate)
+    line = next(line for line in lines if line["run"] == accurate[0].run_id and line["probe"] == accurate[0].probe)
+    assert float(line["few"]) == pytest.approx(accurate[0].few, abs=1e-4)
+    assert line["method"] == title(accurate[0])
+    index = (tmp_path / "index.md").read_text()
+    assert all(file.name in index for file in tmp_path.glob("*.tex"))
+
+
+def test_reconstructions_and_true_labels_are_named_in_every_output(accurate):
+    changed = [replace(r, method="tase", true_labels=True) if r.method == "byol" else r for r in accurate]
+    tables = [table for table in all_tables(changed) if any(r.method == "tase" for r in table.records)]
+    assert len(tables) > 3
+    for table in tables:
+        assert "TASE-R is a reconstruction" in table.caption
+        assert "an ablation that uses the labels" in table.caption

@@ -8,8 +8,10 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
 from core.errors import UserError
+from core.version import VERSION
 from tailbench.checkout import check
 from tests.conftest import DEADLINE, ROOT
 
@@ -61,6 +63,7 @@ def test_an_editable_installation_works_in_any_folder(checkout, environment, tmp
     code = "import tailbench, data; print(tailbench.train.__module__, data.__file__)"
     done = _run(environment / "bin" / "python", "-c", code, folder=tmp_path)
     assert done.stdout.split() == ["tailbench.runs", str(checkout / "data" / "__init__.py")], done.stderr
+    assert next(site_packages.glob("*.dist-info")).name == f"tailbench-{VERSION}.dist-info"
     metadata = next(site_packages.glob("*.dist-info/METADATA")).read_text()
     required = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
     assert metadata.count("Requires-Dist: ") - metadata.count("; extra ==") == len(required)
@@ -95,6 +98,14 @@ def test_a_folder_of_data_is_no_mistake(checkout, tmp_path):
     code = f"import sys; sys.path.append({str(checkout)!r}); import tailbench, data; print(data.__file__)"
     done = _run(sys.executable, "-c", code, folder=tmp_path)
     assert done.stdout.strip() == str(checkout / "data" / "__init__.py"), done.stderr
+
+
+def test_the_citation_has_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == VERSION
+    assert [reference["identifiers"][0]["value"] for reference in citation["references"]] == [
+        f"arXiv:{number}" for number in ("2306.04934", "2410.22883")
+    ]
 
 
 def test_the_packages_of_the_tests_are_those_of_the_checkout():

@@ -189,7 +189,9 @@ def build(photographs):
 
     def build(name, labels=None, images=IMAGES, **recipe):
         pool = photographs.repeat(2, 1, 1, 1).numpy()
-        config = small_config(name, **({"epochs": 3} | recipe))
+        # a queue of half of the images would be at its start again after each epoch
+        hparams = {"queue": 40} if "queue" in getattr(METHODS[name].Hparams, "__dataclass_fields__", {}) else {}
+        config = small_config(name, hparams=hparams, **({"epochs": 3} | recipe))
         return prepare(config, photographs[:images], torch.device("cpu"), pool=pool, labels=labels)
 
     return build

@@ -1,0 +1,45 @@
+"""Types of the values of options: what words of the command line, or of a file of options, are converted to."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from cyclopts import Parameter, Token
+
+GPUS: Literal["gpus"] = "gpus"
+LONGEST = 10_000  # numbers in a range
+
+
+def _names(_: object, tokens: Sequence[Token]) -> list[str]:
+    """Splits at commas, except at that of a profile `ir=RATIO,n=SIZE`."""
+    parts = (part.strip() for token in tokens for part in re.split(r",(?!\s*n=)", token.value))
+    return [part for part in parts if part]
+
+
+def _integer(text: str) -> int:
+    """Raises ValueError for other text, such as 1.7, which `int` would truncate."""
+    if not re.fullmatch(r"[+-]?\d+", text.strip(), re.ASCII):
+        raise ValueError(f"{text!r} is not an integer")
+    return int(text)
+
+
+def _integers(_: object, tokens: Sequence[Token]) -> list[int]:
+    """Converts numbers and ranges such as 1-5, which commas may separate. Raises ValueError for other text."""
+    return [number for token in tokens for part in token.value.split(",") if part.strip() for number in _range(part)]
+
+
+def _range(text: str) -> Sequence[int]:
+    bounds = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", text, re.ASCII)
+    if bounds is None:
+        return [_integer(text)]
+    first, last = map(int, bounds.groups())
+    if not first <= last < first + LONGEST:
+        raise ValueError(f"{text!r} is not a range of 1 to {LONGEST} numbers, such as 1-5")
+    return range(first, last + 1)
+
+
+Names = Parameter(consume_multiple=True, negative=(), converter=_names)
+Texts = Parameter(consume_multiple=True, negative=())  # which may contain commas
+Numbers = Parameter(consume_multiple=True, negative=(), converter=_integers)
+Number = Parameter(converter=lambda kind, tokens: _integer(tokens[0].value))
+Jobs = Parameter(converter=lambda kind, tokens: GPUS if tokens[0].value == GPUS else _integer(tokens[0].value))

@@ -1,0 +1,128 @@
+"""Ranks of methods over benchmarks, splits and seeds: Friedman test, critical difference, probabilities of improvement.
+
+Demšar, JMLR 2006: methods are ranked within each block, here a run's setting, split and seed; two mean ranks differ
+significantly if they differ by more than the critical difference of Nemenyi's test. The probability of improvement of one
+method over another is the fraction of blocks in which it is better, ties count half (Agarwal et al., NeurIPS 2021).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import inf, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+from reports import captions
+from reports.comparable import SETTING, Title, comparable_groups, method_name, run_ids, short_hash
+from reports.tables.accuracy import METRICS
+from reports.tables.costs import BASELINE
+from reports.tables.significance import LEVEL, MIN_RUNS
+from reports.tables.table import Cell, Column, Table
+from run_store.records import AccuracyRecord
+
+MIN_METHODS = 3
+RANKED = ("few", "mean")
+Block = tuple[str, int, int]  # key of the setting, split, seed
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Methods that have all blocks, by mean rank."""
+
+    methods: list[str]  # titles, best first
+    mean_ranks: NDArray[np.float64]  # (K,) from 1, the best
+    better: NDArray[np.float64]  # (K, K) fraction of blocks in which the method of the row is better than that of the column
+    p: float  # of the Friedman test
+    critical_difference: float  # of two mean ranks
+    blocks: int
+    left_out: list[str]  # titles of methods without all blocks
+    records: list[AccuracyRecord]
+
+
+def rank_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
+    """One table for each preset, probe and metric of `RANKED` with three methods or more in five blocks or more."""
+    return [
+        _table(preset, probe, metric, found, title)
+        for (preset, probe), members in _by_probe(records).items()
+        for metric in RANKED
+        if (found := ranks(members, metric, title)) is not None
+    ]
+
+
+def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_name) -> Ranks | None:
+    """Ranks of the methods by one metric; None for fewer than three methods or five blocks.
+
+    The blocks are those of SimCLR, or without it those of the method that has the most. Methods are told apart by their title.
+    """
+    values: dict[str, dict[Block, tuple[float, AccuracyRecord]]] = {}
+    for key, members in comparable_groups(records, SETTING):
+        for record in members:
+            value = getattr(record, metric)
+            if value is not None:
+                values.setdefault(title(record), {})[key, record.split, record.seed] = (value, record)
+    if not values:
+        return None
+    baseline = {title(record) for record in records if record.method == BASELINE} & values.keys() or values.keys()
+    blocks = sorted(values[max(sorted(baseline), key=lambda name: len(values[name]))])
+    methods = sorted(name for name, found in values.items() if found.keys() >= set(blocks))
+    if len(methods) < MIN_METHODS or len(blocks) < MIN_RUNS:
+        return None
+    table = np.array([[values[name][block][0] for name in methods] for block in blocks])  # (N, K)
+    n, k = table.shape
+    mean_ranks = rankdata(-table, axis=1).mean(axis=0)
+    order = np.argsort(mean_ranks, kind="stable")
+    better = ((table[:, :, None] > table[:, None, :]) + 0.5 * (table[:, :, None] == table[:, None, :])).mean(axis=0)
+    return Ranks(
+        methods=[methods[place] for place in order],
+        mean_ranks=mean_ranks[order],
+        better=better[np.ix_(order, order)],
+        p=float(friedmanchisquare(*table.T).pvalue),
+        critical_difference=float(studentized_range.ppf(LEVEL, k, inf) / sqrt(2) * sqrt(k * (k + 1) / (6 * n))),
+        blocks=n,
+        left_out=sorted(values.keys() - set(methods)),
+        records=[values[name][block][1] for name in methods for block in blocks],
+    )
+
+
+def _by_probe(records: Iterable[AccuracyRecord]) -> dict[tuple[str, str], list[AccuracyRecord]]:
+    """Records by preset and probe."""
+    found: dict[tuple[str, str], list[AccuracyRecord]] = {}
+    for record in records:
+        found.setdefault((record.preset, record.probe), []).append(record)
+    return dict(sorted(found.items()))
+
+
+def _table(preset: str, probe: str, metric: str, found: Ranks, title: Title) -> Table:
+    datasets = ", ".join(sorted({record.dataset for record in found.records}))
+    name = METRICS[metric]
+    left_out = f" Left out, without all blocks: {', '.join(found.left_out)}." if found.left_out else ""
+    of_method = {method: [r for r in found.records if title(r) == method] for method in found.methods}
+    p = f"p = {found.p:.2g}" if found.p >= 1e-4 else "p < 0.0001"
+    return Table(
+        f"ranks-{name.lower()}-{preset}-{probe}-{short_hash(datasets)}",
+        f"{datasets}, mean rank by {name}, and fraction of runs in which a method is better than another, probe "
+        f"{captions.probe_title(probe)}",
+        captions.with_notes(
+            f"n = {found.blocks} blocks (benchmark, split, seed). Friedman test: {p}. Critical difference of two mean ranks "
+            f"(Nemenyi, {LEVEL:.0%}): {found.critical_difference:.2f}.",
+            found.records,
+        ),
+        f"Rank 1 is the best. Demšar, JMLR 2006. Blocks are treated as independent, although splits share images.{left_out}",
+        [
+            Column("Method", "method"),
+            Column("Mean rank", "mean_rank", decimals=2),
+            *(Column(method, f"better_than_{method}", "better than", decimals=2, placeholder="") for method in found.methods),
+        ],
+        [
+            [
+                Cell(method),
+                Cell(float(found.mean_ranks[row])),
+                *(Cell(None if row == other else float(found.better[row, other])) for other in range(len(found.methods))),
+            ]
+            for row, method in enumerate(found.methods)
+        ],
+        found.records,
+        probe,
+        [run_ids(of_method[method]) for method in found.methods],
+    )

@@ -1,0 +1,68 @@
+"""Ranks against slow loops, and the choice of blocks."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from scipy.stats import friedmanchisquare
+
+from reports.figures.ranks import equal_groups
+from reports.tables.ranks import Ranks, rank_tables, ranks
+from tests.reports.made import made_record
+
+TABLE = np.round(np.random.default_rng(5).normal([50, 51, 51, 53], 1, (14, 4)))  # with ties
+METHODS = ("simclr", "byol", "ts", "colt")
+
+
+def records(table, methods=METHODS, **fields):
+    """One record for each element of a table of runs by methods; the metric is `few`."""
+    return [
+        replace(made_record(method, split=split, **fields), few=float(value), run_id=f"{method}{split}")
+        for split, row in enumerate(table, start=1)
+        for method, value in zip(methods, row, strict=True)
+    ]
+
+
+def test_mean_ranks_equal_a_loop_and_the_critical_difference_the_published_constant():
+    found = ranks(records(TABLE), "few")
+    assert found.blocks == 14
+    expected = {
+        method: np.mean([sum(row > row[place]) + (sum(row == row[place]) + 1) / 2 for row in TABLE])
+        for place, method in enumerate(METHODS)
+    }
+    assert dict(zip(found.methods, found.mean_ranks, strict=True)) == pytest.approx(expected)
+    assert list(found.mean_ranks) == sorted(found.mean_ranks)
+    assert found.critical_difference == pytest.approx(2.569 * (4 * 5 / (6 * 14)) ** 0.5, abs=1e-3)  # Demšar 2006, table 5
+    assert found.p == pytest.approx(friedmanchisquare(*TABLE.T).pvalue)
+
+
+def test_fractions_of_better_runs():
+    found = ranks(records(TABLE), "few")
+    a, b = found.methods.index("byol"), found.methods.index("simclr")
+    wins, ties = (TABLE[:, 1] > TABLE[:, 0]).sum(), (TABLE[:, 1] == TABLE[:, 0]).sum()
+    assert found.better[a, b] == pytest.approx((wins + ties / 2) / 14)
+    assert found.better + found.better.T == pytest.approx(np.ones((4, 4)))
+
+
+def test_methods_without_all_blocks_are_left_out():
+    incomplete = [record for record in records(TABLE) if (record.method, record.split) != ("ts", 3)]
+    found = ranks(incomplete, "few")
+    assert (found.left_out, sorted(found.methods)) == (["ts"], ["byol", "colt", "simclr"])
+
+
+def test_too_few_runs_or_methods_have_no_ranks():
+    assert ranks(records(TABLE[:4]), "few") is None
+    assert ranks(records(TABLE[:, :2], METHODS[:2]), "few") is None
+    assert ranks([], "few") is None
+
+
+def test_several_benchmarks_are_one_table():
+    both = [*records(TABLE[:5]), *(replace(r, dataset="cifar100lt", run_id=f"{r.run_id}x") for r in records(TABLE[5:8]))]
+    tables = [table for table in rank_tables(both) if table.name.startswith("ranks-few")]
+    assert len(tables) == 1
+    assert tables[0].title.startswith("cifar100lt, cifar10lt, mean rank by Few")
+    assert "n = 8 blocks" in tables[0].caption
+
+
+def test_groups_within_the_critical_difference():
+    found = Ranks(list("abcd"), np.array([1.0, 1.5, 2.4, 4.0]), np.eye(4), 0.01, 1.0, 9, [], [])
+    assert equal_groups(found) == [(0, 1), (1, 2)]
