@@ -1,4 +1,4 @@
-"""Clustering of the features of all images, for pseudo-labels. Used by COLT, GH and TASE."""
+"""Clustering of the features of all images, for pseudo-labels. Used by COLT, GH, SwAV and TASE."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
