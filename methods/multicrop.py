@@ -14,7 +14,7 @@ from core.settings import setting
 from data.views.spec import CONTRASTIVE, Role
 
 LARGE = 2  # large views, the first of an image: those that targets are computed from
-# 96 of 224 px, and the areas of facebookresearch/swav @ 06b1b7c, `scripts/`, also of DINO's command for ResNet-50
+# facebookresearch/swav @ 06b1b7c, `scripts/`, with 96 of 224 px; DINO's command for ResNet-50 has the same areas
 _OF_224_PX: dict[str, Any] = {"small_size": 0.43, "small_area": (0.05, 0.14), "large_area": (0.14, 1.0)}
 IMAGE_FILES = dict.fromkeys(("imagenet100lt", "imagenetlt", "placeslt", "inat18", "folderlt"), _OF_224_PX)
 

@@ -1,4 +1,4 @@
-"""Queue of embeddings of earlier batches: negatives of MoCo v2, support set of NNCLR, part of SwAV's assignment."""
+"""Queue of embeddings of earlier batches: negatives of MoCo v2, support set of NNCLR, further rows of SwAV's assignment."""
 
 from typing import Any
 
