@@ -25,7 +25,9 @@ def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str
     if method not in METHODS:
         return method
     defaults = _defaults(method, dataset, preset)
-    changes = [f"{key}={value_text(value)}" for key, value in hparams.items() if value != defaults.get(key)]
+    # JSON has lists for tuples
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in hparams.items()}
+    changes = [f"{key}={value_text(value)}" for key, value in values.items() if value != defaults.get(key)]
     return METHODS[method].title + (f" ({', '.join(changes)})" if changes else "")
 
 

@@ -88,7 +88,8 @@ def _draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images
         made = backend(views).render(loaded, drawn, size)
         for number, (x, view) in enumerate(zip(made, views, strict=True), start=1):
             columns[f"{name} {number}"] = list(_levels(x, view))
-    _draw(columns, strength, f"{method} on {dataset}, views of {size} px, seed {seed}", file)
+    sides = " and ".join(map(str, sorted({view.side(size) for view in views}, reverse=True)))
+    _draw(columns, strength, f"{method} on {dataset}, views of {sides} px, seed {seed}", file)
 
 
 def method_views(method: str, dataset: str) -> tuple[View, ...]:

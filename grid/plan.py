@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
@@ -301,27 +301,35 @@ def _check_network(config: RunConfig, device: torch.device) -> None:
     Raises:
         UserError: the network does not support the images, or the memory of `device` is too small.
     """
-    name = config.recipe.backbone
-    image_size = size = BENCHMARKS[config.dataset].image_size
-    try:
-        with torch.device("meta"), torch.no_grad():
-            network = backbones.create(name, image_size).eval()
-            for size in {image_size, *config.recipe.sizes}:
-                network(torch.zeros(2, 3, size, size))
-    except UserError:
-        raise
-    except Exception as error:  # networks raise various exceptions for unsupported image sizes
-        raise UserError(
-            f"backbone {name!r} does not support images of {size} px ({first_line(error)}); choose another"
-        ) from error
+    benchmark = BENCHMARKS[config.dataset]
+    _check_sizes(config.recipe.backbone, benchmark.image_size, {benchmark.image_size, *config.recipe.sizes})
     with torch.device("meta"):
         method = build_method(config, config.recipe.batch_size)
+    views = {role.on(benchmark.view) for role in method.views}
+    if others := {view.side(size) for view in views for size in config.recipe.sizes} - set(config.recipe.sizes):
+        _check_sizes(config.recipe.backbone, benchmark.image_size, others)
     needed, available = training_bytes(method, config.recipe.optimizer), memory_bytes(device)
     if available is not None and needed > available:
         raise UserError(
             f"{config.label} needs at least {needed / 1e9:,.0f} GB of memory for weights, gradients and optimiser state, and "
             f"{device} has {available / 1e9:,.0f} GB; choose a smaller backbone or smaller layers"
         )
+
+
+def _check_sizes(backbone: str, image_size: int, sides: Collection[int]) -> None:
+    """Runs the backbone for images of `image_size` px on images of `sides`. Raises UserError for a side it does not support."""
+    side = image_size
+    try:
+        with torch.device("meta"), torch.no_grad():
+            network = backbones.create(backbone, image_size).eval()
+            for side in sides:
+                network(torch.zeros(2, 3, side, side))
+    except UserError:
+        raise
+    except Exception as error:  # networks raise various exceptions for unsupported image sizes
+        raise UserError(
+            f"backbone {backbone!r} does not support images of {side} px ({first_line(error)}); choose another"
+        ) from error
 
 
 def plan_text(plan: Plan, parallelism: str | None = None) -> str:

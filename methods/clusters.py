@@ -1,4 +1,4 @@
-"""Clusters and densities of the features of all images. Used by COLT, GH, MAK, rwSAM and TASE."""
+"""Clusters and densities of the features of all images. Used by COLT, GH, MAK, rwSAM, SwAV and TASE."""
 
 import math
 from collections.abc import Callable

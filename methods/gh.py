@@ -79,12 +79,12 @@ class GH(PlugIn):
         h, pairs = self.hparams, self.pairs(embeddings, index, epoch)
         losses = self.losses(pairs)
         self.observe(index, losses.detach())
+        loss, since = losses.mean(), epoch + 1 - h.warmup.whole(self.scale.epochs)
         with torch.autocast(index.device.type, enabled=False):
             cosines = F.normalize(torch.stack([pairs.z1, pairs.z2]).to(self.targets) @ self.targets.T, dim=2)
-        loss, since = losses.mean(), epoch + 1 - h.warmup.whole(self.scale.epochs)
-        if since > 0:
-            share = min(1.0, since / max(1.0, h.ramp.epochs(self.scale.epochs)))
-            loss = loss + share * harmonization(cosines, self.prior, h.iterations).mean()
+            if since > 0:
+                share = min(1.0, since / max(1.0, h.ramp.epochs(self.scale.epochs)))
+                loss = loss + share * harmonization(cosines, self.prior, h.iterations).mean()
         self.memory.update(index, cosines[0], h.beta if since > 0 else h.early_beta)
         return Output(loss, -self.prior[self.memory[index].argmax(dim=1)])
 

@@ -21,3 +21,23 @@ def mlp(width: int, hidden: int, out: int, *, final_norm: bool, affine: bool = T
     if final_norm:
         modules.append(nn.BatchNorm1d(out, affine=affine))
     return nn.Sequential(*modules)
+
+
+def gelu_mlp(width: int, hidden: int, out: int, *, norm: bool) -> nn.Sequential:
+    """Three linear layers with GELU between them and truncated normal initial weights of deviation 0.02: projector of DINO.
+
+    Args:
+        width: input dimension.
+        hidden: hidden dimension.
+        out: output dimension.
+        norm: whether a batch norm precedes each GELU.
+    """
+    modules: list[nn.Module] = []
+    for before, after in ((width, hidden), (hidden, hidden)):
+        modules += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if norm else []), nn.GELU()]
+    modules.append(nn.Linear(hidden, out))
+    for layer in modules:
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*modules)

@@ -1,4 +1,4 @@
-"""Queue of embeddings of earlier batches: negatives of MoCo v2, support set of NNCLR."""
+"""Queue of embeddings of earlier batches: negatives of MoCo v2, support set of NNCLR, further rows of SwAV's assignment."""
 
 from typing import Any
 

@@ -11,7 +11,6 @@ import pytest
 from tests.conftest import DEADLINE, ROOT
 from tests.reports.made import made_record
 
-# `reports` reads its templates with the encoding of the locale
 PACKAGES = [
     "backbones",
     "benchmarks",
@@ -23,6 +22,7 @@ PACKAGES = [
     "methods",
     "parallel",
     "probing",
+    "reports",
     "run_store",
 ]
 PACKAGES += ["training", "bench.py"]

@@ -64,19 +64,20 @@ class Backend(ABC):
         Args:
             images: B images.
             seed: seed of this batch; the parameters of all views are drawn from it in order.
-            size: side of the square views in px.
+            size: view size of the run in px, the side of square views whose spec has no other (`View.side`).
             strength: (B,) RandAugment strengths in [0, 1], preferably on the CPU; None is 0 for all images.
             part: `images` as a part of a larger batch, with whose views theirs agree; None: all of it.
 
         Returns:
-            One (B, 3, size, size) float32 tensor per view, normalised, on the backend's device.
+            One (B, 3, S, S) float32 tensor per view, S its side, normalised, on the backend's device.
 
         Raises:
             ValueError: strengths without a RandAugment view, of the wrong shape, or outside [0, 1].
             Unreadable: files that cannot be read or decoded.
         """
         if not len(images):  # more processes than images
-            return tuple(torch.empty(0, 3, size, size, device=self.device) for _ in self.views)
+            sides = [view.side(size) for view in self.views]
+            return tuple(torch.empty(0, 3, side, side, device=self.device) for side in sides)
         loaded = images.read() if isinstance(images, ImageFiles) else images
         return self.render(loaded, draw_batch(self.views, *image_sizes(loaded), seed, strength, part), size)
 

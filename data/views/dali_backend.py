@@ -47,6 +47,7 @@ OLDEST = 2  # major version: the first whose default executor keeps outputs vali
 class Cut:
     """Crop parameters of one pipeline output for B images; in px, vertical before horizontal."""
 
+    side: int  # of the output
     interpolation: str
     start: Tensor  # (B, 2) int32: corner of the crop box
     shape: Tensor  # (B, 2) int32: height and width of the crop box
@@ -54,12 +55,13 @@ class Cut:
     end: Tensor  # (B, 2) float32: its end; below `begin` for a flipped region
 
     @classmethod
-    def of_view(cls, view: View, params: Params) -> "Cut":
-        """Random crop and flip of a view."""
+    def of_view(cls, view: View, params: Params, side: int) -> "Cut":
+        """Random crop and flip of a view of `side` px."""
         start, shape = params.box.int().split(2, dim=1)
         mirrored = torch.stack([torch.zeros_like(params.flip), params.flip], dim=1)
         whole = shape.float()
-        return cls(view.interpolation, start, shape, torch.where(mirrored, whole, 0.0), torch.where(mirrored, 0.0, whole))
+        begin, end = torch.where(mirrored, whole, 0.0), torch.where(mirrored, 0.0, whole)
+        return cls(side, view.interpolation, start, shape, begin, end)
 
     @classmethod
     def of_centre(cls, height: Tensor, width: Tensor, shorter: int, crop: int, interpolation: str) -> "Cut":
@@ -69,7 +71,8 @@ class Cut:
         begin = torch.tensor([[center_start(side, crop) for side in both] for both in resized.tolist()])
         scale = shape.double() / resized
         box = shape.int()
-        return cls(interpolation, torch.zeros_like(box), box, (begin * scale).float(), ((begin + crop) * scale).float())
+        begin, end = (begin * scale).float(), ((begin + crop) * scale).float()
+        return cls(crop, interpolation, torch.zeros_like(box), box, begin, end)
 
 
 @register("dali")
@@ -106,8 +109,8 @@ class DaliViews(Backend):
 
     def render(self, images: Loaded, drawn: Sequence[Params], size: int) -> tuple[Tensor, ...]:
         """Renders all views; each image is decoded once."""
-        cuts = [Cut.of_view(view, params) for view, params in zip(self.views, drawn, strict=True)]
-        crops = self._cut(images, cuts, size, lambda files: decode_and_crop(files, self.views, drawn, size))
+        cuts = [Cut.of_view(view, params, view.side(size)) for view, params in zip(self.views, drawn, strict=True)]
+        crops = self._cut(images, cuts, lambda files: decode_and_crop(files, self.views, drawn, size))
         crops, plan = upload((crops, FinishPlan.of(self.views, drawn, self.device, size)), self.device)
         floats = [to_float(x) for x in crops]
         joined = in_one_batch(self.views, self.device, len(images), size)
@@ -119,22 +122,21 @@ class DaliViews(Backend):
         crop = evaluation.crop if isinstance(loaded, Encoded) else evaluation.crop or evaluation.resize
         if evaluation.resize is not None and crop is not None:
             cut = Cut.of_centre(*image_sizes(loaded), evaluation.resize, crop, evaluation.interpolation)
-            (levels,) = self._cut(loaded, [cut], crop, lambda files: [decode_for_evaluation(files, evaluation)])
+            (levels,) = self._cut(loaded, [cut], lambda files: [decode_for_evaluation(files, evaluation)])
         else:
             levels = decode_for_evaluation(loaded, evaluation) if isinstance(loaded, Encoded) else loaded
         return normalize(to_float(upload(levels, self.device)), evaluation.mean, evaluation.std)
 
-    def _cut(
-        self, images: Loaded, cuts: Sequence[Cut], size: int, by_pillow: Callable[[Encoded], list[Tensor]]
-    ) -> list[Tensor]:
-        """Renders each cut at `size` px, (B, 3, size, size) uint8; falls back to `by_pillow` if DALI cannot decode a file.
+    def _cut(self, images: Loaded, cuts: Sequence[Cut], by_pillow: Callable[[Encoded], list[Tensor]]) -> list[Tensor]:
+        """Renders each cut, (B, 3, side, side) uint8; falls back to `by_pillow` if DALI cannot decode a file.
 
         Raises:
             Unreadable: neither DALI nor Pillow can decode a file.
         """
         count = len(images)
-        inputs: dict[str, Any] = {"size": np.full((count, 2), size, dtype=np.float32)}
+        inputs: dict[str, Any] = {}
         for k, cut in enumerate(cuts):
+            inputs[f"size{k}"] = np.full((count, 2), cut.side, dtype=np.float32)
             fields = {"start": cut.start, "shape": cut.shape, "from": cut.begin, "to": cut.end}
             inputs |= {f"{name}{k}": value.contiguous().numpy() for name, value in fields.items()}
         interpolations = tuple(cut.interpolation for cut in cuts)

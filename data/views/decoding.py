@@ -17,7 +17,7 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 
 def decode_and_crop(encoded: Encoded, views: Sequence[View], drawn: Sequence[Params], size: int) -> list[Tensor]:
-    """Decodes, crops, resizes and flips every image for every view: one (B, 3, size, size) uint8 tensor per view.
+    """Decodes, crops, resizes and flips every image for every view: one (B, 3, S, S) uint8 tensor per view, S its side.
 
     Raises:
         Unreadable: files cannot be decoded.
@@ -25,15 +25,14 @@ def decode_and_crop(encoded: Encoded, views: Sequence[View], drawn: Sequence[Par
     boxes = [params.box.tolist() for params in drawn]
     flips = [params.flip.tolist() for params in drawn]
 
-    def crops(position: int, image: Image.Image) -> NDArray[np.uint8]:
-        made = [
-            np.asarray(crop(image, box[position], flip[position], size, view.interpolation))
+    def crops(position: int, image: Image.Image) -> list[NDArray[np.uint8]]:
+        return [
+            np.asarray(crop(image, box[position], flip[position], view.side(size), view.interpolation))
             for view, box, flip in zip(views, boxes, flips, strict=True)
         ]
-        return np.stack(made)
 
-    together = torch.from_numpy(np.stack(encoded.decode_each(crops)))  # (B, V, S, S, 3)
-    return list(together.permute(1, 0, 4, 2, 3).contiguous())
+    of_views = zip(*encoded.decode_each(crops), strict=True)
+    return [torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).contiguous() for made in of_views]
 
 
 def crop(image: Image.Image, box: Sequence[int], flip: bool, size: int, interpolation: str) -> Image.Image:

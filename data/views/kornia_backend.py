@@ -56,7 +56,7 @@ class KorniaViews(Backend):
         else:
             height, width = images.shape[2:]
             cuts = [
-                CropPlan.of(params.box, params.flip, height, width, size, view.interpolation)
+                CropPlan.of(params.box, params.flip, height, width, view.side(size), view.interpolation)
                 for view, params in zip(self.views, drawn, strict=True)
             ]
             images, cuts, plans = upload((images, cuts, plans), self.device)

@@ -18,8 +18,8 @@ CACHED_PIXELS = 128 * 32 * 32  # per chunk of colour operations on a CPU
 
 
 def in_one_batch(views: Sequence[View], device: torch.device, count: int, size: int) -> bool:
-    """Whether to render the views of `count` images of `size` px on `device` as one batch."""
-    return len(set(views)) == 1 and (device.type == "cuda" or count * size * size <= JOINED_PIXELS)
+    """Whether to render the views of `count` images on `device` as one batch, in a run with views of `size` px."""
+    return len(set(views)) == 1 and (device.type == "cuda" or count * views[0].side(size) ** 2 <= JOINED_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FinishPlan:
 
     @classmethod
     def of(cls, views: Sequence[View], drawn: Sequence[Params], device: torch.device, size: int) -> "FinishPlan":
-        """Plans `drawn` parameters, on the CPU, for crops of `size` px, in one batch or not as `in_one_batch` has it."""
+        """Plans `drawn` parameters, on the CPU, for a view size of `size` px, in one batch or not as `in_one_batch` has it."""
         joined = in_one_batch(views, device, len(drawn[0].flip), size)
         parts = [Params.concatenate(drawn)] if joined else drawn
         color = tuple(_chunks(view, params, device, size) for view, params in zip(views, parts, strict=False))
@@ -58,7 +58,7 @@ def finish(crops: Sequence[Tensor], views: Sequence[View], plan: FinishPlan) -> 
 
 def _chunks(view: View, params: Params, device: torch.device, size: int) -> tuple[ColorPlan, ...]:
     """Plans of the colour operations, on a CPU of chunks of images that fit its cache."""
-    count, some = len(params.flip), max(1, CACHED_PIXELS // size**2)
+    count, some = len(params.flip), max(1, CACHED_PIXELS // view.side(size) ** 2)
     if device.type == "cuda" or count <= some:
         return (ColorPlan.of(view, params),)
     return tuple(ColorPlan.of(view, params[i : i + some]) for i in range(0, count, some))
@@ -73,7 +73,7 @@ def _color(x: Tensor, chunks: Sequence[ColorPlan]) -> Tensor:
 
 @dataclass(frozen=True)
 class ViewsPlan:
-    """RandAugment of views with equally many operations each; all of them are one batch, as call overhead dominates."""
+    """RandAugment of views of one side, with equally many operations each; they are one batch, as call overhead dominates."""
 
     views: tuple[int, ...]  # positions of these views
     here: tuple[Tensor, ...]  # images of each view that are changed
@@ -81,10 +81,16 @@ class ViewsPlan:
 
 
 def randaugment_plans(views: Sequence[View], drawn: Sequence[Params], size: int) -> tuple[ViewsPlan, ...]:
-    """Plans of RandAugment with `drawn` parameters, on the CPU, of views of `size` px; views without operations are omitted."""
+    """Plans of RandAugment with `drawn` parameters, on the CPU, for a view size of `size` px.
+
+    Views without operations are omitted.
+    """
+    kinds = [(params.operation.shape[1], view.side(size)) for view, params in zip(views, drawn, strict=True)]
     plans = []
-    for operations in {params.operation.shape[1] for params in drawn} - {0}:
-        of = tuple(k for k, params in enumerate(drawn) if params.operation.shape[1] == operations)
+    for operations, side in dict.fromkeys(kinds):
+        if not operations:
+            continue
+        of = tuple(k for k, kind in enumerate(kinds) if kind == (operations, side))
         here = tuple(drawn[k].applied.any(dim=1).nonzero().squeeze(1) for k in of)
         if not any(map(len, here)):
             continue
@@ -92,7 +98,7 @@ def randaugment_plans(views: Sequence[View], drawn: Sequence[Params], size: int)
             torch.cat([getattr(drawn[k], field)[images] for k, images in zip(of, here, strict=True)])
             for field in ("operation", "applied", "value", "centre")
         )
-        plans.append(ViewsPlan(of, here, steps(operation, applied, value, centre, size)))
+        plans.append(ViewsPlan(of, here, steps(operation, applied, value, centre, side)))
     return tuple(plans)
 
 

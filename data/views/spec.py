@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# px: least side of a small view. At 4 px the last stage of a ResNet has maps of 1 px, for which bfloat16 convolutions of torch
+# 2.14 on a CPU read uninitialised memory in the backward pass
+SMALLEST = 6
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class View:
     Defaults: the SDCLR protocol for CIFAR (VITA-Group/SDCLR, `train_simCLR.py`), which normalises with ImageNet statistics.
     """
 
+    relative_size: float = 1.0  # side of the view relative to the run's view size, as of the small crops of multi-crop
     crop_scale: tuple[float, float] = (0.1, 1.0)  # fraction of the image area
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # aspect ratio, width over height, log-uniform
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
@@ -50,6 +54,10 @@ class View:
     randaugment: RandAugment | None = None  # with per-image strengths
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    def side(self, size: int) -> int:
+        """Side in px where the run's view size is `size` px; at least `SMALLEST`, or `size` if that is less."""
+        return max(min(SMALLEST, size), round(self.relative_size * size))
 
 
 @dataclass(frozen=True)

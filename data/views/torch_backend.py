@@ -41,7 +41,7 @@ class TorchViews(Backend):
         if joined:
             boxes, flips = [torch.cat(boxes)], [torch.cat(flips)]
         cuts = [
-            CropPlan.of(box, flip, height, width, size, view.interpolation)
+            CropPlan.of(box, flip, height, width, view.side(size), view.interpolation)
             for view, box, flip in zip(views, boxes, flips, strict=False)
         ]
         images, cuts, plan = upload((images, cuts, plan), self.device)

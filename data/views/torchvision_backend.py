@@ -49,7 +49,8 @@ class TorchvisionViews(Backend):
         """Renders all views image by image."""
 
         def made(position: int, image: Image.Image) -> list[Tensor]:
-            return [_view(image, view, params, position, size) for view, params in zip(self.views, drawn, strict=True)]
+            views = zip(self.views, drawn, strict=True)
+            return [_view(image, view, params, position, view.side(size)) for view, params in views]
 
         per_image = _encoded(images).decode_each(made)
         return tuple(torch.stack(view).to(self.device) for view in zip(*per_image, strict=True))

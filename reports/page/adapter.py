@@ -55,7 +55,7 @@ def table_section(table: Table, *, lead: bool = True) -> Section:
 def figure(saved: SavedFigure) -> Figure:
     """A figure of the page with its SVG file. Raises UserError if the file cannot be read."""
     try:
-        svg = saved.svg.read_text()
+        svg = saved.svg.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read {saved.svg}: {error.strerror}; run the report again") from error
     return Figure(

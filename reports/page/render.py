@@ -93,7 +93,7 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         return " ".join(str(places[id_]) for id_ in row.runs)
 
     choices = {key: found for key in FILTERS if len(found := _values(key, [*sections, *figures])) > 1}
-    head, body, panel = ((HERE / name).read_text().strip() for name in ("head.js", "page.js", "panel.js"))
+    head, body, panel = ((HERE / name).read_text(encoding="utf-8").strip() for name in ("head.js", "page.js", "panel.js"))
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -120,7 +120,7 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         image=_image,
         footnotes_of_table=Footnotes,
         finite=lambda value: value is not None and value - value == 0,
-        css=Markup((HERE / "style.css").read_text()),
+        css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
         head_script=Markup(head),
         scripts=[Markup(body), Markup(panel)],
         policy=_policy(head, body, panel),

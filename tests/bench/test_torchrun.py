@@ -66,7 +66,7 @@ def test_torchrun_trains_and_probes_one_run(tmp_path):
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(ROOT / "bench.py")]
     done = subprocess.run([*start, *_arguments(together, "2")], capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("SimCLR") == 1  # only the main process prints
+    assert done.stdout.count("\nSimCLR ") == 2  # summary and table: only the main process prints
     assert bench.main(_arguments(alone, "2")) == 0
     files = [next(out.glob("*/weights.safetensors")) for out in (together, alone)]
     assert files[0].parent.name == files[1].parent.name

@@ -23,6 +23,9 @@ HPARAMS: dict[str, dict[str, str]] = {  # everything that a method does happens 
     "rwsam": {"warmup": "1"},
     "mocov2+rwsam": {"warmup": "1"},
     "tase": {**CLUSTERED, "refresh": "1", "ramp": "1"},
+    # small crops of 8 px, not 9: rounding of views of an odd side depends on the place of an image in its part of a batch
+    "dino": {"small_size": "0.5", "freeze": "1", "tau_warmup": "2", "hidden_dim": "32", "prototypes": "50"},
+    "swav": {"small_size": "0.5", "freeze": "1", "queue_start": "1", "hidden_dim": "32", "prototypes": "50"},
 }
 
 

@@ -104,7 +104,7 @@ def test_precision_by_preset_and_device(wanted, preset, capability, chosen, monk
         ({"hparam_changes": {"temprature": "1"}}, "simclr has no setting 'temprature'; did you mean 'temperature'"),
         ({"hparam_changes": {"temperature": "warm"}}, r"simclr.temperature=warm is not of the form float\|cosine:LOW"),
         ({"dataset": "cifar10-lt"}, "no dataset is named 'cifar10-lt'; did you mean 'cifar10lt'"),
-        ({"method": "swav"}, "no method is named 'swav'"),
+        ({"method": "deepcluster"}, "no method is named 'deepcluster'"),
     ],
 )
 def test_invalid_configurations_are_errors(changes, message):

@@ -13,11 +13,11 @@ FILTERS = {"bilinear": DALIInterpType.INTERP_LINEAR, "bicubic": DALIInterpType.I
 
 @pipeline_def
 def cut_and_resize(encoded: bool, on_gpu: bool, interpolations: Sequence[str]) -> tuple[DataNode, ...]:
-    """Returns one output per entry of `interpolations`, all from the same images: (S, S, 3) uint8 each.
+    """Returns one output per entry of `interpolations`, all from the same images: (S, S, 3) uint8 each, with their own S.
 
     Deterministic. Inputs of a run, one row per image:
         images: encoded files, or (H, W, 3) uint8 on the device.
-        size: (2,) float32, height and width of the outputs in px.
+        size0, ...: (2,) float32, height and width of output 0, ..., in px.
         start0, shape0, ...: (2,) int32, crop box of output 0, ..., in px, vertical before horizontal.
         from0, to0, ...: (2,) float32, region of interest in the box, in px. The filter reads pixels outside the region,
             but not outside the box. `to` below `from` flips the region.
@@ -41,12 +41,13 @@ def cut_and_resize(encoded: bool, on_gpu: bool, interpolations: Sequence[str]) -
         )
     else:
         images = fn.external_source(name="images", device="gpu" if on_gpu else "cpu", dtype=DALIDataType.UINT8, layout="HWC")
-    size = fn.external_source(name="size", dtype=DALIDataType.FLOAT, ndim=1)
-    return tuple(_cut(images, size, k, FILTERS[name]) for k, name in enumerate(interpolations))
+    return tuple(_cut(images, k, FILTERS[name]) for k, name in enumerate(interpolations))
 
 
-def _cut(images: DataNode, size: DataNode, k: int, interpolation: DALIInterpType) -> Any:
+def _cut(images: DataNode, k: int, interpolation: DALIInterpType) -> Any:
     start, shape = (fn.external_source(name=f"{name}{k}", dtype=DALIDataType.INT32, ndim=1) for name in ("start", "shape"))
-    begin, end = (fn.external_source(name=f"{name}{k}", dtype=DALIDataType.FLOAT, ndim=1) for name in ("from", "to"))
+    size, begin, end = (
+        fn.external_source(name=f"{name}{k}", dtype=DALIDataType.FLOAT, ndim=1) for name in ("size", "from", "to")
+    )
     box = fn.slice(images, start, shape, axis_names="HW")  # `resize` alone would let the filter read pixels outside the box
     return fn.resize(box, size=size, roi_start=begin, roi_end=end, interp_type=interpolation, antialias=True)
