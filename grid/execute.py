@@ -32,6 +32,7 @@ from training.collapse import CollapseMonitor, find_warnings
 from training.compiled import compile_networks
 from training.config import RunConfig
 from training.device import device_name, peak_memory_mb, reset_peak_memory, use_device, use_threads
+from training.loggers import open_loggers, scalars
 from training.loop import Diverged, StepStats, train
 from training.monitor import KnnMonitor
 from training.prepare import Training, check_pool_size, prepare
@@ -205,7 +206,7 @@ class _Runner:
                 monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
                 if plan.compiled:
                     compile_networks(training.method)
-                _train(run, training, split, monitor, self._checkpoint_seconds, plan.compiled)
+                _train(run, training, split, monitor, self._checkpoint_seconds, plan)
             if run.lease is not None:
                 run.lease.describe = partial(Activity, "probing")
             probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
@@ -274,7 +275,7 @@ def _train(
     split: Split,
     monitor: KnnMonitor | None,
     checkpoint_seconds: float,
-    compiled: bool,
+    plan: Plan,
 ) -> None:
     reset_peak_memory(training.device)
     tail, collapse = _analysis(run, split), CollapseMonitor()
@@ -288,7 +289,16 @@ def _train(
         processes.from_main(run.check_lease)
         return found
 
-    with training_bar(training, lambda: monitor.last if monitor else "") as bar, stop_requests() as stop:
+    names = plan.loggers if processes.is_main() else ()
+    with (
+        training_bar(training, lambda: monitor.last if monitor else "") as bar,
+        open_loggers(names, run.path, run.log, run.config) as loggers,
+        stop_requests() as stop,
+    ):
+
+        def on_epoch(line: dict[str, Any]) -> None:
+            for logger in loggers:
+                logger.log(line["epoch"], scalars(line))
 
         def on_step(step: StepStats) -> None:
             bar(step)
@@ -298,7 +308,7 @@ def _train(
             run.check_lease()
             return stop()
 
-        progress = train(training, run.checkpoint, run.log, on_step, checkpoint_seconds, stop_or_lost, analyse)
+        progress = train(training, run.checkpoint, run.log, on_step, checkpoint_seconds, stop_or_lost, analyse, on_epoch)
         if processes.from_main(stop):  # during the last step, after which the run has been saved
             raise KeyboardInterrupt
     device = training.device
@@ -314,7 +324,7 @@ def _train(
         unreadable=len(progress.unreadable),
         warnings=warnings,
         processes=processes.count(),
-        compiled=compiled,
+        compiled=plan.compiled,
     )
     processes.from_main(lambda: save_class_quantiles(run.path, _state(training), split.pretrain_labels, split.classes))
     processes.from_main(lambda: run.save_trained(training.method, facts))

@@ -79,6 +79,9 @@ class GridOptions:
     monitor_every: Annotated[int | None, Number] = None
     "Epochs between evaluations of the monitor; default: a twentieth of the run."
 
+    log: Annotated[list[str], Names] = field(default_factory=list)
+    "Scalars of each epoch for tensorboard, wandb, mlflow (optional packages) or csv, beside the log of each run."
+
     set: Annotated[list[str], Texts] = field(default_factory=list)
     "METHOD.KEY=VALUE, recipe.KEY=VALUE, or KEY=VALUE if one of these has the key; `list` shows the keys."
 

@@ -33,6 +33,7 @@ from run_store.folder import RunFolder, State, folder_of
 from training.compiled import check_compilable
 from training.config import RunConfig, default_hparams, resolve
 from training.device import choose_device, choose_precision, has_bf16, memory_bytes
+from training.loggers import check_loggers
 from training.monitor import LISTS as MONITORED
 from training.optimizer import training_bytes
 from training.prepare import build_method, check_pool_size
@@ -60,6 +61,7 @@ class Plan:
     monitored: bool = False  # whether kNN accuracy is computed during training
     monitor_every: int | None = None  # epochs between evaluations; None: a twentieth of the run
     compiled: bool = False  # whether networks are compiled
+    loggers: tuple[str, ...] = ()  # of the scalars of each epoch
 
     @cached_property
     def states(self) -> list[State]:
@@ -179,7 +181,9 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     data = DataCache(data_root)
     if not any(config.recipe.epochs for config in configs):
         _check_untrained(options)
-    rest = (jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every, options.compile)
+    check_loggers(options.log)
+    loggers = tuple(dict.fromkeys(options.log))
+    rest = (jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every, options.compile, loggers)
     return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, available_cores(), *rest)
 
 
@@ -224,7 +228,11 @@ def _monitored(options: GridOptions, datasets: Sequence[str], data_root: Path) -
 
 def _check_untrained(options: GridOptions) -> None:
     """Raises UserError for options that only training uses."""
-    for option, given in (("--compile", options.compile), ("--monitor knn", options.monitor != "none")):
+    for option, given in (
+        ("--compile", options.compile),
+        ("--monitor knn", options.monitor != "none"),
+        ("--log", bool(options.log)),
+    ):
         if given:
             raise UserError(f"{option} has no effect on runs of 0 epochs; omit the option")
 

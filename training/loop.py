@@ -49,6 +49,7 @@ def train(
     checkpoint_seconds: float,
     stop: Callable[[], bool] = lambda: False,
     analyse: Callable[[Training, int], dict] = lambda training, epoch: {},
+    on_epoch: Callable[[dict], None] = lambda line: None,
 ) -> Progress:
     """Trains a run to completion; resumes if the checkpoint exists.
 
@@ -61,6 +62,7 @@ def train(
             also saved at the end.
         stop: called after every step; if it returns true, training saves a checkpoint and stops.
         analyse: called at the end of each epoch, counted from 1; its result is added to the log line.
+        on_epoch: called with each log line after it is written, in the main process.
 
     Raises:
         KeyboardInterrupt: `stop` returned true.
@@ -69,7 +71,7 @@ def train(
     """
     writer = CheckpointWriter(checkpoint, training.config.run_id, training.state, training.optimizer, training.device)
     with writer:
-        return _train(training, checkpoint, writer, log, on_step, checkpoint_seconds, stop, analyse)
+        return _train(training, checkpoint, writer, log, on_step, checkpoint_seconds, stop, analyse, on_epoch)
 
 
 def _train(
@@ -81,6 +83,7 @@ def _train(
     checkpoint_seconds: float,
     stop: Callable[[], bool],
     analyse: Callable[[Training, int], dict],
+    on_epoch: Callable[[dict], None],
 ) -> Progress:
     """`train` with a writer of checkpoints."""
     config, optimizer, state = training.config, training.optimizer, training.state
@@ -145,6 +148,7 @@ def _train(
         }
         if processes.is_main():
             append_epoch(log, line)
+            on_epoch(line)
         progress.epoch, progress.step, progress.epoch_loss, progress.epoch_images = epoch + 1, 0, 0.0, 0
         progress.loss_spikes = 0
         if progress.epoch == training.epochs or processes.from_main(due):

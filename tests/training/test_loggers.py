@@ -1,0 +1,106 @@
+"""Loggers: a run read back from TensorBoard's files and from CSV, services by fakes, missing packages."""
+
+import csv
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import bench
+from core.errors import UserError
+from tests.runs import small_config
+from training import loggers
+from training.loggers import check_loggers, open_loggers, scalars
+
+SMALL = [
+    "--datasets",
+    "digitslt",
+    "--preset",
+    "smoke",
+    "--methods",
+    "simclr",
+    "--epochs",
+    "3",
+    "--probes",
+    "knn",
+    "--device",
+    "cpu",
+]
+LINE = {"epoch": 2, "loss": 1.5, "lr": 0.1, "tail": {"auroc": 0.6, "spearman": None}, "note": "x", "sampling": {"few": [1, 2]}}
+
+
+def test_scalars_are_the_finite_numbers():
+    assert scalars({**LINE, "nan": float("nan"), "flag": True}) == {"loss": 1.5, "lr": 0.1, "tail/auroc": 0.6}
+
+
+def _log(folder):
+    return [json.loads(line) for line in next(folder.glob("digitslt-*/log.jsonl")).read_text().splitlines()]
+
+
+def test_a_run_is_read_back_from_tensorboard_and_csv(tmp_path, monkeypatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.setattr(bench, "_report", lambda *_: True)
+    assert bench.main([*SMALL, "--log", "tensorboard", "csv", "--out", str(tmp_path)]) == 0
+    (run,) = tmp_path.glob("digitslt-*")
+    lines = _log(tmp_path)
+    events = accumulator.EventAccumulator(str(run / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == {name for line in lines for name in scalars(line)}
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [
+        (line["epoch"], pytest.approx(line["loss"])) for line in lines
+    ]
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in rows] == [line["loss"] for line in lines]
+    assert [float(row["tail/auroc"]) for row in rows] == [line["tail"]["auroc"] for line in lines]
+
+
+def test_a_resumed_run_hides_repeated_epochs(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    config, log = small_config("simclr"), tmp_path / "log.jsonl"
+    for epochs in ((1, 2, 3), (3, 4)):  # killed after the third epoch, before its checkpoint
+        with open_loggers(["tensorboard"], tmp_path, log, config) as (logger,):
+            for epoch in epochs:
+                logger.log(epoch, {"loss": epoch + len(epochs) / 10})
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(e.step, round(e.value, 3)) for e in events.Scalars("loss")] == [(1, 1.3), (2, 2.3), (3, 3.2), (4, 4.2)]
+
+
+def test_loggers_do_not_change_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "_report", lambda *_: True)
+    for name in ([], ["--log", "csv"]):
+        assert bench.main([*SMALL, *name, "--out", str(tmp_path / str(len(name)))]) == 0
+    (without,), (with_it,) = ((tmp_path / str(n)).glob("digitslt-*/weights.safetensors") for n in (0, 2))
+    assert without.parent.name == with_it.parent.name
+    assert without.read_bytes() == with_it.read_bytes()
+
+
+def test_services_get_the_run_and_its_scalars(tmp_path, monkeypatch):
+    calls = []
+
+    def record(name):
+        def call(*values, **options):
+            calls.append((name, values, options))
+            return SimpleNamespace(log=record("log"), finish=record("finish"))
+
+        return call
+
+    names = ("set_experiment", "start_run", "log_params", "log_metrics", "end_run")
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=record("init")))
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(**{name: record(name) for name in names}))
+    config = small_config("simclr")
+    with open_loggers(["wandb", "mlflow"], tmp_path, tmp_path / "log.jsonl", config) as opened:
+        for logger in opened:
+            logger.log(2, {"loss": 1.5})
+    assert [name for name, *_ in calls] == ["init", *names[:3], "log", "log_metrics", "end_run", "finish"]
+    options = {name: found for name, _, found in calls}
+    assert (options["init"]["id"], options["init"]["resume"]) == (config.run_id, "allow")
+    assert options["log"] == options["log_metrics"] == {"step": 2}
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
+    check_loggers(["csv"])
+    with pytest.raises(UserError, match=r"^--log wandb needs the package wandb: pip install wandb$"):
+        check_loggers(["csv", "wandb"])
+    with pytest.raises(UserError, match="choose from tensorboard, wandb, mlflow, csv"):
+        check_loggers(["tensorbord"])
