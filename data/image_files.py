@@ -18,6 +18,7 @@ from torch import Tensor
 
 from core.errors import first_line
 from core.files import NotRegularFileError, read_bytes
+from data.rgb import to_rgb
 
 T = TypeVar("T")
 warnings.filterwarnings("ignore", "Palette images with Transparency")  # from Pillow; torchvision drops transparency too
@@ -126,7 +127,7 @@ def _encoded(entry: str | Path | NDArray[np.uint8]) -> tuple[bytes, tuple[int, i
 
 def _decoded(data: bytes) -> Image.Image:
     with _opened(data) as image:
-        return image.convert("RGB")
+        return to_rgb(image)
 
 
 @contextmanager

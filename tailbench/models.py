@@ -14,6 +14,7 @@ from commands.export import export
 from commands.hub import HUB, pull, upload
 from data.benchmark import BENCHMARKS
 from data.image_files import ImageFiles
+from data.rgb import to_rgb
 from data.views.backend import BACKENDS
 from data.views.spec import Evaluation
 from run_store.loading import EXPORTED, load_export, load_trained_backbone, open_run
@@ -32,7 +33,7 @@ class ImageTransform:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Returns a (3, S, S) float32 tensor."""
-        levels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        levels = np.asarray(to_rgb(image)).transpose(2, 0, 1)
         return BACKENDS["torch"]([]).evaluate(ImageFiles([levels]), self.evaluation)[0]
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from core.arrays import map_array
 from core.errors import UserError, is_out_of_memory
+from data.rgb import eight_bit
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +110,7 @@ def _square(file: Path, image_size: int) -> NDArray[np.uint8] | None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Converts to RGB; transparent pixels become white."""
-    if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = eight_bit(image)
     if "A" not in image.getbands() and "transparency" not in image.info:
         return image.convert("RGB")
     visible = image.convert("RGBA")
