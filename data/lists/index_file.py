@@ -1,4 +1,4 @@
-"""Index files: one line `relative/path label` per image, parsed and validated.
+"""Index files: one line `relative/path label` per image, also separated by tabs or commas; parsed and validated.
 
 Reading takes 0.2 s for 115,846 lines and 2 s for the 1,281,167 of ImageNet, so nothing is cached (`benchmarks/lists.py`).
 """
@@ -28,10 +28,11 @@ class IndexFile:
     labels: Indices  # (N,)
     file: Path
     unit: str = "line"  # name of one entry in messages
+    first: int = 1  # number of the first entry, 2 below a header
 
     def at(self, position: int) -> str:
         """File and entry number of the image at `position`, for messages."""
-        return f"{self.file}, {self.unit} {position + 1}"
+        return f"{self.file}, {self.unit} {position + self.first}"
 
     def sha256(self) -> str:
         """SHA-256 of paths and labels, independent of file format and line endings."""
@@ -65,25 +66,31 @@ def verify_checksum(file: Path, checksum: str, what: str) -> None:
 def read_index_file(file: Path) -> IndexFile:
     """Parses a text index file; accepts Windows line endings and a byte order mark, and keeps non-UTF-8 bytes.
 
+    Labels are separated by a space, a tab or a comma; with the latter two the first line may be a header.
+
     Raises:
         UserError: the file cannot be read, or a line is malformed.
     """
     text = read_bytes(file).decode("utf-8-sig", errors="surrogateescape").replace("\r\n", "\n").rstrip("\n")
     lines = text.split("\n") if text else []
-    parts = [line.rpartition(" ") for line in lines]
+    separator = next(filter(None, map(_separator, lines[:2])), " ")
+    header = len(lines) > 1 and separator != " " and not _separator(lines[0])
+    first = 2 if header else 1
+    lines = lines[first - 1 :]
+    parts = [line.rpartition(separator) for line in lines]
     names = [name for name, _, _ in parts]
     numbers = [number for _, _, number in parts]
     if "" in names or "" in numbers:
         i = next(i for i, (name, _, number) in enumerate(parts) if not (name and number))
-        raise UserError(f"{file}, line {i + 1} is not `relative/path label`: {printable(lines[i])!r}")
+        raise UserError(f"{file}, line {i + first} is not `relative/path label`: {printable(lines[i])!r}")
     if lines and not _whole("".join(numbers)):
         i = next(i for i, number in enumerate(numbers) if not _whole(number))
-        raise UserError(f"{file}, line {i + 1}: the label {printable(numbers[i])!r} is not an integer >= 0")
+        raise UserError(f"{file}, line {i + first}: the label {printable(numbers[i])!r} is not an integer >= 0")
     try:
         labels = np.array(list(map(int, numbers)), dtype=np.int64)
     except (OverflowError, ValueError):  # ValueError: thousands of digits
         raise UserError(f"{file} has a label that is too large; correct it") from None
-    return IndexFile(names, labels, file)
+    return IndexFile(names, labels, file, first=first)
 
 
 def check_index_file(index_file: IndexFile, classes: int | None) -> None:
@@ -107,7 +114,8 @@ def check_index_file(index_file: IndexFile, classes: int | None) -> None:
         first: dict[str, int] = {}
         i = next(i for i, name in enumerate(names) if first.setdefault(name, i) != i)
         raise UserError(
-            f"{index_file.at(i)} duplicates {printable(names[i])} of {index_file.unit} {first[names[i]] + 1}; correct the list"
+            f"{index_file.at(i)} duplicates {printable(names[i])} of {index_file.unit} {first[names[i]] + index_file.first}; "
+            "correct the list"
         )
     if classes is not None and labels.max() >= classes:
         i = int(np.argmax(labels >= classes))
@@ -149,6 +157,11 @@ def merge_index_files(index_files: Sequence[IndexFile]) -> tuple[list[str], Indi
             )
         labels[here] = index_file.labels
     return list(place), labels, positions
+
+
+def _separator(line: str) -> str:
+    """The character before the label of a line; empty if it has no label."""
+    return next((sign for sign in " \t," if line.rpartition(sign)[0] and _whole(line.rpartition(sign)[2])), "")
 
 
 def _whole(number: str) -> bool:

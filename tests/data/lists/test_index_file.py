@@ -29,6 +29,10 @@ def listed(tmp_path):
         "train/n1/a b.JPEG 0\ntrain/n2/c.JPEG 12",
         "train/n1/a b.JPEG 0\r\ntrain/n2/c.JPEG 12\r\n",
         "\ufefftrain/n1/a b.JPEG 0\ntrain/n2/c.JPEG 12\n\n",
+        "train/n1/a b.JPEG\t0\ntrain/n2/c.JPEG\t12\n",
+        "train/n1/a b.JPEG,0\ntrain/n2/c.JPEG,12\n",
+        "path,label\ntrain/n1/a b.JPEG,0\ntrain/n2/c.JPEG,12\n",
+        "image path\tlabel\r\ntrain/n1/a b.JPEG\t0\r\ntrain/n2/c.JPEG\t12\r\n",
     ],
 )
 def test_the_official_form_is_read_whatever_its_line_ends(listed, content):
@@ -36,6 +40,17 @@ def test_the_official_form_is_read_whatever_its_line_ends(listed, content):
     assert listing.names == ["train/n1/a b.JPEG", "train/n2/c.JPEG"]
     assert listing.labels.tolist() == [0, 12]
     assert listing.sha256() == listed("train/n1/a b.JPEG 0\ntrain/n2/c.JPEG 12\n").sha256()
+
+
+def test_line_numbers_count_the_header(listed):
+    with pytest.raises(UserError, match=r"list\.txt, line 4: the label 'x'"):
+        listed("path,label\na.jpg,0\nb.jpg,1\nc.jpg,x\n")
+    with pytest.raises(UserError, match=r"line 4 duplicates a\.jpg of line 2;"):
+        listed("path,label\na.jpg,0\nb.jpg,1\na.jpg,0\n")
+
+
+def test_commas_within_names_are_no_separator(listed):
+    assert listed("a,1.jpg 0\nb,2.jpg 1\n").names == ["a,1.jpg", "b,2.jpg"]
 
 
 def test_bytes_that_are_no_utf8_name_the_file_that_has_them(listed, tmp_path):
