@@ -86,7 +86,7 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
         processes.from_main(lambda: save_options(options, launcher, checkpoint_seconds))
     estimated = estimate(plan) if processes.count() == 1 else NO_ESTIMATE
     if plan.unfinished and estimated is not NO_ESTIMATE:
-        print(f"estimated time: {estimated.text} for training and probes", flush=True)
+        print(f"estimated time for training and probes: {estimated.text}", flush=True)
     since = file_clock(options.out)
     todo, started = estimated.order(plan.unfinished), time.monotonic()
     failed, warned = {}, []
@@ -138,7 +138,7 @@ def _submit(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds:
 
 @app.command
 def plan(options: GridOptions = GridOptions(), *, config: Path | None = None) -> int:
-    """Print the runs of a grid, their states and a time estimate. Trains nothing.
+    """Print the runs of a grid, their states and a time estimate. Trains nothing. Exit status 2 if files are missing.
 
     Parameters
     ----------
@@ -155,8 +155,9 @@ def plan(options: GridOptions = GridOptions(), *, config: Path | None = None) ->
     use_threads(plan.parallelism[1])
     counts = {"DONE": 0, "RESUMABLE": 0, "NEW": 0} | Counter(plan.states)
     print(", ".join(f"{count} {state}" for state, count in counts.items()), end="; ")
-    print(f"estimated time: {estimate(plan).text} for training and probes")
-    return 0
+    found = estimate(plan)
+    print(f"estimated time for training and probes: {found.text}")
+    return 2 if found.missing else 0
 
 
 @app.command

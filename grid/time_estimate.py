@@ -69,6 +69,8 @@ class Estimate:
         """The wall time, and what it does not include, as text."""
         failed = f", without {self.untimed} configurations whose timing failed" if self.untimed else ""
         missing = f", without {', '.join(self.missing)}: files are missing" if self.missing else ""
+        if not self.seconds and (failed or missing):
+            return "none" + failed + missing
         return clock(self.wall_seconds()) + failed + missing
 
 

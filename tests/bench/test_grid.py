@@ -61,7 +61,7 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
     assert {file.name: file.read_text() for file in (out / "tables").iterdir()} == tables
 
     assert bench.main(["plan", *asked]) == 0
-    assert "4 DONE, 0 RESUMABLE, 0 NEW; estimated time: 0 s" in capsys.readouterr().out
+    assert "4 DONE, 0 RESUMABLE, 0 NEW; estimated time for training and probes: 0 s" in capsys.readouterr().out
 
 
 def test_a_finished_run_takes_another_probe_without_training(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def test_a_plan_whose_image_files_are_missing_has_no_estimate(tmp_path, photogra
     make_folder(tmp_path / "folderlt", photographs)
     (tmp_path / "folderlt" / "train" / "class0" / "0.jpg").unlink()
     assert (
-        time_estimate.estimate(_plan(tmp_path, ["folderlt"])).text == "0 s, without folderlt (profile own): files are missing"
+        time_estimate.estimate(_plan(tmp_path, ["folderlt"])).text == "none, without folderlt (profile own): files are missing"
     )
 
 
