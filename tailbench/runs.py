@@ -75,7 +75,7 @@ def train(
         recipe: fields of the recipe that differ from those of the preset, such as `{"lr": 0.1}`.
         checkpoint_seconds: between checkpoints.
         options: other options of `run`, such as preset, epochs, batch_size, backbone, device, precision, views, workers,
-            probes, monitor, data_root and out (`grid/options.py`).
+            probes, monitor, log, data_root and out (`grid/options.py`).
 
     Raises:
         UserError: an invalid setting, missing data, or training failed.

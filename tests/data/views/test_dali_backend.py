@@ -16,6 +16,7 @@ from core.errors import UserError
 from data.image_files import ImageFiles, Unreadable
 from data.loader import Loader
 from data.prefetch import prefetch
+from data.rgb import to_rgb
 from data.views import dali_backend
 from data.views.backend import BACKENDS, choose_backend
 from data.views.dali_backend import DaliViews
@@ -120,7 +121,7 @@ def test_a_frozen_network_is_transformed_what_torchvision_shows(files):
     evaluation = Evaluation(resize=256, crop=224)
     normalize = transforms.Normalize(evaluation.mean, evaluation.std)
     reference = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalize])
-    theirs = torch.stack([reference(Image.open(file).convert("RGB")) for file in files])
+    theirs = torch.stack([reference(to_rgb(Image.open(file))) for file in files])
     ours = DaliViews(()).evaluate(ImageFiles(files), evaluation)
     assert ours.shape == theirs.shape
     assert _levels(ours, theirs).mean() < 0.3  # measured: 0.2
