@@ -1,9 +1,14 @@
 """Small runs for tests: a tiny network, few steps, float32."""
 
+import pytest
+
 from grid.execute import execute
 from grid.plan import Plan
+from methods import METHODS
 from training.config import RunConfig, resolve
 
+# parameters of tests that take seconds for each method: methods beyond `--methods all` are tested with the slow tests
+EVERY_METHOD = [pytest.param(name, marks=() if method.suite else pytest.mark.slow) for name, method in METHODS]
 SMALL = ("--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--epochs", "2", "--batch-size", "64")
 SMALL += ("--device", "cpu")  # command line options
 TINY = {"backbone": "tiny-resnet8", "epochs": 2, "batch_size": 32, "warmup_epochs": 0.0, "lr": 1e-3, "sizes": "16"}

@@ -14,7 +14,7 @@ from data.benchmark import BENCHMARKS
 from methods import METHODS, Output
 from run_store.layout import CONFIG
 from run_store.loading import read_config
-from tests.runs import small_config
+from tests.runs import EVERY_METHOD, small_config
 from training.loop import batches, step
 from training.prepare import prepare
 
@@ -54,7 +54,7 @@ def test_saved_and_loaded_it_takes_the_same_next_step(name, photographs):
         assert torch.equal(a, b)
 
 
-@every_method
+@pytest.mark.parametrize("name", EVERY_METHOD)
 def test_no_label_reaches_pretraining(name, photographs, tmp_path, monkeypatch):
     """A whole run under permuted labels, with the index lists held fixed: the same loss trace and weights to the last bit."""
     benchmark = BENCHMARKS["digitslt"]

@@ -7,27 +7,21 @@ import torch
 
 from commands.float64_training import by_processes, largest_difference
 from methods import METHODS
-from tests.parallel.runs_in_float64 import stopped, stopped_and_finished, train_all
+from tests.parallel.runs_in_float64 import stopped, stopped_and_finished, train_each
 
 slow_param = partial(pytest.param, marks=pytest.mark.slow)
 
 
-@pytest.fixture(scope="module")
-def alone(photographs):
-    return train_all(photographs)
-
-
-@pytest.fixture(scope="module", params=[2, slow_param(3)])
-def together(request, photographs, tmp_path_factory):
-    return by_processes(request.param, tmp_path_factory.mktemp("processes"), train_all, photographs)
-
-
-@pytest.mark.parametrize("name", METHODS.names())
-def test_state_is_that_of_one_process(name, alone, together):
-    for states in together:
-        assert states[name].keys() == alone[name].keys()
-        difference, tensor = largest_difference(alone[name], states[name])
-        assert difference < 1e-10, tensor
+@pytest.mark.parametrize(("processes", "group"), [(2, "all"), slow_param(2, "every"), slow_param(3, "every")])
+def test_state_is_that_of_one_process(processes, group, photographs, tmp_path):
+    names = METHODS.select([group])
+    alone = train_each(photographs, names)
+    for states in by_processes(processes, tmp_path, train_each, photographs, names):
+        assert list(states) == names
+        for name in names:
+            assert states[name].keys() == alone[name].keys()
+            difference, tensor = largest_difference(alone[name], states[name])
+            assert difference < 1e-10, (name, tensor)
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 1), slow_param(1, 2), slow_param(3, 2)])

@@ -13,8 +13,7 @@ from torch.optim import SGD
 from torch.utils._pytree import tree_leaves
 
 from core.errors import UserError
-from methods import METHODS
-from tests.runs import small_config
+from tests.runs import EVERY_METHOD, small_config
 from training import checkpoint_writer
 from training.checkpoint import Progress, has_checkpoint, load_checkpoint, read_checkpoint, write_checkpoint
 from training.checkpoint_writer import CheckpointWriter
@@ -62,7 +61,7 @@ def _equal(a, b):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
-@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize("name", EVERY_METHOD)
 def test_the_checkpoint_is_of_the_step_at_which_it_was_saved(name, optimizer, photographs, tmp_path, gate):
     """Training goes on while the thread has not begun to write."""
     config, path = small_config(name, optimizer=optimizer), tmp_path / "checkpoint.pt"

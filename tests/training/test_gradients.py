@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from backbones.precision import autocast
 from data.loader import Batch
-from methods import METHODS, Method, Output
+from methods import Method, Output
 from tests.parallel.checks import gradients_of_learned
 from tests.parallel.runs_in_float64 import prepared
+from tests.runs import EVERY_METHOD
 from training.gradients import backward
 from training.loop import batches, start_epoch
 
@@ -25,7 +26,7 @@ def _by_one_graph(method: Method, batch: Batch) -> Output:
     return output
 
 
-@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize("name", EVERY_METHOD)
 def test_gradients_and_state_are_those_of_one_graph(name, photographs):
     results = []
     for compute in (_by_one_graph, lambda method, batch: backward(method, batch, autocast(CPU, "fp32"), PARTS)):

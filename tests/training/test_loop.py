@@ -7,7 +7,7 @@ import torch
 
 from core.errors import UserError
 from methods import METHODS
-from tests.runs import small_config
+from tests.runs import EVERY_METHOD, small_config
 from training.checkpoint import load_checkpoint, read_checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.loop import Diverged, train
@@ -44,7 +44,7 @@ def _same(a, b):
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 8, 9, 15])  # 8 steps an epoch: in the middle, at and past its end
-@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize("name", EVERY_METHOD)
 def test_a_resumed_run_is_bit_identical(name, stop_after, photographs, tmp_path):
     config = small_config(name)
     whole, _ = _run(config, photographs, tmp_path / "whole", checkpoint_seconds=1e9)

@@ -14,7 +14,7 @@ from methods.memory import SampleMemory
 from methods.momentum import ema_copy
 from methods.sdclr import SDCLR
 from methods.simclr import SimCLR
-from tests.runs import small_config
+from tests.runs import EVERY_METHOD, small_config
 from training.method_checks import check_fall, check_labels, check_run
 from training.prepare import prepare
 
@@ -212,7 +212,7 @@ def registered(monkeypatch):
     return register
 
 
-@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.parametrize("name", EVERY_METHOD)
 def test_registered_methods_pass(name, build):
     checks = [*check_run(lambda: build(name)), check_labels(lambda labels: build(name, labels), torch.arange(IMAGES) % 5)]
     checks.append(check_fall(build(name, images=64, epochs=30, batch_size=64)))
