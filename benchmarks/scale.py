@@ -30,7 +30,15 @@ from eval.probes import knn, ridge
 from eval.probes.shots import draw_shots
 from eval.tail import describe_state, tail_detection
 from methods.bcl import strengths
-from methods.clusters import RESTARTS, hard_assignment, local_density, soft_assignment, softmax_membership, spherical_kmeans
+from methods.clusters import (
+    RESTARTS,
+    hard_assignment,
+    local_density,
+    log_kernel_density,
+    soft_assignment,
+    softmax_membership,
+    spherical_kmeans,
+)
 from methods.colt import cluster_budgets, nearest_to_centers
 from methods.memory import SampleMemory
 from methods.tase import headness, temperatures, weights
@@ -105,6 +113,7 @@ def _parts(data: Data) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "TASE-R: memberships, temperatures, weights", refresh
     yield "TASE-R: the same with 8,142 true labels", oracle
     yield "TASE-R: density among neighbours", lambda: local_density(data.x)
+    yield "rwSAM: kernel density", lambda: log_kernel_density(data.x, 0.25)
     yield "log: tail AUROC and rank correlation", lambda: tail_detection(data.scores.numpy(), labels.numpy(), data.counts)
     yield "log: states by group and cluster", state
     yield "index list: write, read, check", lists
