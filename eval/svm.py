@@ -91,6 +91,5 @@ def _gradient(x: Tensor) -> Tensor:
 
 def _blocks(rows: LabelledFeatures) -> Iterator[Tensor]:
     """Unit features with a 1 appended, block by block."""
-    for start in range(0, len(rows), BLOCK):
-        x, _ = rows[start : start + BLOCK]
+    for x, _ in rows.blocks():
         yield F.pad(F.normalize(x, dim=1, out=x), (0, 1), value=1.0)

@@ -82,8 +82,7 @@ def _kmeans(x: NDArray[np.float32], clusters: int, restarts: int) -> KMeans:
     subset = max(clusters, ALL_RESTARTS // clusters)
     if len(x) <= subset:
         return KMeans(clusters, n_init=restarts, random_state=0).fit(x)
-    chosen = np.sort(np.random.default_rng(0).choice(len(x), subset, replace=False))
-    first = KMeans(clusters, n_init=restarts, random_state=0).fit(x[chosen])
+    first = KMeans(clusters, n_init=restarts, random_state=0).fit(x[_random_subset(len(x), subset)])
     return KMeans(clusters, init=first.cluster_centers_, n_init=1, max_iter=REFINEMENTS).fit(x)
 
 
@@ -195,8 +194,12 @@ def _references(x: Tensor) -> Tensor:
     """Positions of all N vectors, or of a random subset of `REFERENCES` if there are more."""
     if len(x) <= REFERENCES:
         return torch.arange(len(x), device=x.device)
-    chosen = np.random.default_rng(0).choice(len(x), REFERENCES, replace=False)
-    return torch.from_numpy(np.sort(chosen)).to(x.device)
+    return torch.from_numpy(_random_subset(len(x), REFERENCES)).to(x.device)
+
+
+def _random_subset(count: int, size: int) -> NDArray[np.int64]:
+    """`size` ascending positions of `count`, without replacement, the same at every call."""
+    return np.sort(np.random.default_rng(0).choice(count, size, replace=False))
 
 
 def blocks(x: Tensor, columns: int) -> tuple[Tensor, ...]:

@@ -53,7 +53,8 @@ def rank_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -
 def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_name) -> Ranks | None:
     """Ranks of the methods by one metric; None for fewer than three methods or five blocks.
 
-    The blocks are those of SimCLR, or without it those of the method that has the most. Methods are told apart by their title.
+    The blocks are those of SimCLR, or without it those of the method that has the most. Records with equal titles belong to one
+    method.
     """
     values: dict[str, dict[Block, tuple[float, AccuracyRecord]]] = {}
     for key, members in comparable_groups(records, SETTING):

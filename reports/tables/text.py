@@ -17,7 +17,7 @@ def csv_text(table: Table) -> str:
     for row in table.rows:
         line: list[object] = []
         for column, cell in zip(table.columns, row, strict=True):
-            line += [_rounded(cell.value), _rounded(cell.std)] if column.std else [_rounded(cell.value)]
+            line += [rounded(cell.value), rounded(cell.std)] if column.std else [rounded(cell.value)]
         lines.append(line)
     heads = [name for column in table.columns for name in ([column.key, f"{column.key}_sd"] if column.std else [column.key])]
     return csv_lines(heads, lines)
@@ -69,5 +69,6 @@ def _cell(cell: Cell, column: Column, escape: Callable[[str], str]) -> str:
     return (f"**{text}**" if cell.bold else text) + (DAGGER if cell.dagger else "")
 
 
-def _rounded(value: float | int | str | None) -> object:
+def rounded(value: object) -> object:
+    """A float to the four decimals of the CSV; other values unchanged."""
     return round(value, 4) if isinstance(value, float) else value

@@ -20,7 +20,7 @@ from reports.tables.ranks import rank_tables
 from reports.tables.states import RunState, missing_table
 from reports.tables.summary import add_runs, summary_tables
 from reports.tables.table import Table
-from reports.tables.text import csv_lines, csv_text, markdown_escaped, markdown_text, terminal_text, warning_lines
+from reports.tables.text import csv_lines, csv_text, markdown_escaped, markdown_text, rounded, terminal_text, warning_lines
 from run_store.records import AccuracyRecord, GeometryRecord, Record, accuracies, geometries
 
 WRITERS = {"csv": csv_text, "md": markdown_text, "tex": latex_text}  # by file suffix
@@ -105,7 +105,7 @@ def tidy_csv(records: Iterable[AccuracyRecord], title: Title = method_name) -> s
     heads = ("method", "benchmark", "profile", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
     names = ("dataset", "profile", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
     ordered = sorted(records, key=lambda r: (r.dataset, r.profile, r.preset, r.probe, r.method, r.split, r.seed, r.run_id))
-    return csv_lines(heads, [[title(r), *(_as_text(_rounded(getattr(r, name))) for name in names)] for r in ordered])
+    return csv_lines(heads, [[title(r), *(_as_text(rounded(getattr(r, name))) for name in names)] for r in ordered])
 
 
 def _index(tables: Iterable[Table]) -> str:
@@ -113,10 +113,6 @@ def _index(tables: Iterable[Table]) -> str:
     lines = [f"- {markdown_escaped(t.title)}: " + ", ".join(f"[{s}]({t.name}.{s})" for s in WRITERS) for t in tables]
     records = "Records: [tidy.csv](tidy.csv), with all fields [results.csv](results.csv)"
     return "\n".join(["# Tables", "", *lines, "", records, ""])
-
-
-def _rounded(value: object) -> object:
-    return round(value, 4) if isinstance(value, float) else value
 
 
 def records_csv(records: Iterable[Record], record_type: type[Record]) -> str:
