@@ -1,11 +1,12 @@
 """Speed of every backend of views against torchvision's transforms in a DataLoader, and lightly's where it is installed.
 
-    python benchmarks/views.py [--threads 2] [--rounds 5] [--data-root DIR] [--pictures DIR] [--batches 8]
+    python benchmarks/views.py [--threads 2] [--rounds 5] [--data-root DIR] [--pictures DIR] [--batches 8] [--device cuda]
 
 Two SimCLR views of each image, in batches of 128 at 32 px from memory (CIFAR-10), and of 64 at 224 px from files (any folder of
-JPEGs). All candidates take turns in one process, so that a noisy machine disturbs them alike; what is printed is the median
-of the rounds, in source images a second, and its ratio to Pillow's torchvision in the main process. The share of views in
-a training step is measured by `benchmarks/training.py`.
+JPEGs). The suite's backends run on `--device`; torchvision and lightly leave their views on the CPU. All candidates take turns
+in one process, so that a noisy machine disturbs them alike; what is printed is the median of the rounds, in source images a
+second, and its ratio to Pillow's torchvision in the main process. The share of views in a training step is measured by
+`benchmarks/training.py`.
 """
 
 import sys
@@ -27,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from data.benchmark import BENCHMARKS, data_folder
 from data.image_files import ImageFiles
-from data.views.backend import BACKENDS, ImageSet
+from data.views.backend import BACKENDS, Backend, ImageSet
 from data.views.spec import View
+from training.device import choose_device, device_name, synchronize
 
 app = App()
 PATTERNS = ("*.jpg", "*.jpeg", "*.JPEG")
@@ -42,15 +44,21 @@ def main(
     batches: Annotated[int, Parameter(help="batches a round")] = 8,
     data_root: Annotated[Path | None, Parameter(help="where CIFAR-10 is")] = None,
     pictures: Annotated[Path | None, Parameter(help="a folder of JPEGs; without it only 32 px is timed")] = None,
+    device: Annotated[str, Parameter(help="device of the suite's backends")] = "cpu",
+    batch: Annotated[int | None, Parameter(help="images a batch; default: 128 from memory, 64 from files")] = None,
 ) -> None:
     """Times all candidates in turn and prints their medians and ratios."""
     torch.set_num_threads(threads)
-    pixels = torch.from_numpy(BENCHMARKS["cifar10lt"]().load(data_folder(data_root)).train[: 128 * batches])
-    print(_table(_candidates(pixels, 128, 32, View(), threads), len(pixels), rounds))
+    on = choose_device(device)
+    count = (batch or 128) * batches
+    pixels = torch.from_numpy(BENCHMARKS["cifar10lt"]().load(data_folder(data_root)).train[:count])
+    print(f"{device_name(on)}\n")
+    print(_table(_candidates(pixels, batch or 128, 32, View(), threads, on), len(pixels), rounds))
     if pictures is not None:
-        files = ImageFiles(sorted(file for pattern in PATTERNS for file in pictures.rglob(pattern))[: 64 * batches])
+        count = (batch or 64) * batches
+        files = ImageFiles(sorted(file for pattern in PATTERNS for file in pictures.rglob(pattern))[:count])
         view = View(crop_scale=(0.08, 1.0), blur_p=0.5)
-        print(_table(_candidates(files, 64, 224, view, threads), len(files), rounds))
+        print(_table(_candidates(files, batch or 64, 224, view, threads, on), len(files), rounds))
 
 
 def _table(candidates: dict[str, Callable[[], int]], images: int, rounds: int) -> str:
@@ -67,12 +75,14 @@ def _table(candidates: dict[str, Callable[[], int]], images: int, rounds: int) -
     return pd.DataFrame(rows).T.to_markdown(disable_numparse=True) + "\n"
 
 
-def _candidates(images: ImageSet, batch: int, size: int, view: View, threads: int) -> dict[str, Callable[[], int]]:
+def _candidates(
+    images: ImageSet, batch: int, size: int, view: View, threads: int, device: torch.device
+) -> dict[str, Callable[[], int]]:
     """What is timed: functions that make two views of all images and return how many there were."""
     made: dict[str, Callable[[], int]] = {}
     for name, backend in BACKENDS:
-        if backend.missing_dependency() is None:
-            made[name] = _suite(backend((view, view)), images, batch, size)
+        if backend.missing_dependency(device) is None:
+            made[name] = _suite(backend((view, view), device), images, batch, size)
     transform = _torchvision(view, size)
     for workers in (0, threads):
         label = f"torchvision DataLoader, {workers or 'no'} workers"
@@ -89,9 +99,13 @@ def _candidates(images: ImageSet, batch: int, size: int, view: View, threads: in
     return made
 
 
-def _suite(backend: Callable[..., tuple[Tensor, ...]], images: ImageSet, batch: int, size: int) -> Callable[[], int]:
+def _suite(backend: Backend, images: ImageSet, batch: int, size: int) -> Callable[[], int]:
+    stored = images.to(backend.input_device) if isinstance(images, Tensor) else images
+
     def run() -> int:
-        return sum(len(backend(images[i : i + batch], i, size)[0]) for i in range(0, len(images), batch))
+        count = sum(len(backend(stored[i : i + batch], i, size)[0]) for i in range(0, len(stored), batch))
+        synchronize(backend.device)
+        return count
 
     return run
 

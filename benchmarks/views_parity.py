@@ -1,6 +1,6 @@
 """How far the backends of views are from torchvision on the very same drawn views.
 
-    python benchmarks/views_parity.py [--backends torch dali] [--data-root DIR]
+    python benchmarks/views_parity.py [--backends torch dali] [--data-root DIR] [--device cuda]
 
 500 test images of CIFAR-10, each in eight different views an operation. Differences in grey levels: mean / 99.9 % / largest.
 """
@@ -24,6 +24,7 @@ from data.image_files import ImageFiles
 from data.views.backend import BACKENDS, Loaded, image_sizes
 from data.views.params import draw_batch
 from data.views.spec import RandAugment, View
+from training.device import choose_device
 
 SEEDS = 8  # views of each image an operation
 NOTHING = View(crop_scale=(1, 1), crop_ratio=(1, 1), flip_p=0, jitter_p=0, gray_p=0, mean=(0, 0, 0), std=(1, 1, 1))
@@ -58,12 +59,12 @@ CASES: dict[str, tuple[View, int]] = {  # a view that does one thing, and the si
 }
 
 
-def levels_of(name: str, view: View, images: Loaded, size: int, seeds: int = 1) -> Tensor:
-    """Grey levels of the views that backend `name` makes of B images: (seeds * B, 3, size, size) float32 in 0..255.
+def levels_of(name: str, view: View, images: Loaded, size: int, seeds: int = 1, device: str = "cpu") -> Tensor:
+    """Grey levels of the views that backend `name` renders of B images: (seeds * B, 3, size, size) float32 in 0..255.
 
     The view must not normalise. Strengths for RandAugment are evenly spaced over [0, 1].
     """
-    backend = BACKENDS[name]([view])
+    backend = BACKENDS[name]([view], device)
     strength = torch.linspace(0, 1, len(images)) if view.randaugment else None
     drawn = [draw_batch([view], *image_sizes(images), seed, strength) for seed in range(seeds)]
     return 255 * torch.cat([backend.render(images, params, size)[0].cpu() for params in drawn])
@@ -77,17 +78,19 @@ def main(
     *,
     backends: Annotated[list[str] | None, Parameter(help="names; default: all that work here")] = None,
     data_root: Annotated[Path | None, Parameter(help="where CIFAR-10 is")] = None,
+    device: Annotated[str, Parameter(help="device of the backends; torchvision's reference is on the CPU")] = "cpu",
 ) -> None:
     """Prints the table of docs/views.md."""
     torch.set_num_threads(1)
-    names = backends or [name for name, kind in BACKENDS if kind.missing_dependency() is None and name != "torchvision"]
+    missing = {name: kind.missing_dependency(choose_device(device)) for name, kind in BACKENDS if name != "torchvision"}
+    names = backends or [name for name, reason in missing.items() if reason is None]
     images = torch.from_numpy(BENCHMARKS["cifar10lt"]().load(data_folder(data_root)).test[::20])
     print("| operation |", " | ".join(names), "|\n|---|" + "---|" * len(names))
     for case, (view, size) in CASES.items():
-        _row(case, names, view, images, size)
+        _row(case, names, view, images, size, device)
     with TemporaryDirectory() as folder:
         for case, view in (("JPEG files, crop 224", _crop("bicubic")), ("JPEG files, view 224", FULL)):
-            _row(case, names, view, ImageFiles(_jpegs(Path(folder))).read(), 224)
+            _row(case, names, view, ImageFiles(_jpegs(Path(folder))).read(), 224, device)
 
 
 def _jpegs(folder: Path) -> list[Path]:
@@ -98,12 +101,12 @@ def _jpegs(folder: Path) -> list[Path]:
     return paths
 
 
-def _row(case: str, names: list[str], view: View, images: Loaded, size: int) -> None:
+def _row(case: str, names: list[str], view: View, images: Loaded, size: int, device: str) -> None:
     """Prints mean, 99.9 % and largest absolute difference of each backend."""
     theirs = levels_of("torchvision", view, images, size, SEEDS)
     cells = []
     for name in names:
-        off = (levels_of(name, view, images, size, SEEDS) - theirs).abs().flatten()
+        off = (levels_of(name, view, images, size, SEEDS, device) - theirs).abs().flatten()
         cells.append(f"{off.mean():.2f} / {off.kthvalue(int(0.999 * len(off)))[0]:.1f} / {off.max():.0f}")
     print(f"| {case} | {' | '.join(cells)} |")
 

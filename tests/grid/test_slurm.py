@@ -245,7 +245,7 @@ def test_a_job_that_is_stopped_three_times_ends_with_the_same_bits(slurm, tmp_pa
 
 @pytest.mark.slow
 def test_the_time_limit_requeues_a_job_and_scancel_does_not(slurm, tmp_path):
-    job = _submit(slurm, tmp_path, "--methods", "simclr", "--epochs", "2000", "--checkpoint-seconds", "1e9")
+    job = _submit(slurm, tmp_path, "--methods", "simclr", "--epochs", "200000", "--checkpoint-seconds", "1e9")
     wait_until(lambda: _epochs(tmp_path))
     slurm.run("scontrol", "update", f"JobId={job}", "TimeLimit=3")  # the signal comes at half of it, or up to a minute earlier
     wait_until(lambda: slurm.details(job)["Restarts"] == "1")
