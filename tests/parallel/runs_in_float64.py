@@ -28,10 +28,10 @@ HPARAMS: dict[str, dict[str, str]] = {  # everything that a method does happens 
 }
 
 
-def prepared(name: str, images: Tensor, batch_size: int = 32, lr: float = 0.05) -> Training:
+def prepared(name: str, images: Tensor, batch_size: int = 32, lr: float = 0.05, device: str = "cpu") -> Training:
     """A run of two epochs of 65 images in float64; of three batches of 32, the last has 33."""
     config = small_config(name, hparams=HPARAMS.get(name, {}), optimizer="sgd", lr=lr, batch_size=batch_size)
-    return in_float64(prepare(config, images[:65], torch.device("cpu"), pool=images[65:165].numpy()))
+    return in_float64(prepare(config, images[:65], torch.device(device), pool=images[65:165].numpy()))
 
 
 def train_each(images: Tensor, names: list[str]) -> dict[str, dict[str, Tensor]]:
