@@ -1,0 +1,211 @@
+"""The tables of docs/findings.md, from records.
+
+    python benchmarks/findings.py results/cifar10lt/cpu.jsonl [--repeated results/repeated/cifar10lt-cpu.jsonl]
+
+All comparisons are paired over the runs (split, seed) that two methods have in common, by Student's t. Holm's correction is
+over the methods that are compared with SimCLR, or over all pairs.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import sqrt
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from cyclopts import App, Parameter
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import kendalltau, nct, t, ttest_1samp
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from commands.titles import method_title
+from reports.tables.significance import LEVEL
+from run_store.records import AccuracyRecord, read_accuracy_records
+
+MAIN, REFERENCE = "ridge", "SimCLR"
+METRICS = {"few": "Few", "mean": "All"}
+PUBLISHED = [("SimCLR", "SDCLR"), ("SDCLR", "BCL-D"), ("SimCLR", "BCL-D"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
+POWER = 0.8
+Methods = Mapping[str, Sequence[AccuracyRecord]]  # records of one probe by title of the method
+
+app = App()
+
+
+@app.default
+def main(
+    files: list[Path],
+    *,
+    repeated: Annotated[Path | None, Parameter(help="records of the same runs, trained on another machine")] = None,
+) -> None:
+    """Prints all tables."""
+    records = read_accuracy_records(files)
+    probes = {name: _methods(records, name) for name in sorted({record.probe for record in records})}
+    methods = probes[MAIN]
+    again = _paired_with(records, repeated) if repeated else []
+    print(_markdown(_differences(methods)))
+    print(_separated(methods))
+    print(_markdown(_probe_agreement(probes)))
+    print(_markdown(_tail_detection(methods)))
+    print(_markdown(_published_order(probes)))
+    if again:
+        print(_markdown(_spread(again)))
+        print(_markdown(_detectable(methods, again)))
+
+
+def _methods(records: Sequence[AccuracyRecord], probe: str) -> Methods:
+    found: dict[str, list[AccuracyRecord]] = {}
+    for record in records:
+        if record.probe == probe:
+            found.setdefault(method_title(record), []).append(record)
+    return found
+
+
+def _differences(methods: Methods) -> pd.DataFrame:
+    """Differences from SimCLR, the largest on Few first."""
+    rows = {}
+    for name, records in methods.items():
+        if name != REFERENCE:
+            cells = {}
+            for metric, title in METRICS.items():
+                values = _paired(records, methods[REFERENCE], metric)
+                cells |= {title: _interval(values), f"p {title}": ttest_1samp(values, 0).pvalue, metric: values.mean()}
+            rows[name] = {**cells, "n": len(records)}
+    table = pd.DataFrame(rows).T.sort_values("few", ascending=False)
+    for title in METRICS.values():
+        table[f"p {title}"] = [f"{p:.2g}" for p in _holm(table[f"p {title}"].to_numpy(float))]
+    return table.drop(columns=list(METRICS))
+
+
+def _separated(methods: Methods) -> str:
+    """Number of pairs of methods that differ."""
+    lines = []
+    for metric, title in METRICS.items():
+        p = [
+            ttest_1samp(values, 0).pvalue
+            for first, second in combinations(methods.values(), 2)
+            if len(values := _paired(first, second, metric)) > 1
+        ]
+        lines.append(
+            f"{title}: of {len(p)} pairs of methods, {sum(np.array(p) < 1 - LEVEL)} differ at {LEVEL:.0%} without correction "
+            f"and {sum(_holm(np.array(p)) < 1 - LEVEL)} with Holm's.\n"
+        )
+    return "\n".join(lines)
+
+
+def _probe_agreement(probes: Mapping[str, Methods]) -> pd.DataFrame:
+    """Kendall's tau of the means of the methods by two probes."""
+    rows = []
+    for first, second in combinations(probes, 2):
+        names = sorted(probes[first].keys() & probes[second].keys())
+        cells = {title: kendalltau(*([_mean(probes[p][n], metric) for n in names] for p in (first, second))).statistic
+                 for metric, title in METRICS.items()}  # fmt: skip
+        rows.append({"probes": f"{first}, {second}", **{title: f"{tau:.2f}" for title, tau in cells.items()}})
+    return pd.DataFrame(rows).set_index("probes")
+
+
+def _tail_detection(methods: Methods) -> pd.DataFrame:
+    """AUROC of the tail score of each method for images of the few group."""
+    rows = {}
+    for name, records in methods.items():
+        values = np.array([record.tail_auroc for record in records if record.tail_auroc is not None])
+        if len(values) > 1:
+            rows[name] = {"AUROC": _interval(values, 3), "mean": values.mean(), "n": len(values)}
+    return pd.DataFrame(rows).T.sort_values("mean", ascending=False).drop(columns="mean")
+
+
+def _published_order(probes: Mapping[str, Methods]) -> pd.DataFrame:
+    """Differences of the pairs that papers order, the published better method minus the other."""
+    rows = {}
+    for worse, better in PUBLISHED:
+        for metric, title in METRICS.items():
+            rows[f"{worse} < {better}, {title}"] = {
+                name: _interval(_paired(methods[better], methods[worse], metric)) for name, methods in probes.items()
+            }
+    return pd.DataFrame(rows).T
+
+
+def _paired_with(records: Sequence[AccuracyRecord], file: Path) -> list[tuple[AccuracyRecord, AccuracyRecord]]:
+    """Records of the same run and probe on two machines."""
+    others = {(r.run_id, r.probe): r for r in read_accuracy_records([file])}
+    pairs = [(r, others[r.run_id, r.probe]) for r in records if (r.run_id, r.probe) in others]
+    return [(first, second) for first, second in pairs if first.device != second.device]
+
+
+def _spread(again: Sequence[tuple[AccuracyRecord, AccuracyRecord]]) -> pd.DataFrame:
+    """Differences of equal runs on two machines."""
+    rows = {}
+    for probe in sorted({first.probe for first, _ in again}):
+        for metric, title in METRICS.items():
+            values = _repeat_differences(again, probe, metric)
+            rows[f"{probe}, {title}"] = {
+                "mean": _interval(values, 2),
+                "standard deviation": f"{values.std(ddof=1):.2f}",
+                "largest": f"{abs(values).max():.2f}",
+                "runs": len(values),
+            }
+    return pd.DataFrame(rows).T
+
+
+def _detectable(methods: Methods, again: Sequence[tuple[AccuracyRecord, AccuracyRecord]]) -> pd.DataFrame:
+    """Smallest difference of two methods that is found with probability POWER, by seeds of each of five splits.
+
+    The variance of a paired difference, median over the methods, has a part that seeds average out: that of one run, half the
+    variance of the differences between machines, in both methods.
+    """
+    rows = {}
+    for metric, title in METRICS.items():
+        pairs = [_paired(records, methods[REFERENCE], metric) for name, records in methods.items() if name != REFERENCE]
+        total = float(np.median([values.var(ddof=1) for values in pairs if len(values) > 1]))
+        of_runs = float(_repeat_differences(again, MAIN, metric).var(ddof=1))
+        rows[title] = {"standard deviation of a difference": f"{sqrt(total):.2f}", "of it from runs": f"{sqrt(of_runs):.2f}"}
+        for seeds in (1, 3):
+            deviation = sqrt(max(total - of_runs, 0) + of_runs / seeds) if of_runs < total else sqrt(total / seeds)
+            rows[title][f"5 splits, seeds: {seeds}"] = f"{_smallest(deviation, 5):.1f}"
+    return pd.DataFrame(rows).T
+
+
+def _smallest(deviation: float, n: int) -> float:
+    """Mean difference that a paired t-test of `n` differences finds with probability POWER."""
+    limit = t.ppf((1 + LEVEL) / 2, n - 1)
+    return deviation / sqrt(n) * brentq(lambda shift: nct.sf(limit, n - 1, shift) - POWER, 0.1, 50)
+
+
+def _repeat_differences(again: Sequence[tuple[AccuracyRecord, AccuracyRecord]], probe: str, metric: str) -> NDArray[np.float64]:
+    return np.array([getattr(b, metric) - getattr(a, metric) for a, b in again if a.probe == probe])
+
+
+def _paired(first: Sequence[AccuracyRecord], second: Sequence[AccuracyRecord], metric: str) -> NDArray[np.float64]:
+    """First minus second on their common runs."""
+    others = {(record.split, record.seed): getattr(record, metric) for record in second}
+    return np.array([getattr(r, metric) - others[r.split, r.seed] for r in first if (r.split, r.seed) in others])
+
+
+def _interval(values: NDArray[np.float64], decimals: int = 1) -> str:
+    """Mean with the interval of level LEVEL."""
+    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values))
+    mean = values.mean()
+    return f"{mean:.{decimals}f} [{mean - half:.{decimals}f}, {mean + half:.{decimals}f}]"
+
+
+def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Adjusted p-values by Holm's step-down method."""
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted
+
+
+def _mean(records: Sequence[AccuracyRecord], metric: str) -> float:
+    return float(np.mean([getattr(record, metric) for record in records]))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return table.to_markdown(disable_numparse=True) + "\n"
+
+
+if __name__ == "__main__":
+    app()
