@@ -30,6 +30,9 @@ MAIN, REFERENCE = "ridge", "SimCLR"
 METRICS = {"few": "Few", "mean": "All"}
 PUBLISHED = [("SimCLR", "SDCLR"), ("SDCLR", "BCL-D"), ("SimCLR", "BCL-D"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
 POWER = 0.8
+VARIANT, EPOCHS = "sdclr", 22  # of the runs that are compared
+IMBALANCES = ("balanced", "ir=10", VARIANT)
+TASE = "TASE-R"
 Methods = Mapping[str, Sequence[AccuracyRecord]]  # records of one probe by title of the method
 
 app = App()
@@ -42,18 +45,33 @@ def main(
     repeated: Annotated[Path | None, Parameter(help="records of the same runs, trained on another machine")] = None,
 ) -> None:
     """Prints all tables."""
-    records = read_accuracy_records(files)
-    probes = {name: _methods(records, name) for name in sorted({record.probe for record in records})}
+    print("\n\n".join(tables(read_accuracy_records(files), read_accuracy_records([repeated]) if repeated else [])))
+
+
+def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]) -> list[str]:
+    """All tables, in Markdown.
+
+    Args:
+        records: of runs of one benchmark and preset, in several variants of it and with changes of the preset.
+        repeated: of some of these runs on another machine.
+    """
+    main = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
+    runs = [record for record in main if not record.true_labels and record.hparams.get("clusterer") != "random"]
+    probes = {name: _methods(runs, name) for name in sorted({record.probe for record in runs})}
     methods = probes[MAIN]
-    again = _paired_with(records, repeated) if repeated else []
-    print(_markdown(_differences(methods)))
-    print(_separated(methods))
-    print(_markdown(_probe_agreement(probes)))
-    print(_markdown(_tail_detection(methods)))
-    print(_markdown(_published_order(probes)))
-    if again:
-        print(_markdown(_spread(again)))
-        print(_markdown(_detectable(methods, again)))
+    again = _paired_with(runs, repeated)
+    return [
+        _markdown(_differences(methods)),
+        _separated(methods),
+        _markdown(_probe_agreement(probes)),
+        _markdown(_tail_detection(methods)),
+        _markdown(_published_order(probes)),
+        _markdown(_spread(again)),
+        _markdown(_detectable(methods, again)),
+        _markdown(_bounds(_methods(main, MAIN))),
+        _markdown(_imbalance([record for record in records if record.epochs == EPOCHS and record.probe == MAIN])),
+        _markdown(_untrained([record for record in records if record.epochs == 0])),
+    ]
 
 
 def _methods(records: Sequence[AccuracyRecord], probe: str) -> Methods:
@@ -91,7 +109,7 @@ def _separated(methods: Methods) -> str:
         ]
         lines.append(
             f"{title}: of {len(p)} pairs of methods, {sum(np.array(p) < 1 - LEVEL)} differ at {LEVEL:.0%} without correction "
-            f"and {sum(_holm(np.array(p)) < 1 - LEVEL)} with Holm's.\n"
+            f"and {sum(_holm(np.array(p)) < 1 - LEVEL)} with Holm's."
         )
     return "\n".join(lines)
 
@@ -128,9 +146,46 @@ def _published_order(probes: Mapping[str, Methods]) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def _paired_with(records: Sequence[AccuracyRecord], file: Path) -> list[tuple[AccuracyRecord, AccuracyRecord]]:
+def _bounds(methods: Methods) -> pd.DataFrame:
+    """Differences of the variants of TASE-R and of TS from TASE-R."""
+    rows = {}
+    for name, records in methods.items():
+        if name == "TS" or (name.startswith(TASE) and name != TASE):
+            pairs = {title: _paired(records, methods[TASE], metric) for metric, title in METRICS.items()}
+            rows[name] = {**{title: _interval(values) for title, values in pairs.items()}, "n": len(pairs["All"])}
+    return pd.DataFrame(rows).T
+
+
+def _imbalance(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
+    """Mean accuracy of all classes by imbalance, on the splits of the balanced runs, and its difference from SimCLR's."""
+    names = {profile: _methods([r for r in records if r.profile == profile], MAIN) for profile in IMBALANCES}
+    rows: dict[str, dict[str, str | int]] = {}
+    for name, balanced in names[IMBALANCES[0]].items():
+        of_splits = {(record.split, record.seed) for record in balanced}
+        rows[name] = {"n": len(of_splits)}
+        for profile, methods in names.items():
+            chosen = [r for r in methods.get(name, ()) if (r.split, r.seed) in of_splits]
+            if chosen:
+                gain = _paired(chosen, methods[REFERENCE], "mean").mean()
+                rows[name][profile] = f"{_mean(chosen, 'mean'):.1f} ({gain:+.1f})"
+    return pd.DataFrame(rows).T
+
+
+def _untrained(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
+    """Accuracies of the initial weights."""
+    rows = {}
+    for probe in sorted({record.probe for record in records}):
+        chosen = [record for record in records if record.probe == probe]
+        values = {title: np.array([getattr(r, metric) for r in chosen]) for metric, title in METRICS.items()}
+        rows[probe] = {**{title: _interval(found) for title, found in values.items()}, "n": len(chosen)}
+    return pd.DataFrame(rows).T
+
+
+def _paired_with(
+    records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
+) -> list[tuple[AccuracyRecord, AccuracyRecord]]:
     """Records of the same run and probe on two machines."""
-    others = {(r.run_id, r.probe): r for r in read_accuracy_records([file])}
+    others = {(r.run_id, r.probe): r for r in repeated}
     pairs = [(r, others[r.run_id, r.probe]) for r in records if (r.run_id, r.probe) in others]
     return [(first, second) for first, second in pairs if first.device != second.device]
 
@@ -204,7 +259,10 @@ def _mean(records: Sequence[AccuracyRecord], metric: str) -> float:
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    return table.to_markdown(disable_numparse=True) + "\n"
+    """The table with cells of any width, as its lines are compared with those of the document."""
+    lines = [[table.index.name or "", *table.columns], ["---"] * (table.shape[1] + 1)]
+    lines += [[name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

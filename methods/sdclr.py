@@ -18,6 +18,7 @@ from core.settings import setting
 from methods.base import register
 from methods.contrastive import Contrastive
 from methods.heads import mlp
+from methods.losses import at_least_float32
 from methods.schedules import MIN_TEMPERATURE, Temperature
 
 
@@ -66,4 +67,5 @@ class SDCLR(Contrastive):
 
     def score(self, index: Tensor, losses: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
         """Cosine distance between the embeddings of the two branches."""
-        return 1 - F.cosine_similarity(z1.float(), z2.float())
+        dtype = at_least_float32(z1)
+        return 1 - F.cosine_similarity(z1.to(dtype), z2.to(dtype))

@@ -13,6 +13,9 @@ from training.prepare import prepare
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
+# learning rate 30: after a relative change of the weights by 1e-6, on the CPU alone, 60 to 85 % of the predictions were equal
+UNSTABLE = "sdclr"
+
 
 def _frozen(data_root, needs, device: str) -> FrozenFeatures:
     """Features of Digits-LT by the initial weights of a small network."""
@@ -38,4 +41,4 @@ def test_accuracies_are_those_of_the_cpu(name, tmp_path):
         assert all(abs(a - b) < 1e-2 for a, b in zip(vars(cpu).values(), vars(gpu).values(), strict=True) if np.isscalar(a))
         return
     assert cpu.predicted.shape == gpu.predicted.shape
-    assert (cpu.predicted == gpu.predicted).mean() > 0.97
+    assert (cpu.predicted == gpu.predicted).mean() > (0.5 if name.startswith(UNSTABLE) else 0.97)
