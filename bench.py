@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -188,20 +189,33 @@ def status(*, out: Path = Path("runs"), watch: float | None = None) -> int:
 
 
 @app.command
-def report(*, out: Path = Path("runs")) -> int:
-    """Write tables, figures and the HTML page again from the records.
+def report(
+    *,
+    out: Path = Path("runs"),
+    baselines: Annotated[list[str] | None, Names] = None,
+    no_baselines: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Write tables, figures and the HTML page again from the records. Tables have the comparable results of the repository too.
 
     Parameters
     ----------
     out
         Folder of runs.
+    baselines
+        Methods whose results in the repository the printed tables have, beside SimCLR: names, globs, or a group such as every;
+        default: all, those of the main job. The files have those of every method.
+    no_baselines
+        Only results of the folder.
     """
+    if no_baselines and baselines:
+        raise UserError("--baselines and --no-baselines exclude each other; omit one of them")
+    check_names(baselines)
     from core.files import check_folder
 
     check_folder(out, "--out")
     if not out.is_dir():
         raise UserError(f"folder {out} does not exist; give the folder of runs with --out")
-    if not _report(out):
+    if not _report(out, baselines=() if no_baselines else baselines or ("all",)):
         raise UserError(f"{out} has no records; train a method first, or give the folder of runs with --out")
     return 0
 
@@ -493,7 +507,9 @@ def doctor(*, data_root: Path | None = None, out: Path | None = None) -> int:
     return 0
 
 
-def _report(out: Path, run_ids: list[str] | None = None, since: float | None = None) -> bool:
+def _report(
+    out: Path, run_ids: list[str] | None = None, since: float | None = None, baselines: Sequence[str] = ("all",)
+) -> bool:
     """Writes tables, figures and page of a folder of runs and prints tables. Returns False if there is no record and no run.
 
     With `since`, a report that another worker has written after this time is not written again.
@@ -501,7 +517,7 @@ def _report(out: Path, run_ids: list[str] | None = None, since: float | None = N
     from commands.report import report as write_report
     from commands.report import shared_report
 
-    written = write_report(out, run_ids) if since is None else shared_report(out, run_ids, since)
+    written = write_report(out, run_ids, baselines=baselines) if since is None else shared_report(out, run_ids, since)
     if written is None:
         return False
     by = "written by another worker" if written.by_another else "written"

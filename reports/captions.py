@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from reports.comparable import split_passport
+from reports.shipped import ShippedRecord
 from reports.tables.states import RunState
 from run_store.records import AccuracyRecord, Record
 
@@ -42,10 +43,13 @@ def with_notes(text: str, records: Sequence[Record]) -> str:
 
 
 def notes(records: Sequence[Record]) -> str:
-    """Sentences on methods that are not those of their papers, and on runs that used the true labels; else empty."""
+    """Sentences on methods that are not those of their papers, on runs that used the true labels, and on shipped runs."""
     found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
     if any(record.true_labels for record in records):
         found.append("[true labels]: an ablation that uses the labels of the training images.")
+    origins = sorted({record.origin for record in records if isinstance(record, ShippedRecord)})
+    if origins:
+        found.append(f"[shipped]: results in the repository, from {'; '.join(origins)}.")
     return " ".join(found)
 
 
