@@ -466,6 +466,92 @@ def verify_resume_(
     return 0 if ok else 1
 
 
+@app.command(name="verify-results")
+def verify_results_(
+    row: str,
+    *,
+    dataset: str | None = None,
+    preset: Preset | None = None,
+    split: Annotated[int, Number] = 1,
+    seed: Annotated[int, Number] = 0,
+    probes: Annotated[list[str] | None, Names] = None,
+    device: str = "auto",
+    data_root: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Train a run of the shipped results again and compare its accuracies; exit status 1 if one of them is not reproduced.
+
+    An accuracy is reproduced if it differs by at most the spread between machines (results/spread.json, docs/baselines.md).
+
+    Parameters
+    ----------
+    row
+        Run id, or its first digits, or name of a method.
+    dataset
+        Benchmark of the method's run; default: any that has one.
+    preset
+        Preset of the method's run; default: any that has one.
+    split
+        Split of the method's run.
+    seed
+        Seed of the method's run.
+    probes
+        Names or globs; default: all that the run has.
+    device
+        auto, cpu, cuda or cuda:N.
+    data_root
+        Folder of the data sets; default: the user's cache folder.
+    out
+        Folder of runs, where the run stays; default: a temporary one.
+    """
+    check_names(None, dataset and [dataset], probes)
+    from commands.verify_results import verify_results
+
+    ok = True
+    for good, text in verify_results(
+        row,
+        dataset=dataset,
+        preset=preset,
+        split=split,
+        seed=seed,
+        probes=probes or (),
+        device=device,
+        data_root=data_root,
+        out=out,
+    ):
+        print(text, flush=True)
+        ok &= good
+    return 0 if ok else 1
+
+
+@app.command
+def submit(runs: list[Path], *, name: str, out: Path | None = None) -> int:
+    """Check the runs of a method and write them to one file, for the leaderboard. What it checks: docs/baselines.md.
+
+    Parameters
+    ----------
+    runs
+        Run folders, or folders of runs: one method in one setting, on all official splits.
+    name
+        Name of the submission in the leaderboard.
+    out
+        File to write; default: NAME.json.
+    """
+    from commands.submit import submit as write_submission
+
+    print(f"written: {write_submission(runs, name, out)}")
+    return 0
+
+
+@app.command
+def leaderboard() -> int:
+    """Write LEADERBOARD.md again from the shipped results and submissions in results/."""
+    from commands.leaderboard import write_leaderboard
+
+    print(f"written: {write_leaderboard()}")
+    return 0
+
+
 @app.command(name="check-method")
 def check_method_(methods: Annotated[list[str], Names], *, set: Annotated[list[str] | None, Texts] = None) -> int:
     """Check short runs of methods for mistakes in their code; exit status 1 if a check fails.

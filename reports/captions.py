@@ -47,9 +47,11 @@ def notes(records: Sequence[Record]) -> str:
     found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
     if any(record.true_labels for record in records):
         found.append("[true labels]: an ablation that uses the labels of the training images.")
-    origins = sorted({record.origin for record in records if isinstance(record, ShippedRecord)})
-    if origins:
-        found.append(f"[shipped]: results in the repository, from {'; '.join(origins)}.")
+    origins: dict[str, set[str]] = {}
+    for record in records:
+        if isinstance(record, ShippedRecord):
+            origins.setdefault(record.label, set()).add(record.origin)
+    found += [f"[{label}]: results in the repository, from {'; '.join(sorted(origins[label]))}." for label in sorted(origins)]
     return " ".join(found)
 
 

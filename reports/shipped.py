@@ -1,13 +1,15 @@
 """Results that the repository ships, `results/<benchmark>/<preset>.jsonl`, beside those of a user's own runs."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 
 from msgspec.structs import asdict
 
 from reports.comparable import method_key
-from run_store.records import AccuracyRecord, accuracies, read_records
+from run_store.records import AccuracyRecord, accuracies, read_records, settings_text
+from run_store.submission import read_submission, submission_files
 
 SHIPPED = Path(__file__).parent.parent / "results"
 VERSIONS = ("torch", "timm")  # named in captions
@@ -16,15 +18,26 @@ _place = attrgetter("probe", "protocol", "passport", "split", "seed")
 
 
 class ShippedRecord(AccuracyRecord, frozen=True, kw_only=True, tag="accuracy"):
-    """A shipped record in a table of a user's runs; its `precision` is that of the table."""
+    """A record of the repository beside others, marked in tables; its `precision` is that of the table."""
 
     trained_in: str  # precision of its training
+    submission: str = ""  # name of the submission that it is of; empty: the suite's own
+
+    @property
+    def label(self) -> str:
+        """In brackets after the method."""
+        return self.submission or "shipped"
 
     @property
     def origin(self) -> str:
         """Device, precision and versions of its training."""
         versions = [f"{name} {self.versions[name]}" for name in VERSIONS if name in self.versions]
         return f"{self.device} ({', '.join([self.trained_in, *versions])})"
+
+    @cached_property
+    def hparams_text(self) -> str:
+        """With the submission, whose runs are a row of their own."""
+        return settings_text(self.hparams) + self.submission
 
 
 def shipped_files(folder: Path | None = None) -> list[Path]:
@@ -66,3 +79,13 @@ def _beside(
     return [
         ShippedRecord(**asdict(record) | {"precision": precision}, trained_in=record.precision) for record in found.values()
     ]
+
+
+def submitted(folder: Path | None = None) -> list[ShippedRecord]:
+    """Accuracies of all submissions. Raises UserError if one is damaged. None: those in `results` of the repository."""
+    found = []
+    for file in submission_files(folder or SHIPPED):
+        submission, records = read_submission(file)
+        for record in accuracies(records):
+            found.append(ShippedRecord(**asdict(record), trained_in=record.precision, submission=submission.name))
+    return found

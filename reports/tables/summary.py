@@ -47,6 +47,7 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
     methods = by_method(table.records)
     baseline = max((key for key in methods if key[0] == BASELINE), key=lambda key: _preference(methods[key]), default=None)
     reference = title(methods[baseline][0]) if baseline else "SimCLR"
+    groups = {row.key: row.group for row in table.rows}
     rows = []
     for key, records in methods.items():
         found = [difference(records, methods[baseline], metric) if baseline else None for metric in DIFFERENCES]
@@ -55,10 +56,12 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
         rows.append(
             [
                 Cell(title(records[0])),
+                Cell(groups[key]),
                 *(mean_cell(getattr(record, metric) for record in records) for metric in SHOWN),
                 *(cell for one in found for cell in _cells(None if key == baseline else one)),
                 Cell(verdict),
                 Cell(len(records)),
+                Cell(", ".join(sorted({record.device for record in records}))),
             ]
         )
     setting, _ = comparable_groups([table.first], SETTING)[0]
@@ -81,13 +84,14 @@ def _preference(records: Sequence[Record]) -> tuple[bool, int]:
 
 
 def _columns(reference: str) -> list[Column]:
-    columns = [Column("Method", "method"), *(Column(METRICS[metric], metric, std=True) for metric in SHOWN)]
+    columns = [Column("Method", "method"), Column("Group", "method_group", csv_only=True)]
+    columns += [*(Column(METRICS[metric], metric, std=True) for metric in SHOWN)]
     for metric in DIFFERENCES:
         columns.append(Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"))
         columns += [
             Column(name, f"{metric}_{name}", csv_only=True, placeholder="-") for name in ("difference", "low", "high", "pairs")
         ]
-    return [*columns, Column("Verdict", "verdict"), Column("n", "runs")]
+    return [*columns, Column("Verdict", "verdict"), Column("n", "runs"), Column("Device", "device", csv_only=True)]
 
 
 def _cells(found: Difference | None) -> list[Cell]:
