@@ -1,6 +1,7 @@
 """The leaderboard: up to date with `results/`, sorted, with submissions as rows of their own."""
 
 import re
+from itertools import product
 
 from msgspec import Raw
 from msgspec.structs import replace
@@ -48,11 +49,8 @@ def test_rows_are_sorted_by_the_few_group():
 
 
 def test_there_is_a_table_for_each_setting_of_the_main_probe():
-    records = [
-        record for preset in ("cpu", "paper") for probe in ("knn", "ridge") for record in runs("simclr", 60, probe=probe)
-    ]
-    records = [replace(record, preset=preset) for record in records for preset in ("cpu", "paper")]
-    text = leaderboard_text(records)
+    settings = product(("cpu", "paper"), ("knn", "ridge"))
+    text = leaderboard_text(r for preset, probe in settings for r in runs("simclr", 60, probe=probe, preset=preset))
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
         "cifar10lt (profile sdclr), preset cpu",
         "cifar10lt (profile sdclr), preset paper",
@@ -62,7 +60,7 @@ def test_there_is_a_table_for_each_setting_of_the_main_probe():
 def test_reconstructions_and_true_labels_are_marked():
     text = leaderboard_text([*runs("tase", 60), *runs("sdclr", 60, true_labels=True)], method_title, method_group)
     assert "TASE-R is a reconstruction" in text
-    assert any("\\[true labels\\]" in row[0] or "[true labels]" in row[0] for row in rows(text))
+    assert any("[true labels]" in row[0] for row in rows(text))
 
 
 def test_a_submission_is_a_row_of_its_own_and_never_the_reference(tmp_path):

@@ -90,8 +90,8 @@ def test_the_reference_is_simclr_of_the_user_if_there_is_one(own, tmp_path):
     mine = [*runs("byol"), *(runs("simclr", hparams={"temperature": 0.7})[:3] if own else [])]
     records = [*mine, *shipped_beside(mine, ship(tmp_path, *runs("simclr")))]
     (table,) = summary_tables(build_tables(records, method_title), method_title)
-    verdicts = {row[0].value: row[-2].value for row in table.rows}
-    reference = [name for name, verdict in verdicts.items() if verdict == "reference"]
+    verdict = [column.key for column in table.columns].index("verdict")
+    reference = [row[0].value for row in table.rows if row[verdict].value == "reference"]
     assert reference == ["SimCLR (temperature=0.7)" if own else "SimCLR (temperature=0.2) [shipped]"]
 
 
