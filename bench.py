@@ -15,6 +15,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message
+from core.registry import ALL
 from core.terminal import Messages, clock, print_any_text, show
 from core.version import version_text
 from grid.option_values import Names, Number, Numbers, Texts
@@ -215,7 +216,7 @@ def report(
     check_folder(out, "--out")
     if not out.is_dir():
         raise UserError(f"folder {out} does not exist; give the folder of runs with --out")
-    if not _report(out, baselines=() if no_baselines else baselines or ("all",)):
+    if not _report(out, baselines=() if no_baselines else baselines or (ALL,)):
         raise UserError(f"{out} has no records; train a method first, or give the folder of runs with --out")
     return 0
 
@@ -593,9 +594,7 @@ def doctor(*, data_root: Path | None = None, out: Path | None = None) -> int:
     return 0
 
 
-def _report(
-    out: Path, run_ids: list[str] | None = None, since: float | None = None, baselines: Sequence[str] = ("all",)
-) -> bool:
+def _report(out: Path, run_ids: list[str] | None = None, since: float | None = None, baselines: Sequence[str] = (ALL,)) -> bool:
     """Writes tables, figures and page of a folder of runs and prints tables. Returns False if there is no record and no run.
 
     With `since`, a report that another worker has written after this time is not written again.

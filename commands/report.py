@@ -10,6 +10,7 @@ from pathlib import Path
 
 from commands.titles import method_group, method_title, more_runs, run_title
 from core.files import removed
+from core.registry import ALL
 from methods import METHODS
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 PAGE = "report.html"
 FIGURES = "figures"
 BUSY_SECONDS = 1.0  # between looks at the report of another worker
-SHOWN = ("all",)  # methods whose shipped results the terminal shows
+SHOWN = (ALL,)  # methods whose shipped results the terminal shows
 MISSING = "missing-runs"  # name of the table of unfinished and failed runs
 
 

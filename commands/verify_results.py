@@ -21,6 +21,7 @@ from training.config import RunConfig
 from training.device import use_device, use_threads
 
 CHECKPOINT_SECONDS = 60.0
+MAX_NAMED = 5  # runs in an error
 
 
 def verify_results(
@@ -96,7 +97,8 @@ def _records_of(row: str, dataset: str | None, preset: str | None, split: int, s
             f"no shipped run is {row} (split {split}, seed {seed}); give a run id of results/, or a method, --split and --seed"
         )
     if len(runs) > 1:
-        raise UserError(f"{row} is {len(runs)} shipped runs: {', '.join(runs.values())}; give a run id, --dataset or --preset")
+        named = ", ".join([*list(runs.values())[:MAX_NAMED], *(["..."] if len(runs) > MAX_NAMED else [])])
+        raise UserError(f"{row} is {len(runs)} shipped runs: {named}; give a run id, --dataset or --preset")
     return found
 
 

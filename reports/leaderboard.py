@@ -43,7 +43,8 @@ def leaderboard_text(
     sections = [HEAD]
     for table in summary_tables([table for table in tables if table.probe == captions.MAIN_PROBE], title, more_runs):
         first = table.records[0]
-        sections.append(f"## {captions.subject(first)}, preset {first.preset}\n\n{markdown_text(_ranked(table))}")
+        scale = f"**{label}**\n\n" if (label := captions.scale(first)) else ""
+        sections.append(f"## {captions.subject(first)}, preset {first.preset}\n\n{scale}{markdown_text(_ranked(table))}")
     return "\n".join(sections)
 
 

@@ -85,7 +85,7 @@ def _preference(records: Sequence[Record]) -> tuple[bool, int]:
 
 def _columns(reference: str) -> list[Column]:
     columns = [Column("Method", "method"), Column("Group", "method_group", csv_only=True)]
-    columns += [*(Column(METRICS[metric], metric, std=True) for metric in SHOWN)]
+    columns += [Column(METRICS[metric], metric, std=True) for metric in SHOWN]
     for metric in DIFFERENCES:
         columns.append(Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"))
         columns += [
