@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message
+from core.registry import ALL
 from core.terminal import Messages, clock, print_any_text, show
 from core.version import version_text
 from grid.option_values import Names, Number, Numbers, Texts
@@ -188,20 +190,33 @@ def status(*, out: Path = Path("runs"), watch: float | None = None) -> int:
 
 
 @app.command
-def report(*, out: Path = Path("runs")) -> int:
-    """Write tables, figures and the HTML page again from the records.
+def report(
+    *,
+    out: Path = Path("runs"),
+    baselines: Annotated[list[str] | None, Names] = None,
+    no_baselines: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Write tables, figures and the HTML page again from the records. Tables have the comparable results of the repository too.
 
     Parameters
     ----------
     out
         Folder of runs.
+    baselines
+        Methods whose results in the repository the printed tables have, beside SimCLR: names, globs, or a group such as every;
+        default: all, those of the main job. The files have those of every method.
+    no_baselines
+        Only results of the folder.
     """
+    if no_baselines and baselines:
+        raise UserError("--baselines and --no-baselines exclude each other; omit one of them")
+    check_names(baselines)
     from core.files import check_folder
 
     check_folder(out, "--out")
     if not out.is_dir():
         raise UserError(f"folder {out} does not exist; give the folder of runs with --out")
-    if not _report(out):
+    if not _report(out, baselines=() if no_baselines else baselines or (ALL,)):
         raise UserError(f"{out} has no records; train a method first, or give the folder of runs with --out")
     return 0
 
@@ -452,6 +467,92 @@ def verify_resume_(
     return 0 if ok else 1
 
 
+@app.command(name="verify-results")
+def verify_results_(
+    row: str,
+    *,
+    dataset: str | None = None,
+    preset: Preset | None = None,
+    split: Annotated[int, Number] = 1,
+    seed: Annotated[int, Number] = 0,
+    probes: Annotated[list[str] | None, Names] = None,
+    device: str = "auto",
+    data_root: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Train a run of the shipped results again and compare its accuracies; exit status 1 if one of them is not reproduced.
+
+    An accuracy is reproduced if it differs by at most the spread between machines (results/spread.json, docs/baselines.md).
+
+    Parameters
+    ----------
+    row
+        Run id, or its first digits, or name of a method.
+    dataset
+        Benchmark of the method's run; default: any that has one.
+    preset
+        Preset of the method's run; default: any that has one.
+    split
+        Split of the method's run.
+    seed
+        Seed of the method's run.
+    probes
+        Names or globs; default: all that the run has.
+    device
+        auto, cpu, cuda or cuda:N.
+    data_root
+        Folder of the data sets; default: the user's cache folder.
+    out
+        Folder of runs, where the run stays; default: a temporary one.
+    """
+    check_names(None, dataset and [dataset], probes)
+    from commands.verify_results import verify_results
+
+    ok = True
+    for good, text in verify_results(
+        row,
+        dataset=dataset,
+        preset=preset,
+        split=split,
+        seed=seed,
+        probes=probes or (),
+        device=device,
+        data_root=data_root,
+        out=out,
+    ):
+        print(text, flush=True)
+        ok &= good
+    return 0 if ok else 1
+
+
+@app.command
+def submit(runs: list[Path], *, name: str, out: Path | None = None) -> int:
+    """Check the runs of a method and write them to one file, for the leaderboard. What it checks: docs/baselines.md.
+
+    Parameters
+    ----------
+    runs
+        Run folders, or folders of runs: one method in one setting, on all official splits.
+    name
+        Name of the submission in the leaderboard.
+    out
+        File to write; default: NAME.json.
+    """
+    from commands.submit import submit as write_submission
+
+    print(f"written: {write_submission(runs, name, out)}")
+    return 0
+
+
+@app.command
+def leaderboard() -> int:
+    """Write LEADERBOARD.md again from the shipped results and submissions in results/."""
+    from commands.leaderboard import write_leaderboard
+
+    print(f"written: {write_leaderboard()}")
+    return 0
+
+
 @app.command(name="check-method")
 def check_method_(methods: Annotated[list[str], Names], *, set: Annotated[list[str] | None, Texts] = None) -> int:
     """Check short runs of methods for mistakes in their code; exit status 1 if a check fails.
@@ -493,7 +594,7 @@ def doctor(*, data_root: Path | None = None, out: Path | None = None) -> int:
     return 0
 
 
-def _report(out: Path, run_ids: list[str] | None = None, since: float | None = None) -> bool:
+def _report(out: Path, run_ids: list[str] | None = None, since: float | None = None, baselines: Sequence[str] = (ALL,)) -> bool:
     """Writes tables, figures and page of a folder of runs and prints tables. Returns False if there is no record and no run.
 
     With `since`, a report that another worker has written after this time is not written again.
@@ -501,7 +602,7 @@ def _report(out: Path, run_ids: list[str] | None = None, since: float | None = N
     from commands.report import report as write_report
     from commands.report import shared_report
 
-    written = write_report(out, run_ids) if since is None else shared_report(out, run_ids, since)
+    written = write_report(out, run_ids, baselines=baselines) if since is None else shared_report(out, run_ids, since)
     if written is None:
         return False
     by = "written by another worker" if written.by_another else "written"

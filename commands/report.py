@@ -10,9 +10,13 @@ from pathlib import Path
 
 from commands.titles import method_group, method_title, more_runs, run_title
 from core.files import removed
+from core.registry import ALL
+from methods import METHODS
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
+from reports.shipped import shipped_beside
 from reports.tables import AccuracyTable, build_tables, summary_tables, tables_text, terminal_text, write_tables
+from reports.tables.costs import BASELINE
 from reports.tables.states import RunState
 from reports.tables.summary import SUMMARY
 from run_store.contents import read_unfinished, run_folders, run_id_of
@@ -20,13 +24,14 @@ from run_store.folder import RunFolder
 from run_store.history import read_histories
 from run_store.layout import DONE, ERROR, REPORTED, RESULTS
 from run_store.lease import Activity, Busy, file_clock, hold
-from run_store.records import Record, accuracies, read_records, read_runs
+from run_store.records import AccuracyRecord, Record, accuracies, read_records, read_runs
 
 log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 FIGURES = "figures"
 BUSY_SECONDS = 1.0  # between looks at the report of another worker
+SHOWN = (ALL,)  # methods whose shipped results the terminal shows
 MISSING = "missing-runs"  # name of the table of unfinished and failed runs
 
 
@@ -39,13 +44,23 @@ class Report:
     by_another: bool = False  # whether another worker has written them
 
 
-def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = True) -> Report | None:
+def report(
+    out: Path,
+    run_ids: Sequence[str] | None = None,
+    *,
+    figures: bool = True,
+    baselines: Sequence[str] = SHOWN,
+) -> Report | None:
     """Writes tables, figures and page of the runs under `out`; returns None if there are no records and no runs.
+
+    Summaries and tables of accuracies have the comparable results of the repository too.
 
     Args:
         out: folder of runs.
         run_ids: runs of the returned text; None: all.
         figures: whether to draw figures and include them in the page.
+        baselines: methods whose results in the repository the returned text has, as names, globs or groups; the files have
+            those of all methods. Empty: neither has any.
 
     Raises:
         UserError: a record or log cannot be read, a file cannot be written, or `out` was removed.
@@ -60,7 +75,9 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
     if not records and not states:
         return None
-    accuracy_tables = build_tables(accuracies(records), method_title, list(states.values()), group=method_group)
+    own = accuracies(records)
+    compared = [*own, *(shipped_beside(own) if baselines else ())]
+    accuracy_tables = build_tables(compared, method_title, list(states.values()), group=method_group)
     tables = write_tables(records, out / "tables", method_title, list(states.values()), accuracy_tables, more_runs)
     main = {table.setting: table.name for table in reversed(accuracy_tables)}  # the first table of each setting
     lead = {*main.values(), *(table.name for table in tables if table.name.startswith(SUMMARY))}
@@ -86,9 +103,9 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
         About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
     )
     if run_ids is not None:
-        chosen = [one for one in accuracies(records) if one.run_id in run_ids]
-        accuracy_tables = build_tables(chosen, method_title, group=method_group)
-    return Report(_text(accuracy_tables), [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
+        own, states = [record for record in own if record.run_id in run_ids], {}
+    text = _text(own, baselines, list(states.values()))
+    return Report(text, [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
 
 
 def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Report | None:
@@ -107,7 +124,8 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
     while True:
         if _last_report(out) > max([since, *_changes(out)]):
             paths = [path for path in (out / "tables", out / FIGURES, out / PAGE) if path.exists()]
-            return Report(_tables_of(out, run_ids), paths, by_another=True)
+            own = [record for record in accuracies(read_runs(out, warn=False)) if run_ids is None or record.run_id in run_ids]
+            return Report(_text(own), paths, by_another=True)
         try:
             with hold(out) as lease:
                 lease.describe = lambda: Activity("reporting")
@@ -133,15 +151,11 @@ def _changes(out: Path) -> Iterator[float]:
                 yield (folder / name).stat().st_mtime
 
 
-def _tables_of(out: Path, run_ids: Sequence[str] | None) -> str:
-    """Text of the accuracy tables of runs; None: of all."""
-    records = read_runs(out, warn=False)
-    chosen = [record for record in accuracies(records) if run_ids is None or record.run_id in run_ids]
-    return _text(build_tables(chosen, method_title, group=method_group))
-
-
-def _text(tables: Sequence[AccuracyTable]) -> str:
-    """Summaries and accuracy tables for the terminal."""
+def _text(own: Sequence[AccuracyRecord], baselines: Sequence[str] = SHOWN, states: Sequence[RunState] = ()) -> str:
+    """Summaries and accuracy tables for the terminal; `baselines` and `states` as in `report` and `build_tables`."""
+    methods = {*METHODS.select(baselines), BASELINE} if baselines else ()
+    shipped = [record for record in shipped_beside(own) if record.method in methods] if methods else []
+    tables = build_tables([*own, *shipped], method_title, states, group=method_group)
     return tables_text([*summary_tables(tables, method_title, more_runs), *(table.table() for table in tables)])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from data.benchmark import BENCHMARKS
 from methods import METHODS
 from probing.pretrained import EXTERNAL
+from reports.shipped import ShippedRecord
 from run_store.records import Record
 from training.config import default_hparams
 
@@ -16,8 +17,9 @@ def method_title(record: Record) -> str:
     """Title of the method of a record; file name and digest for external pretrained weights."""
     if record.method == EXTERNAL:
         return f"{record.hparams['file']} ({record.hparams['sha256']})"
-    marked = " [true labels]" if record.true_labels else ""
-    return run_title(record.method, record.hparams, record.dataset, record.preset) + marked
+    marks = ["true labels"] if record.true_labels else []
+    marks += [record.label] if isinstance(record, ShippedRecord) else []
+    return " ".join([run_title(record.method, record.hparams, record.dataset, record.preset), *(f"[{mark}]" for mark in marks)])
 
 
 def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from reports.comparable import split_passport
+from reports.shipped import ShippedRecord
 from reports.tables.states import RunState
 from run_store.records import AccuracyRecord, Record
 
@@ -42,10 +43,15 @@ def with_notes(text: str, records: Sequence[Record]) -> str:
 
 
 def notes(records: Sequence[Record]) -> str:
-    """Sentences on methods that are not those of their papers, and on runs that used the true labels; else empty."""
+    """Sentences on methods that are not those of their papers, on runs that used the true labels, and on shipped runs."""
     found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
     if any(record.true_labels for record in records):
         found.append("[true labels]: an ablation that uses the labels of the training images.")
+    origins: dict[str, set[str]] = {}
+    for record in records:
+        if isinstance(record, ShippedRecord):
+            origins.setdefault(record.label, set()).add(record.origin)
+    found += [f"[{label}]: results in the repository, from {'; '.join(sorted(origins[label]))}." for label in sorted(origins)]
     return " ".join(found)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 import backbones
 from backbones.state_dict import load_backbone, read_tensors
 from core.errors import UserError
-from core.schema import read_json
+from core.schema import convert, read_json
 from core.settings import with_changes
 from data.benchmark import BENCHMARKS
 from data.recipe import Recipe
@@ -18,6 +18,7 @@ from methods import METHODS
 from run_store.contents import run_id_of
 from run_store.folder import RunFolder
 from run_store.layout import CONFIG
+from run_store.records import Record
 from training.config import FORMAT, ConfigFile, RunConfig
 from training.prepare import build_method
 
@@ -83,7 +84,7 @@ def read_config(path: Path) -> RunConfig:
         raise UserError(f"{path} has records of {content.get('label')} and is not a run folder; give that run or file instead")
     if content.get("format") != FORMAT:
         raise UserError(f"{file} was written by another version of this suite; train the run again")
-    return _run_config(file, read_json(file, ConfigFile, advice))
+    return run_config(file, read_json(file, ConfigFile, advice))
 
 
 def load_export(path: Path) -> tuple[RunConfig, nn.Module]:
@@ -101,16 +102,25 @@ def load_export(path: Path) -> tuple[RunConfig, nn.Module]:
 
 def read_export(file: Path) -> RunConfig:
     """Reads the configuration of the run from `config.json` of an export. Raises UserError like `read_config`."""
-    return _run_config(file, read_json(file, Export, "export the run again")["tailbench"])
+    return run_config(file, read_json(file, Export, "export the run again")["tailbench"])
 
 
-def _run_config(file: Path, config: ConfigFile) -> RunConfig:
-    """Checks the settings in a file. Raises UserError for unknown ones."""
+def run_config(place: Path | str, config: ConfigFile) -> RunConfig:
+    """Checks the settings in a file or another named place. Raises UserError for unknown ones."""
     try:
         # `with_changes` checks names, types and bounds, and converts text to the declared types
         recipe = with_changes(Recipe(), config["recipe"], "recipe")
         hparams = asdict(with_changes(METHODS[config["method"]].Hparams(), config["hparams"], config["method"]))
     except UserError as error:
-        raise UserError(f"{file} has settings that are unknown in this version of the suite ({error})") from error
+        raise UserError(f"{place} has settings that are unknown in this version of the suite ({error})") from error
     values: dict[str, Any] = {**config, "recipe": recipe, "hparams": hparams}
     return RunConfig(**values)
+
+
+def config_of(record: Record) -> RunConfig:
+    """Configuration of the run of a record. Raises UserError if it has another run id in this version of the suite."""
+    place = f"run {record.run_id}"
+    config = run_config(place, convert({name: getattr(record, name) for name in ConfigFile.__annotations__}, ConfigFile))
+    if config.run_id != record.run_id:
+        raise UserError(f"{place} has other settings than its id, or is of another version of the suite ({config.run_id})")
+    return config

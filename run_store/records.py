@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -223,6 +223,25 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
             older,
         )
     return list({(record.run_id, record.probe): record for record in found if id(record) not in wrong}.values())
+
+
+def checked_records(lines: Sequence[bytes], place: Path | str) -> list[Record]:
+    """Decodes lines of `results.jsonl`, all of which must be intact: checksum, types and aggregates.
+
+    Raises:
+        UserError: the first that is not; `place` names their origin.
+    """
+    found: list[Record] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            if DIGEST.encode() not in line:
+                raise InvalidData("no checksum")
+            found.append(decode(_verified(line), ANY_KIND))
+        except InvalidData as error:
+            raise UserError(f"{place}, record {number}: {error}; restore it, or probe the run again") from error
+    for record, reason in contradictions(accuracies(found)):
+        raise UserError(f"{place}, run {record.run_id}, probe {record.probe}: {reason}; restore it, or probe the run again")
+    return found
 
 
 def read_runs(out: Path, *, warn: bool = True) -> list[Record]:

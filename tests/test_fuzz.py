@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec import Raw
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim import SGD
@@ -28,6 +29,8 @@ from grid.options import GridOptions, LauncherOptions
 from grid.options_file import OPTIONS_FILE, read_options, save_options
 from methods import METHODS
 from reports.figures.tsne import EMBEDDING, embedding
+from reports.spread import FILE as SPREADS
+from reports.spread import read_spreads
 from reports.tables.published import FILE, read_published
 from run_store.class_quantiles import load_class_quantiles, save_class_quantiles
 from run_store.contents import read_texts, read_unfinished
@@ -52,6 +55,7 @@ from run_store.loading import read_config, read_export
 from run_store.passport import OLD_PASSPORT, read_passport, upgrade_passport, write_passport
 from run_store.records import read_records
 from run_store.states import save_grid, statuses
+from run_store.submission import Submission, read_submission, write_submission
 from tests.fuzzing import extremes, mutate
 from tests.reports.made import made_geometry, made_record
 from tests.runs import small_config
@@ -139,6 +143,12 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
     (out / "options.toml").write_text('methods = ["simclr", "ts"]\nseeds = "0-2"\ncompile = true\ntime = 08:00:00\n')
     (out / "settings").write_text("temperature=cosine:0.1:1.0:20%\nsizes=16,24\nlr=1e-3\nbudget=7\nwarmup=5%\noptimizer=sgd")
 
+    lines = [Raw(line) for line in _records(checksums=True).splitlines()]
+    facts = {"date": "2026-01-01", "sources": {"methods/colt.py": "0" * 64}, "versions": {"torch": "2"}}
+    write_submission(out / "submission.json", Submission(name="mine", configs=[run.config.to_json()], records=lines, **facts))
+    spread = {"sd": 0.5, "mean": -0.1, "largest": 1.5, "runs": 9, "devices": ["a", "b"]}
+    (out / SPREADS).write_text(json.dumps({"cifar10lt/cpu": {"ridge": spread}}))
+
     def config(file: Path) -> None:
         read_unfinished(file.parent)
         read_texts(file.parent)
@@ -181,6 +191,8 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
         OPTIONS_FILE: read_options,
         "options.toml": read_options,
         "settings": _settings,
+        "submission.json": read_submission,
+        SPREADS: lambda file: read_spreads(file.parent),
     }
     return {name: (out / name, function) for name, function in parse.items()}
 

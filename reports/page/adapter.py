@@ -11,6 +11,7 @@ from reports import captions
 from reports.comparable import Title
 from reports.figures import SavedFigure
 from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
+from reports.shipped import ShippedRecord
 from reports.tables.analysis import GEOMETRY
 from reports.tables.states import RunState
 from reports.tables.table import Cell as TableCell
@@ -29,9 +30,13 @@ LOWER_IS_BETTER = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS
 
 
 def table_section(table: Table, *, lead: bool = True) -> Section:
-    """The section of a table, without the columns that are in the CSV only. `lead`: see `Section`."""
+    """The section of a table, without the columns that are in the CSV only. `lead`: see `Section`.
+
+    Shipped runs are not linked, as the page has no description of them.
+    """
     first, *rest = table.printed_columns()
-    run_ids = table.run_ids or [()] * len(table.rows)
+    shipped = {record.run_id for record in table.records if isinstance(record, ShippedRecord)}
+    run_ids = [[id_ for id_ in ids if id_ not in shipped] for ids in table.run_ids or [()] * len(table.rows)]
     is_text = table.text_columns()
     return Section(
         name=table.name,

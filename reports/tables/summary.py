@@ -1,9 +1,10 @@
 """One summary per setting: accuracy of each method, and its difference from SimCLR on the same runs, with a verdict."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from reports import captions
 from reports.comparable import SETTING, Title, by_method, comparable_groups, method_name, run_ids, table_name
+from reports.shipped import ShippedRecord
 from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell
 from reports.tables.costs import BASELINE
 from reports.tables.significance import LEVEL, MIN_RUNS, TEST, Difference, difference
@@ -44,19 +45,23 @@ def summary_tables(
 
 def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
     methods = by_method(table.records)
-    baseline = max((key for key in methods if key[0] == BASELINE), key=lambda key: len(methods[key]), default=None)
+    baseline = max((key for key in methods if key[0] == BASELINE), key=lambda key: _preference(methods[key]), default=None)
     reference = title(methods[baseline][0]) if baseline else "SimCLR"
+    groups = {row.key: row.group for row in table.rows}
     rows = []
     for key, records in methods.items():
         found = [difference(records, methods[baseline], metric) if baseline else None for metric in DIFFERENCES]
-        verdict = "reference" if key == baseline else _verdict(found[0], advice) if baseline else f"no {reference} runs"
+        what_to_do = "" if isinstance(records[0], ShippedRecord) else f": {advice}"
+        verdict = "reference" if key == baseline else _verdict(found[0], what_to_do) if baseline else f"no {reference} runs"
         rows.append(
             [
                 Cell(title(records[0])),
+                Cell(groups[key]),
                 *(mean_cell(getattr(record, metric) for record in records) for metric in SHOWN),
                 *(cell for one in found for cell in _cells(None if key == baseline else one)),
                 Cell(verdict),
                 Cell(len(records)),
+                Cell(", ".join(sorted({record.device for record in records}))),
             ]
         )
     setting, _ = comparable_groups([table.first], SETTING)[0]
@@ -73,14 +78,20 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
     )
 
 
+def _preference(records: Sequence[Record]) -> tuple[bool, int]:
+    """Sort key of the reference: one's own runs before shipped ones, then the number of runs."""
+    return not isinstance(records[0], ShippedRecord), len(records)
+
+
 def _columns(reference: str) -> list[Column]:
-    columns = [Column("Method", "method"), *(Column(METRICS[metric], metric, std=True) for metric in SHOWN)]
+    columns = [Column("Method", "method"), Column("Group", "method_group", csv_only=True)]
+    columns += [Column(METRICS[metric], metric, std=True) for metric in SHOWN]
     for metric in DIFFERENCES:
         columns.append(Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"))
         columns += [
             Column(name, f"{metric}_{name}", csv_only=True, placeholder="-") for name in ("difference", "low", "high", "pairs")
         ]
-    return [*columns, Column("Verdict", "verdict"), Column("n", "runs")]
+    return [*columns, Column("Verdict", "verdict"), Column("n", "runs"), Column("Device", "device", csv_only=True)]
 
 
 def _cells(found: Difference | None) -> list[Cell]:
@@ -93,7 +104,7 @@ def _cells(found: Difference | None) -> list[Cell]:
 
 def _verdict(found: Difference | None, advice: str) -> str:
     if found is None or found.low is None or found.high is None or found.runs < MIN_RUNS:
-        return f"too few runs: {advice}"
+        return f"too few runs{advice}"
     if found.low > 0:
         return "raises the tail"
     return "lowers the tail" if found.high < 0 else "no difference seen"

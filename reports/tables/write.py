@@ -9,6 +9,7 @@ from msgspec import to_builtins
 
 from core.files import remove_unfinished, writable_folder, write_text
 from reports.comparable import Title, method_name
+from reports.shipped import ShippedRecord
 from reports.tables.accuracy import AccuracyTable, build_tables
 from reports.tables.analysis import agreement_tables, curve_tables, geometry_tables, tail_tables
 from reports.tables.combined import combined_tables
@@ -39,7 +40,7 @@ def all_tables(
         records: of any runs.
         title: printed name of a record's method; should differ between hyper-parameters.
         states: unfinished and failed runs.
-        tables: result of `build_tables` for the same arguments, if available.
+        tables: result of `build_tables` for the same arguments, if available; may have shipped records too.
         more_runs: see `summary_tables`.
     """
     accuracy_records = accuracies(records)
@@ -72,18 +73,19 @@ def write_tables(
 ) -> list[Table]:
     """Writes `<table>.csv`, `.md`, `.tex` and `.meta.json` for every table, `index.md`, and all records.
 
-    `tidy.csv` has a few columns of each record, `results.csv` and `geometry.csv` all.
+    `tidy.csv` has a few columns of each record, shipped ones included, `results.csv` and `geometry.csv` all.
 
     Arguments and result are those of `all_tables`. Raises UserError if the folder cannot be written.
     """
     remove_unfinished(writable_folder(folder, "--out"))
+    accuracy_tables = build_tables(records, title, states) if accuracy_tables is None else accuracy_tables
     tables = all_tables(records, title, states, accuracy_tables, more_runs)
     for table in tables:
         for suffix, text in WRITERS.items():
             write_text(folder / f"{table.name}.{suffix}", text(table))
         write_text(folder / f"{table.name}.meta.json", json.dumps(table.metadata(), indent=1) + "\n")
     write_text(folder / "index.md", _index(tables))
-    write_text(folder / "tidy.csv", tidy_csv(accuracies(records), title))
+    write_text(folder / "tidy.csv", tidy_csv((record for table in accuracy_tables for record in table.records), title))
     write_text(folder / "results.csv", records_csv(accuracies(records), AccuracyRecord))
     if found := geometries(records):
         write_text(folder / "geometry.csv", records_csv(found, GeometryRecord))
@@ -101,11 +103,15 @@ def tables_text(tables: Iterable[Table]) -> str:
 
 
 def tidy_csv(records: Iterable[AccuracyRecord], title: Title = method_name) -> str:
-    """One line per run and probe: method, benchmark, profile, split, seed, probe and accuracies."""
+    """One line per run and probe: method, benchmark, profile, split, seed, probe, accuracies, and whether it is shipped."""
     heads = ("method", "benchmark", "profile", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
     names = ("dataset", "profile", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
     ordered = sorted(records, key=lambda r: (r.dataset, r.profile, r.preset, r.probe, r.method, r.split, r.seed, r.run_id))
-    return csv_lines(heads, [[title(r), *(_as_text(rounded(getattr(r, name))) for name in names)] for r in ordered])
+    lines = []
+    for r in ordered:
+        values = (_as_text(rounded(getattr(r, name))) for name in names)
+        lines.append([title(r), *values, "yes" if isinstance(r, ShippedRecord) else "no"])
+    return csv_lines([*heads, "shipped"], lines)
 
 
 def _index(tables: Iterable[Table]) -> str:

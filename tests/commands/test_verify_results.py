@@ -1,0 +1,119 @@
+"""`verify-results`: trains a shipped run again, and says which accuracies are reproduced."""
+
+import json
+
+import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+import bench
+from reports.shipped import SHIPPED
+from reports.spread import FILE, Spread
+from run_store.loading import config_of
+from run_store.records import Record, accuracies, read_records
+from tests.reports.made import made_record
+
+ROW = "ab7406ac175b"  # simclr on digitslt, smoke
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Writes shipped records and their spreads; returns the shipped row of digitslt."""
+    monkeypatch.setattr("reports.shipped.SHIPPED", tmp_path / "results")
+
+    def write(*records: Record, sd: float = 1.0) -> None:
+        spread = Spread(sd=sd, mean=0.0, largest=0.0, runs=9, devices=["a", "b"])
+        for record in records:
+            folder = tmp_path / "results" / record.dataset
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / f"{record.preset}.jsonl").open("a") as file:
+                file.write(record.to_line() + "\n")
+        known = {f"{record.dataset}/{record.preset}": {"ridge": to_builtins(spread)} for record in records}
+        (tmp_path / "results" / FILE).write_text(json.dumps(known))
+
+    return write
+
+
+@pytest.fixture
+def row():
+    """The shipped record of the probe ridge."""
+    records = accuracies(read_records([SHIPPED / "digitslt" / "smoke.jsonl"]))
+    return next(record for record in records if record.probe == "ridge")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Replaces training by records with the given mean; returns the function that sets it."""
+
+    def set_mean(record, mean):
+        monkeypatch.setattr("commands.verify_results.execute", lambda *arguments: iter(()))
+        found = [replace(record, mean=mean)]
+        monkeypatch.setattr("run_store.folder.RunFolder.records", lambda run: found)
+
+    return set_mean
+
+
+@pytest.mark.parametrize(("difference", "status"), [(0.0, 0), (2.9, 0), (-2.9, 0), (3.1, 1), (-3.1, 1)])
+def test_the_exit_status_is_1_outside_of_the_spread(difference, status, row, results, trained, tmp_path, capsys):
+    results(row)
+    trained(row, row.mean + difference)
+    assert bench.main(["verify-results", ROW[:6], "--device", "cpu", "--out", str(tmp_path / "runs")]) == status
+    line = capsys.readouterr().out
+    assert line.startswith("ridge: ")
+    assert ("NOT reproduced" in line) == bool(status)
+    assert f"difference {difference:+.2f}, limit 3.00" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["f00"], "no shipped run is f00"),
+        (["simclr", "--split", "2"], "no shipped run is simclr (split 2, seed 0)"),
+        (["simclr", "--seed", "1"], "no shipped run is simclr"),
+        (["simclr", "--preset", "paper"], "no shipped run is simclr"),
+        (["simclr", "--dataset", "cifar10lt"], "no shipped run is simclr"),
+        ([ROW, "--probes", "knn"], "no probe of this run matches 'knn'"),
+    ],
+)
+def test_a_row_that_does_not_exist_is_refused(arguments, message, row, results, mistake):
+    results(row)
+    assert message in mistake("verify-results", *arguments)
+
+
+def test_a_method_with_several_runs_is_refused(row, results, mistake):
+    results(row, replace(made_record("simclr"), run_id="cafe"))
+    line = mistake("verify-results", "simclr")
+    assert f"{ROW} (digitslt, smoke)" in line
+    assert "cafe (cifar10lt, cpu)" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"passport": "0" * 12}, "the data of run"),
+        ({"pool": "emoji, 3786 images"}, "the OOD pool of run"),
+        ({"hparams": {"temperature": 0.9}}, "other settings than its id"),
+        ({"hparams": {"heat": 0.9}}, "settings that are unknown"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_here_is_refused_before_training(changes, message, row, results, mistake):
+    results(replace(row, **changes))
+    assert message in mistake("verify-results", ROW)
+
+
+def test_without_a_spread_nothing_is_trained(row, results, mistake):
+    results(replace(row, probe="knn"))
+    assert "no spread of the probe knn on digitslt/smoke" in mistake("verify-results", ROW)
+
+
+def test_all_shipped_rows_can_be_configured():
+    """Their settings give their run ids in this version of the suite."""
+    for file in SHIPPED.glob("*/*.jsonl"):
+        for record in read_records([file]):
+            assert config_of(record).run_id == record.run_id
+
+
+@pytest.mark.slow
+def test_a_shipped_row_is_reproduced(capfd):
+    assert bench.main(["verify-results", ROW, "--device", "cpu"]) == 0
+    assert capfd.readouterr().out.count(": reproduced") == 3

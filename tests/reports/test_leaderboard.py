@@ -1,0 +1,83 @@
+"""The leaderboard: up to date with `results/`, sorted, with submissions as rows of their own."""
+
+import re
+from itertools import product
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from commands.leaderboard import FILE, current_leaderboard
+from commands.titles import method_group, method_title
+from reports.leaderboard import leaderboard_text
+from reports.shipped import submitted
+from run_store.submission import Submission, read_submission, write_submission
+from tests.reports.made import made_record
+
+SPLITS = range(1, 6)
+
+
+def runs(method, level, **changes):
+    return [made_record(method, split=split, level=level, **changes) for split in SPLITS]
+
+
+def submit(folder, name, records):
+    """Writes a submission."""
+    file = folder / "cifar10lt" / "submissions" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [Raw(record.to_line().encode()) for record in records]
+    write_submission(file, Submission(name=name, date="2026-01-01", sources={}, versions={}, configs=[{}], records=lines))
+    return file
+
+
+def rows(text):
+    """Cells of the rows below the head of each table."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    return [line for line in lines if line[0] != "Method"]
+
+
+def test_the_committed_leaderboard_is_up_to_date():
+    assert FILE.read_text() == current_leaderboard(), "run `python bench.py leaderboard`"
+
+
+def test_rows_are_sorted_by_the_few_group():
+    text = leaderboard_text([*runs("byol", 50), *runs("simclr", 60), *runs("sdclr", 70), *runs("simclr", 90, preset="smoke")])
+    found = [float(row[2].split()[0]) for row in rows(text)]
+    assert [row[0] for row in rows(text)] == ["sdclr", "simclr", "byol"]
+    assert found == sorted(found, reverse=True)
+    assert text.count("## ") == 1  # the smoke preset is left out
+    assert "CPU-scale numbers" in text
+
+
+def test_there_is_a_table_for_each_setting_of_the_main_probe():
+    settings = product(("cpu", "paper"), ("knn", "ridge"))
+    text = leaderboard_text(r for preset, probe in settings for r in runs("simclr", 60, probe=probe, preset=preset))
+    assert re.findall("^## (.*)", text, re.MULTILINE) == [
+        "cifar10lt (profile sdclr), preset cpu",
+        "cifar10lt (profile sdclr), preset paper",
+    ]
+
+
+def test_reconstructions_and_true_labels_are_marked():
+    text = leaderboard_text([*runs("tase", 60), *runs("sdclr", 60, true_labels=True)], method_title, method_group)
+    assert "TASE-R is a reconstruction" in text
+    assert any("[true labels]" in row[0] for row in rows(text))
+
+
+def test_a_submission_is_a_row_of_its_own_and_never_the_reference(tmp_path):
+    own = runs("simclr", 60)
+    submit(tmp_path, "mine", [replace(record, device="far") for record in runs("simclr", 70)])
+    submit(tmp_path, "theirs", runs("byol", 80))
+    text = leaderboard_text([*own, *submitted(tmp_path)], method_title)
+    found = {row[0]: row for row in rows(text)}
+    assert list(found) == ["BYOL (temperature=0.2) [theirs]", "SimCLR (temperature=0.2) [mine]", "SimCLR (temperature=0.2)"]
+    assert found["SimCLR (temperature=0.2)"][5] == "-"
+    assert found["SimCLR (temperature=0.2) [mine]"][5].startswith("+")
+    assert found["SimCLR (temperature=0.2) [mine]"][-1] == "far"
+
+
+def test_a_submission_keeps_the_bytes_of_its_records(tmp_path):
+    records = runs("simclr", 60)
+    file = submit(tmp_path, "mine", records)
+    submission, found = read_submission(file)
+    assert found == records
+    assert [bytes(line).decode() for line in submission.records] == [record.to_line() for record in records]
