@@ -151,6 +151,7 @@ def plan(options: GridOptions = GridOptions(), *, config: Path | None = None) ->
     from training.device import use_threads
 
     plan = make_plan(options)
+    plan.check_sizes()
     print(plan_text(plan), flush=True)
     use_threads(plan.parallelism[1])
     counts = {"DONE": 0, "RESUMABLE": 0, "NEW": 0} | Counter(plan.states)

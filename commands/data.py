@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import UserError
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BENCHMARKS
 from data.lists.index_file import printable
+from data.root import data_folder
 
 
 def data(datasets: Sequence[str], data_root: Path | None, *, check: bool) -> Iterator[tuple[bool, str]]:
