@@ -190,18 +190,28 @@ class BenchmarkRegistry(Registry[type[Benchmark]]):
         return super().__getitem__(name)
 
     def select(self, patterns: Iterable[str]) -> list[str]:
-        """Names that match any of `patterns`, see `core.registry.select`; reads the folder of each `folder:PATH`."""
-        chosen: dict[str, None] = {}
-        for pattern in patterns:
-            chosen.update(dict.fromkeys(self._select_folder(pattern) or super().select([pattern])))
-        return list(chosen)
+        """Names that match any of `patterns`, see `core.registry.select`; reads the folder of each `folder:PATH`.
 
-    def _select_folder(self, pattern: str) -> list[str]:
+        Raises:
+            UserError: a pattern matches nothing, a folder cannot be used, or two folders have the same name and images.
+        """
         from data.datasets.image_folder import enter, known_places
 
-        if pattern.lower().startswith(FOLDER):
-            return [enter(Path(pattern[len(FOLDER) :]))]
-        return [pattern] if pattern in known_places() else []
+        chosen: dict[str, Path | None] = {}
+        for pattern in patterns:
+            if pattern.lower().startswith(FOLDER):
+                path = Path(pattern[len(FOLDER) :])
+                name = enter(path)
+                other = chosen.setdefault(name, path)
+                if other is not None and not other.expanduser().samefile(path.expanduser()):
+                    raise UserError(
+                        f"{other} and {path} have the same name, paths and file sizes, and so would their runs; omit or rename "
+                        "one of them"
+                    )
+            else:
+                names = [pattern] if pattern in known_places() else super().select([pattern])
+                chosen |= {name: None for name in names if name not in chosen}
+        return list(chosen)
 
 
 BENCHMARKS = BenchmarkRegistry("dataset", package="data.datasets", groups={ALL: lambda benchmark: benchmark.suite})

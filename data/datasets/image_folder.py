@@ -5,9 +5,9 @@ and file sizes, so that the names of runs depend on the images and not on their 
 
 Profile `natural`: the pretraining set is all training images. Profiles of any imbalance ratio, by the construction of
 CIFAR-10-LT (`data/datasets/cifar.py`) on the training images: `ir=RATIO` and `ir=RATIO,n=SIZE` have the largest class counts
-that all classes can fill; `balanced-ir=...` is the balanced twin, with the same number of images and equal class counts. The
-larger a class, the larger its class count; the order of classes of equal size, and the images, depend on the split. Probes use
-the labels of all training images in each profile.
+that all classes can fill, or up to a tenth less if their mean then is an integer to 1 %; `balanced-ir=...` is the balanced
+twin, with this mean as the count of every class. The larger a class, the larger its class count; the order of classes of equal
+size, and the images, depend on the split. Probes use the labels of all training images in each profile.
 """
 
 import re
@@ -36,6 +36,8 @@ from data.lists.merge import Role
 NATURAL = "natural"
 TWIN = f"{BALANCED}-"  # prefix of the profile of a balanced twin
 ROLES: Mapping[Role, Part] = {"pretrain": "train", "train": "train", "val": "val", "test": "test"}
+TWIN_TOLERANCE = 0.01  # relative difference in size up to which the reports compare a set with its balanced twin
+REDUCTION = 0.1  # relative, at most, of the largest class count for a balanced twin of that size
 LONGEST = 40  # characters of NAME
 DIGITS = 8  # hexadecimal digits of HASH
 
@@ -116,11 +118,10 @@ class ImageFolder(ListedBenchmark):
             return made
         if not len(made.balanced):
             smallest = int(np.bincount(train_labels[own.train]).min())
-            classes, number = len(self.class_names), ratio.partition(",")[0]
+            classes = len(self.class_names)
             raise UserError(
                 f"{self.name}: the balanced twin of {ratio} needs {len(made.pretrain) // classes} training images of each "
-                f"class, but the smallest has {smallest}; use profiles {number},{SIZE}{smallest * classes} and "
-                f"{TWIN}{number},{SIZE}{smallest * classes}"
+                f"class, but the smallest has {smallest}; use a smaller size for both, such as {SIZE}{smallest * classes}"
             )
         return replace(made, pretrain=made.balanced)
 
@@ -205,13 +206,14 @@ class ImageFolder(ListedBenchmark):
         Random(seed_of(split, "class order")).shuffle(order)
         order.sort(key=lambda c: -len(members[c]))  # stable
         available = [len(members[c]) for c in order]
+        most = sum(available) if size is None else size
 
         def counts(largest: int) -> list[int]:
             return exponential_profile(largest, number, len(members))
 
         def too_large(largest: int) -> bool:
             wanted = counts(largest)
-            return any(n > there for n, there in zip(wanted, available, strict=True)) or sum(wanted) > (size or sum(available))
+            return sum(wanted) > most or any(n > there for n, there in zip(wanted, available, strict=True))
 
         largest = bisect_right(range(1, available[0] + 1), False, key=too_large)
         if not largest or counts(largest)[-1] < 1:
@@ -219,6 +221,10 @@ class ImageFolder(ListedBenchmark):
                 f"{self.name}: profile {ratio} leaves the smallest of {len(members)} classes empty: the largest has {largest} "
                 f"images; use a smaller ratio" + (" or a larger size" if size is not None else "")
             )
+        for n in range(largest, int(largest * (1 - REDUCTION)), -1):
+            if counts(n)[-1] >= 1 and sum(counts(n)) % len(members) <= TWIN_TOLERANCE * sum(counts(n)):
+                largest = n
+                break
         made = cut(shuffled_classes(members, seed_of(split, "images")), order, counts(largest))
         assert isinstance(own, FileIndexLists)
         fits = len(made["pretrain"]) // len(members) <= min(available)
@@ -231,20 +237,11 @@ def folder_benchmark(name: str) -> type[ImageFolder]:
 
 
 def enter(path: Path) -> str:
-    """Reads a folder of images; returns the name of its benchmark.
-
-    Raises:
-        UserError: see `read_class_folders`; or another folder has the same name, paths and sizes.
-    """
+    """Reads a folder of images; returns the name of its benchmark. Raises UserError like `read_class_folders`."""
     folder = read_class_folders(path)
     name = name_of(folder)
-    known = _read.get(name)
-    if known is not None and known.folder.resolve() != folder.folder.resolve() and known.folder.is_dir():
-        raise UserError(
-            f"{known.folder} and {folder.folder} have the same name, paths and file sizes, and so would their runs; omit or "
-            "rename one of them"
-        )
     _read[name], _places[name] = folder, folder.folder
+    _readable.discard(name)
     return name
 
 

@@ -120,14 +120,17 @@ class ListedBenchmark(Benchmark):
 
     def checksums(self, lists: IndexLists) -> dict[str, tuple[int, str]]:
         """Returns length and SHA-256 of every existing list, over paths and labels; independent of the other lists."""
+        return {role: (len(names), sha256_of(names, labels)) for role, (names, labels) in self.named_lists(lists).items()}
+
+    def named_lists(self, lists: IndexLists) -> dict[Role, tuple[list[str], Indices]]:
+        """Returns relative paths and labels of every existing list, the test list included."""
         assert self._opened is not None
         names, labels, test = self._opened.names, self._opened.labels, self._opened.test
-        existing = {name: indices for name, indices in vars(lists).items() if len(indices)}
-        sums = {
-            name: (len(indices), sha256_of([names[i] for i in indices.tolist()], labels[indices]))
-            for name, indices in existing.items()
+        existing = {role: getattr(lists, role) for role in TRAINING if len(getattr(lists, role))}
+        found: dict[Role, tuple[list[str], Indices]] = {
+            role: ([names[i] for i in indices.tolist()], labels[indices]) for role, indices in existing.items()
         }
-        return sums | {"test": (len(test.names), test.sha256())}
+        return found | {"test": (test.names, test.labels)}
 
     @classmethod
     def size(cls, profile: str) -> int:

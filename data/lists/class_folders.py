@@ -177,7 +177,7 @@ def _read_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[
     if not files:
         return None
     (file,) = files
-    rows = _csv_rows(file) if file.suffix == ".csv" else _json_rows(file)
+    rows = csv_rows(file) if file.suffix == ".csv" else json_rows(file)
     if rows is None:
         return None
     images = sorted((_Image(prefix + name, label) for name, label in rows), key=lambda image: image.name)
@@ -192,8 +192,8 @@ def _read_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[
     return images
 
 
-def _csv_rows(file: Path) -> list[tuple[str, str]] | None:
-    """(file name, label) of each row; None without a column of labels."""
+def csv_rows(file: Path) -> list[tuple[str, str]] | None:
+    """Reads (file name, label) of each row; None without a column of labels. Raises UserError for other content."""
     try:
         text = read_bytes(file).decode("utf-8-sig", errors="surrogateescape")
         rows = list(csv.reader(StringIO(text, newline=""), strict=True))
@@ -217,8 +217,8 @@ def _csv_rows(file: Path) -> list[tuple[str, str]] | None:
     return found
 
 
-def _json_rows(file: Path) -> list[tuple[str, str]] | None:
-    """(file name, label) of each line; None if no line has a label."""
+def json_rows(file: Path) -> list[tuple[str, str]] | None:
+    """Reads (file name, label) of each line; None if no line has a label. Raises UserError for other content."""
     found, unlabelled = [], []
     for number, line in enumerate(read_bytes(file).splitlines(), start=1):
         if not line.strip():
