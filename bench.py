@@ -153,6 +153,7 @@ def plan(options: GridOptions = GridOptions(), *, config: Path | None = None) ->
     from training.device import use_threads
 
     plan = make_plan(options)
+    plan.check_sizes()
     print(plan_text(plan), flush=True)
     use_threads(plan.parallelism[1])
     counts = {"DONE": 0, "RESUMABLE": 0, "NEW": 0} | Counter(plan.states)
@@ -384,7 +385,11 @@ def views_(
     return 0
 
 
-@app.command(name="data")
+data_app = App(name="data")
+app.command(data_app)
+
+
+@data_app.default
 def data_(
     datasets: Annotated[list[str] | None, Names] = None,
     *,
@@ -410,6 +415,28 @@ def data_(
         print(line, flush=True)
         ok &= complete
     return 0 if ok else 1
+
+
+@data_app.command(name="make-lists")
+def make_lists_(path: Path, *, to: Path | None = None, profile: str | None = None, split: Annotated[int, Number] = 1) -> int:
+    """Write the index lists of a folder of images, as `folder:PATH` makes them, in the format of the benchmark folderlt.
+
+    Parameters
+    ----------
+    path
+        Folder with a folder of images per class, or with train, val and test of these.
+    to
+        Folder to write; default: NAME-lists in the current folder, with the name of the benchmark.
+    profile
+        Profile of the pretraining list, such as ir=50; default: all training images.
+    split
+        Split of the profile.
+    """
+    from commands.data import make_lists
+
+    for line in make_lists(path, to, profile, split):
+        print(line)
+    return 0
 
 
 @app.command(name="verify-resume")

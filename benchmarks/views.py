@@ -26,8 +26,9 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BENCHMARKS
 from data.image_files import ImageFiles
+from data.root import data_folder
 from data.views.backend import BACKENDS, Backend, ImageSet
 from data.views.spec import View
 from training.device import choose_device, device_name, synchronize

@@ -19,8 +19,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BENCHMARKS
 from data.image_files import ImageFiles
+from data.root import data_folder
 from data.views.backend import BACKENDS, Loaded, image_sizes
 from data.views.params import draw_batch
 from data.views.spec import RandAugment, View

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BENCHMARKS
 from data.pools.pool import pools_text
+from data.root import data_folder
 from data.views.backend import BACKENDS, choose_backend
 from data.views.dali_backend import wheel
 from grid.plan import choose_preset

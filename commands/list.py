@@ -11,10 +11,11 @@ from backbones import BACKBONES
 from commands.titles import value_text
 from core.errors import UserError
 from core.settings import describe
-from data.benchmark import BENCHMARKS, Benchmark, data_folder
+from data.benchmark import BENCHMARKS, Benchmark
 from data.passport import read_passports
 from data.pools.pool import pools_text
 from data.recipe import Recipe
+from data.root import data_folder
 from eval.probes import PROBES
 from methods import METHODS
 from training.presets import PRESETS

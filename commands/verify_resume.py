@@ -91,6 +91,9 @@ def short_runs(
     Arguments and errors are those of `verify_resume`; `folder` is one for temporary files.
     """
     names = METHODS.select(methods)
+    dataset, *others = BENCHMARKS.select([dataset])
+    if others:
+        raise UserError(f"--dataset {dataset} and {len(others)} more; give one benchmark")
     plan = make_plan(
         GridOptions(
             methods=names,

@@ -13,8 +13,9 @@ from torch import Tensor
 from core.errors import UserError
 from core.files import remove_unfinished, writable_folder, write_atomic
 from core.seeds import seed_of
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BENCHMARKS
 from data.image_files import Encoded, ImageFiles, Unreadable
+from data.root import data_folder
 from data.views.backend import BACKENDS, Loaded, image_set, image_sizes
 from data.views.params import draw_batch
 from data.views.spec import View

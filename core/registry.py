@@ -13,6 +13,7 @@ from core.errors import UserError, nearest
 
 T = TypeVar("T", bound=Callable[..., Any])  # classes and functions
 ALL = "all"  # group that every registry has
+FOLDER = "folder:"  # prefix of a path to the user's own images, in place of the name of a benchmark or an OOD pool
 
 
 class Registry(Generic[T]):

@@ -1,17 +1,17 @@
 """Benchmark base class and registry: images, labels, index lists, augmentation, evaluation transform and recipe."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from core.errors import UserError, nearest
-from core.registry import ALL, Registry
+from core.registry import ALL, FOLDER, Registry
 from data.image_files import ImageFiles
 from data.lists.longtail import IndexLists, Indices, fingerprint
 from data.pools.pool import ORDER
@@ -19,6 +19,7 @@ from data.recipe import Recipe
 from data.views.spec import Evaluation, View
 
 Grouping = Literal["thirds", "number"]  # thirds of the classes by count; or > 100, 20 to 100, < 20 images
+FOLDER_NAME = re.compile(r"folder-[a-z0-9_]+-[0-9a-f]{8}")  # names of benchmarks of folders of images
 BALANCED: Literal["balanced"] = "balanced"  # name of the balanced profile and index list
 
 
@@ -30,6 +31,7 @@ class Source:
     checksum: str  # algorithm, hexadecimal digest, and what it covers
     mark: str = ""  # suffix of file names for images that differ from the published ones: `surrogate-order`
     lacks: str = ""  # names of missing published lists; not part of the identity
+    place: str = ""  # absolute path of a folder of the user's images; not part of the identity
 
     @property
     def digest(self) -> str:
@@ -174,12 +176,43 @@ class Benchmark(ABC):
             raise UserError(f"{self.name} (profile {profile}) has splits 1 to {splits}, not {split}; change --splits")
 
 
-BENCHMARKS: Registry[type[Benchmark]] = Registry(
-    "dataset", package="data.datasets", groups={ALL: lambda benchmark: benchmark.suite}
-)
+class BenchmarkRegistry(Registry[type[Benchmark]]):
+    """The registered benchmarks, and those of folders of images, `folder:PATH` in options (`data/datasets/image_folder.py`)."""
+
+    def __contains__(self, name: str) -> bool:
+        return bool(FOLDER_NAME.fullmatch(name)) or super().__contains__(name)
+
+    def __getitem__(self, name: str) -> type[Benchmark]:
+        if FOLDER_NAME.fullmatch(name):
+            from data.datasets.image_folder import folder_benchmark
+
+            return folder_benchmark(name)
+        return super().__getitem__(name)
+
+    def select(self, patterns: Iterable[str]) -> list[str]:
+        """Names that match any of `patterns`, see `core.registry.select`; reads the folder of each `folder:PATH`.
+
+        Raises:
+            UserError: a pattern matches nothing, a folder cannot be used, or two folders have the same name and images.
+        """
+        from data.datasets.image_folder import enter, known_places
+
+        chosen: dict[str, Path | None] = {}
+        for pattern in patterns:
+            if pattern.lower().startswith(FOLDER):
+                path = Path(pattern[len(FOLDER) :])
+                name = enter(path)
+                other = chosen.setdefault(name, path)
+                if other is not None and not other.expanduser().samefile(path.expanduser()):
+                    raise UserError(
+                        f"{other} and {path} have the same name, paths and file sizes, and so would their runs; omit or rename "
+                        "one of them"
+                    )
+            else:
+                names = [pattern] if pattern in known_places() else super().select([pattern])
+                chosen |= {name: None for name in names if name not in chosen}
+        return list(chosen)
+
+
+BENCHMARKS = BenchmarkRegistry("dataset", package="data.datasets", groups={ALL: lambda benchmark: benchmark.suite})
 register = BENCHMARKS.register  # class decorator; the argument is the name in options, records and tables
-
-
-def data_folder(wanted: Path | None) -> Path:
-    """Absolute path of the data root: `wanted`, else a folder in the platform's user cache directory."""
-    return (wanted or user_cache_path("tailbench") / "data").expanduser().absolute()

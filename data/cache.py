@@ -1,9 +1,10 @@
 """Data set cache: each benchmark is loaded once per process, and downloaded only when a run needs it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from data.benchmark import BENCHMARKS, Benchmark, Images, MissingData, Source
+from data.datasets.image_folder import known_places, remember
 from data.lists.longtail import Indices
 from data.passport import Passport, passport_of
 from data.split import Split
@@ -18,9 +19,9 @@ class DataCache:
         self._images: dict[str, Images] = {}
         self._needs: dict[str, frozenset[str]] = {}  # index lists whose image files were checked
 
-    def __reduce__(self) -> tuple[type["DataCache"], tuple[Path]]:
-        """Pickles the data root only: loading again in another process is faster than sending the images."""
-        return DataCache, (self.root,)
+    def __reduce__(self) -> tuple[Callable[..., "DataCache"], tuple[Path, dict[str, Path]]]:
+        """Pickles the data root and the places of folders only: loading again is faster than sending the images."""
+        return _restored, (self.root, known_places())
 
     def benchmark(self, dataset: str) -> Benchmark:
         """Returns the benchmark of that name; the instance keeps index lists that it has read from files."""
@@ -77,3 +78,10 @@ class DataCache:
             return f"NO PASSPORT: {dataset}, profile {profile}: {error}"
         shorts = ", ".join(f"split {passport.split}: {passport.short}" for passport in passports)
         return f"{passports[0].line}; {shorts}" + (f"; missing: {missing}" if missing else "")
+
+
+def _restored(data_root: Path, places: Mapping[str, Path]) -> DataCache:
+    """A pickled cache in another process, whose parent has checked the image files."""
+    for name, place in places.items():
+        remember(name, place, readable=True)
+    return DataCache(data_root)

@@ -106,6 +106,26 @@ class ImageFiles:
         return Encoded([data for data, _ in read], names, height, width)
 
 
+def header_errors(paths: Sequence[str]) -> dict[int, str]:
+    """File name and error by position, of the files that have no valid image header; reads no pixels."""
+
+    def check(position: int) -> None:
+        try:
+            with Image.open(paths[position]):
+                pass
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise arbitrary exceptions for damaged files
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not an image"
+            raise _DecodeError(reason) from error
+
+    try:
+        _map_in_threads(check, paths)
+    except Unreadable as unreadable:
+        return unreadable.reasons
+    return {}
+
+
 class _DecodeError(Exception):
     """One file cannot be read or decoded."""
 

@@ -32,6 +32,7 @@ class Passport:
     counts: tuple[int, ...]  # class counts of the pretraining set
     lists: Mapping[str, tuple[int, str]]  # length and SHA-256 of every index list, see `Benchmark.checksums`
     group_counts: tuple[int, ...] = ()  # class counts that define the groups; empty: `counts`
+    class_names: tuple[str, ...] = ()  # in the order of the labels; not part of the identity, and empty in earlier versions
 
     @property
     def short(self) -> str:
@@ -90,6 +91,7 @@ class Passport:
         decisive = self.counts_for_groups
         facts = {
             "source": self.source.name,
+            "folder": self.source.place,
             "checksum": self.source.checksum,
             "profile": f"{self.profile}: {self.about}",
             "split": f"{self.split}, {'official' if self.official else 'defined by this suite'}",
@@ -125,6 +127,7 @@ def passport_of(benchmark: Benchmark, profile: str, split: int, labels: Indices,
         source=source,
         counts=tuple(counts.tolist()),
         lists=benchmark.checksums(lists),
+        class_names=tuple(benchmark.class_names),
         group_counts=() if np.array_equal(group_counts, counts) else tuple(group_counts.tolist()),
     )
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from core.errors import ProcessEnded, UserError, is_out_of_memory, memory_message
 from core.files import removed, write_text
-from data.benchmark import BENCHMARKS, Benchmark, Images
+from data.benchmark import BENCHMARKS
 from data.pools.pool import Pool, load_pool
 from data.split import Split
 from eval.tail import describe_state, tail_detection
 from grid.activity import TrainingMeter
 from grid.data_check import warn_of_changed_data
-from grid.plan import Plan
+from grid.plan import Plan, check_size
 from grid.workers import WorkerCrash, parallel_map
 from parallel import processes
 from probing.probe import probe_run
@@ -224,7 +224,8 @@ class _Runner:
         data = self._plan.data
         for config in (self._plan.runs[number].config for number in numbers):
             dataset = config.dataset
-            _check_size(config, data.benchmark(dataset), data.load(dataset, self._plan.needs(dataset)))
+            labels = data.load(dataset, self._plan.needs(dataset)).train_labels
+            check_size(config, data.benchmark(dataset), labels)
             pool = self.pool(config)
             if pool is not None:
                 check_pool_size(config, len(pool.images))
@@ -235,15 +236,6 @@ def _save_error(run: RunFolder, reason: str, text: str) -> None:
     log.error("%s failed: %s", run.config.label, reason)
     with suppress(UserError):  # the folder may not be writable; the reason is logged
         write_text(run.error, text)
-
-
-def _check_size(config: RunConfig, benchmark: Benchmark, images: Images) -> None:
-    """Raises UserError if the pretraining list is missing or smaller than a batch; its size can depend on files on disk."""
-    size = len(benchmark.lists(images.train_labels, config.profile, config.split).pretrain)
-    if config.recipe.batch_size > size:
-        raise UserError(
-            f"batch size {config.recipe.batch_size} is larger than {config.dataset}'s {size} images; lower --batch-size"
-        )
 
 
 def _pool_of(config: RunConfig) -> tuple[str | None, int | None]:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from core.errors import UserError
 from core.method_groups import METHOD_GROUPS
-from core.registry import ALL, names_in_source, select
+from core.registry import ALL, FOLDER, names_in_source, select
 from grid.option_values import Jobs, Names, Number, Numbers, Texts
 
 LARGEST = 10**6  # number of processes, threads or epochs
@@ -26,7 +26,7 @@ class GridOptions:
     "Methods: names, globs, or a group: all (of the main job), long-tail, baselines, every; `list` shows them."
 
     datasets: Annotated[list[str], Names] = field(default_factory=lambda: ["cifar10lt"])
-    "Benchmarks: names, globs, or all."
+    "Benchmarks: names, globs, all, or folder:PATH for your own images, in a folder per class."
 
     backbone: str | None = None
     "Network, by its name in this suite or in timm; default: that of the preset."
@@ -147,9 +147,10 @@ def check_names(
             raise UserError(f"no probe matches {name!r}; did you mean 'ridge' (closed form), or 'sdclr' or 'bcl' (by SGD)?")
     for option, patterns in (("--methods", methods), ("--datasets", datasets), ("--probes", probes)):
         kind, _, groups = _REGISTRIES[option]
+        patterns = [pattern for pattern in patterns or () if not pattern.lower().startswith(FOLDER)]
         names = names_of(option) if patterns else None
         if names is not None:
-            select(kind, names, patterns or (), dict.fromkeys(groups, names))
+            select(kind, names, patterns, dict.fromkeys(groups, names))
 
 
 def names_of(option: str) -> list[str] | None:

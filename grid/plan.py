@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import product
@@ -16,11 +17,13 @@ import backbones
 from backbones.precision import has_tf32
 from core.errors import UserError, first_line
 from core.files import check_folder
-from data.benchmark import BALANCED, BENCHMARKS, data_folder
+from data.benchmark import BALANCED, BENCHMARKS, Benchmark, MissingData
 from data.cache import DataCache
 from data.lists.holdout import EMPTY, FileIndexLists
+from data.lists.longtail import Indices
 from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
+from data.root import data_folder
 from data.views.backend import choose_backend
 from eval.probes import PROBES
 from grid.changes import changes_of
@@ -95,6 +98,17 @@ class Plan:
         """Loads the images of all unfinished runs; downloads missing ones. Raises UserError if they are not available."""
         for dataset in dict.fromkeys(self.runs[number].config.dataset for number in self.unfinished):
             self.data.load(dataset, self.needs(dataset))
+
+    def check_sizes(self) -> None:
+        """Raises UserError for an unfinished run whose pretraining list is smaller than a batch; skips those without data.
+
+        Declared sizes were checked when the configuration was resolved.
+        """
+        for config in (self.runs[number].config for number in self.unfinished):
+            benchmark = self.data.benchmark(config.dataset)
+            if not benchmark.size(config.profile):
+                with suppress(MissingData):
+                    check_size(config, benchmark, self.data.labels(config.dataset)[0])
 
     @cached_property
     def passports(self) -> list[str]:
@@ -185,6 +199,15 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     loggers = tuple(dict.fromkeys(options.log))
     rest = (jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every, options.compile, loggers)
     return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, available_cores(), *rest)
+
+
+def check_size(config: RunConfig, benchmark: Benchmark, labels: Indices) -> None:
+    """Raises UserError if the pretraining list is missing or smaller than a batch; its size can depend on files on disk."""
+    size = len(benchmark.lists(labels, config.profile, config.split).pretrain)
+    if config.recipe.batch_size > size:
+        raise UserError(
+            f"batch size {config.recipe.batch_size} is larger than {config.dataset}'s {size} images; lower --batch-size"
+        )
 
 
 def count_gpus(device: torch.device) -> int:

@@ -13,8 +13,10 @@ from torch import nn
 
 from backbones.corpus import Corpus
 from core.errors import UserError
-from data.benchmark import BALANCED, BENCHMARKS, Benchmark, data_folder
+from data.benchmark import BALANCED, BENCHMARKS, Benchmark
 from data.cache import DataCache
+from data.datasets.image_folder import remember
+from data.root import data_folder
 from data.split import Split
 from data.views.backend import BACKENDS, choose_backend
 from eval.probes import PROBES
@@ -74,6 +76,8 @@ def probe_path(
         UserError: invalid options, weights or data.
     """
     run = open_run(path) if path.is_dir() else None
+    if run is not None and not datasets:
+        _remember_folder(run)
     _check_options(path, run, backbone, key, prefix)
     load = from_run(run) if run is not None else from_file(path, backbone or "", key, prefix)
     targets = _targets(run, datasets, profiles, splits)
@@ -159,6 +163,13 @@ def _check_options(path: Path, run: RunFolder | None, backbone: str | None, key:
         raise UserError(f"{path} contains the whole method of a run; give the run folder {path.parent}")
     if run is None and path.is_file() and backbone is None:
         raise UserError(f"{path} needs the name of its network; give it with --backbone, such as resnet18")
+
+
+def _remember_folder(run: RunFolder) -> None:
+    """Sets the place of the images of a run on a folder of images, which only its passport has."""
+    passport = run.passport()
+    if passport is not None and passport.source.place:
+        remember(run.config.dataset, Path(passport.source.place))
 
 
 def _own(run: RunFolder) -> Target:

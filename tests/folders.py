@@ -1,5 +1,6 @@
-"""A small benchmark of photographs in files, for tests."""
+"""Small benchmarks of photographs in files, for tests."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -21,3 +22,17 @@ def make_folder(folder: Path, photographs) -> None:
                 picture.resize((40 + 3 * i, 48 - 2 * i)).save(folder / name)
                 lines.append(f"{name} {c}\n")
         (folder / FILES[role]).write_text("".join(lines))
+
+
+def write_images(folder: Path, names: Iterable[str]) -> None:
+    """Writes small images that differ in colour, at these paths below the folder."""
+    for number, name in enumerate(names):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        colour = (37 * number % 256, 91 * number % 256, 151 * number % 256)
+        Image.new("RGB", (36 + number % 5, 40), colour).save(file)
+
+
+def class_images(counts: dict[str, int], prefix: str = "") -> list[str]:
+    """Paths of so many images in the folder of each class, below the prefix."""
+    return [f"{prefix}{name}/{i}.png" for name, count in counts.items() for i in range(count)]

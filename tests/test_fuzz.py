@@ -20,6 +20,7 @@ from core.errors import UserError
 from core.settings import describe, with_changes
 from data.benchmark import Source
 from data.datasets.inat18 import read_annotations
+from data.lists.class_folders import csv_rows, json_rows
 from data.lists.index_file import check_index_file, read_index_file
 from data.passport import Passport
 from data.pools.folder import read_array
@@ -127,6 +128,9 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
     embedding(out, sample)
     np.save(out / "pool.npy", np.zeros((4, 8, 8, 3), dtype=np.uint8))
     (out / "list.txt").write_text("".join(f"train/class{c}/{i}.jpg {c}\n" for c in range(3) for i in range(4)))
+    (out / "metadata.csv").write_text("file_name,label\n" + "".join(f"{i}.png,{'abc'[i % 3]}\n" for i in range(9)))
+    rows = [{"file_name": f"{i}.png", "label": i % 3} for i in range(9)]
+    (out / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (out / "train2018.json").write_text(json.dumps(ANNOTATIONS))
     (out / "published.csv").write_bytes(b"".join(FILE.read_bytes().splitlines(keepends=True)[:6]))
     network = nn.Linear(2, 2)
@@ -180,6 +184,8 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
         EMBEDDING: lambda file: embedding(file.parent, sample),
         "pool.npy": read_array,
         "list.txt": lambda file: check_index_file(read_index_file(file), 3),
+        "metadata.csv": csv_rows,
+        "metadata.jsonl": json_rows,
         "train2018.json": read_annotations,
         "published.csv": read_published,
         CHECKPOINT: lambda file: read_checkpoint(file, run.config.run_id),

@@ -120,14 +120,17 @@ class ListedBenchmark(Benchmark):
 
     def checksums(self, lists: IndexLists) -> dict[str, tuple[int, str]]:
         """Returns length and SHA-256 of every existing list, over paths and labels; independent of the other lists."""
+        return {role: (len(names), sha256_of(names, labels)) for role, (names, labels) in self.named_lists(lists).items()}
+
+    def named_lists(self, lists: IndexLists) -> dict[Role, tuple[list[str], Indices]]:
+        """Returns relative paths and labels of every existing list, the test list included."""
         assert self._opened is not None
         names, labels, test = self._opened.names, self._opened.labels, self._opened.test
-        existing = {name: indices for name, indices in vars(lists).items() if len(indices)}
-        sums = {
-            name: (len(indices), sha256_of([names[i] for i in indices.tolist()], labels[indices]))
-            for name, indices in existing.items()
+        existing = {role: getattr(lists, role) for role in TRAINING if len(getattr(lists, role))}
+        found: dict[Role, tuple[list[str], Indices]] = {
+            role: ([names[i] for i in indices.tolist()], labels[indices]) for role, indices in existing.items()
         }
-        return sums | {"test": (len(test.names), test.sha256())}
+        return found | {"test": (test.names, test.labels)}
 
     @classmethod
     def size(cls, profile: str) -> int:
@@ -187,7 +190,7 @@ class ListedBenchmark(Benchmark):
 
     def _images(self, data_root: Path, needs: Collection[str] | None) -> Images:
         opened = self._open(data_root)
-        folder = data_root / self.images_folder
+        folder = self._images_folder(data_root)
         if not folder.is_dir():
             raise MissingData(f"{self.title} needs the folder {folder} with {self.images_description}; create or link it")
         required = opened.names
@@ -205,30 +208,56 @@ class ListedBenchmark(Benchmark):
 
     def _open(self, data_root: Path) -> _Opened:
         """Reads and merges all existing index files; cached until a file changes."""
-        existing = {role: file for role, declared in self.files.items() if (file := self._file(data_root, declared)).is_file()}
-        state = tuple((role, file, file.stat().st_mtime_ns, file.stat().st_size) for role, file in existing.items())
+        state = self._state(data_root)
         if self._opened is not None and self._opened.state == state:
             return self._opened
-        for role in NEEDED:
-            if role not in existing:
-                declared = self.files[role]
-                get = f"`bench.py data {self.name}` downloads it, or " if declared.url else ""
-                file = self._file(data_root, declared)
-                raise MissingData(f"{file} is missing, the {role} list of {self.name}; {get}put it there")
-        found = {role: self._read(file, self.files[role]) for role, file in existing.items()}
+        found = self._read_lists(data_root)
         classes = class_count(found, self.classes)
         names, labels, lists = merge_lists(found)
-        lacks = ", ".join(declared.name for role, declared in self.files.items() if declared.url and role not in found)
-        source = Source(f"{self.lists_source}; images unverified", "none of the images; their lists name them", lacks=lacks)
+        source = self._source(found)
         if self.completes_lists:
             lists, source = add_missing_lists(lists, labels, source)
         if shared := len(np.intersect1d(lists.val, np.concatenate([lists.train, lists.fewshot, lists.shot100]))):
             log.warning(
                 "%s: %d validation images are also labelled training images; validation scores are biased", self.name, shared
             )
-        self.class_names = class_folders(found["pretrain"], classes)
+        self.class_names = self._names_of_classes(found, classes)
         self._opened = _Opened(state, names, labels, lists, found["test"], source)
         return self._opened
+
+    def _state(self, data_root: Path) -> tuple[object, ...]:
+        """Paths, sizes and modification times of the existing index files."""
+        existing = self._existing(data_root)
+        return tuple((role, file, file.stat().st_mtime_ns, file.stat().st_size) for role, file in existing.items())
+
+    def _read_lists(self, data_root: Path) -> dict[Role, IndexFile]:
+        """Reads all existing index files. Raises MissingData, which names all needed files that are missing."""
+        existing = self._existing(data_root)
+        missing = [role for role in NEEDED if role not in existing]
+        if missing:
+            files = [self.files[role] for role in missing]
+            get = f"`bench.py data {self.name}` downloads {'them' if len(files) > 1 else 'it'}, or " if files[0].url else ""
+            if len(files) == 1:
+                file = self._file(data_root, files[0])
+                raise MissingData(f"{file} is missing, the {missing[0]} list of {self.name}; {get}put it there")
+            named = ", ".join(f"{file.name} ({role})" for role, file in zip(missing, files, strict=True))
+            folder = data_root / self.lists_folder
+            raise MissingData(f"{len(files)} index files of {self.name} are missing in {folder}: {named}; {get}put them there")
+        return {role: self._read(file, self.files[role]) for role, file in existing.items()}
+
+    def _source(self, found: Mapping[Role, IndexFile]) -> Source:
+        """Source of the images and of the lists that were read."""
+        lacks = ", ".join(declared.name for role, declared in self.files.items() if declared.url and role not in found)
+        return Source(f"{self.lists_source}; images unverified", "none of the images; their lists name them", lacks=lacks)
+
+    def _names_of_classes(self, found: Mapping[Role, IndexFile], classes: int) -> tuple[str, ...]:
+        return class_folders(found["pretrain"], classes)
+
+    def _images_folder(self, data_root: Path) -> Path:
+        return data_root / self.images_folder
+
+    def _existing(self, data_root: Path) -> dict[Role, Path]:
+        return {role: file for role, declared in self.files.items() if (file := self._file(data_root, declared)).is_file()}
 
     def _file(self, data_root: Path, declared: ListFile) -> Path:
         return data_root / self.lists_folder / declared.name

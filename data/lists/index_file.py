@@ -17,6 +17,7 @@ from data.lists.longtail import Indices
 
 # not in a normalised relative POSIX path: a root or drive, `.`, `..` or empty components, backslashes, NUL
 FOREIGN_PATH = re.compile(r"^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)|[\\\0]")
+NAMED = 5  # classes that a message names
 SUSPECTS = ("\n/", "//", "/\n", "\n.", "/.", "\n\n", ":", "\\", "\0")  # necessary substrings of such paths: a fast pre-check
 
 
@@ -124,12 +125,18 @@ def check_index_file(index_file: IndexFile, classes: int | None) -> None:
 
 def check_classes(index_file: IndexFile, classes: int) -> None:
     """Raises UserError if a class below `classes` has no image."""
-    empty = np.flatnonzero(np.bincount(index_file.labels, minlength=classes) == 0)
-    if len(empty):
-        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-        raise UserError(
-            f"{index_file.file} has no image of class {empty[0]}{more}, of classes 0 to {classes - 1}; correct the list"
-        )
+    if lacking := classes_without_images(index_file, classes):
+        raise UserError(f"{lacking}; correct the list")
+
+
+def classes_without_images(index_file: IndexFile, classes: int) -> str:
+    """A clause that names the first classes below `classes` without an image; empty if all have one."""
+    empty = np.flatnonzero(np.bincount(index_file.labels, minlength=classes) == 0).tolist()
+    if not empty:
+        return ""
+    more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+    named = ", ".join(map(str, empty[:NAMED]))
+    return f"{index_file.file} has no image of class {named}{more}, of classes 0 to {classes - 1}"
 
 
 def merge_index_files(index_files: Sequence[IndexFile]) -> tuple[list[str], Indices, list[Indices]]:

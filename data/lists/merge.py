@@ -1,5 +1,6 @@
 """Merges the index files of a benchmark into one table of training images, with consistency checks across files."""
 
+import logging
 from collections.abc import Mapping
 from typing import Literal
 
@@ -7,8 +8,18 @@ import numpy as np
 
 from core.errors import UserError
 from data.lists.holdout import EMPTY, FileIndexLists
-from data.lists.index_file import IndexFile, check_classes, check_index_file, merge_index_files, preview, printable
+from data.lists.index_file import (
+    IndexFile,
+    check_classes,
+    check_index_file,
+    classes_without_images,
+    merge_index_files,
+    preview,
+    printable,
+)
 from data.lists.longtail import Indices
+
+log = logging.getLogger(__name__)
 
 Role = Literal["pretrain", "train", "val", "fewshot", "shot100", "balanced", "test"]
 TRAINING: tuple[Role, ...] = ("pretrain", "train", "val", "fewshot", "shot100", "balanced")  # order of the image table
@@ -18,7 +29,8 @@ def class_count(found: Mapping[Role, IndexFile], declared: int | None) -> int:
     """Returns the number of classes: as declared, or found in the pretraining list.
 
     Raises:
-        UserError: fewer than three classes, a label out of range, or a class without images in a list that needs all classes.
+        UserError: fewer than three classes, a label out of range, a class without images in a list that needs all classes, or a
+            validation list of one class.
     """
     classes = declared or int(found["pretrain"].labels.max()) + 1
     if declared is None:
@@ -26,9 +38,14 @@ def class_count(found: Mapping[Role, IndexFile], declared: int | None) -> int:
             raise UserError(f"{found['pretrain'].file} has {classes} classes; the groups many, medium and few need at least 3")
         for index_file in found.values():
             check_index_file(index_file, classes)
-    for role in ("pretrain", "balanced", "test"):
-        if role in found:
-            check_classes(found[role], classes)
+    for role, index_file in found.items():
+        if role in ("fewshot", "shot100"):
+            if lacking := classes_without_images(index_file, classes):
+                log.warning("%s: its probes never predict these classes", lacking)
+        elif role != "val":
+            check_classes(index_file, classes)
+    if "val" in found and len(only := np.unique(found["val"].labels)) == 1:
+        raise UserError(f"{found['val'].file} has images of class {only[0]} only; add images of the other classes")
     return classes
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from core.errors import UserError, nearest
-from core.registry import Registry
+from core.registry import FOLDER, Registry
 from data.image_files import ImageFiles
 from data.pools import folder
+from data.root import data_folder
 
-FOLDER = "folder:"  # prefix of user-defined pools
 ORDER = ("300k", "cifar100")  # by preference; other pools are a fallback
 REGISTRY_POOL = "emoji"  # the pool that needs only a package registry
 BATCH = 1024  # images resized or hashed at a time
@@ -61,7 +61,9 @@ register = POOLS.register  # class decorator; the argument is the name in option
 
 
 def load_pool(name: str, image_size: int | None, data_root: Path) -> Pool:
-    """Loads the pool `name` at `image_size` px; downloads it into `data_root` if missing.
+    """Loads the pool `name` at `image_size` px, from `data_root` or else from the user's cache folder.
+
+    A pool that is in neither of them is downloaded into `data_root`.
 
     Images of another size are resized with antialiasing in memory (M * 3 * S * S bytes); a pool that has the right size may be
     memory-mapped. The checksum in `about` is computed before resizing. With `image_size` None, images keep their size and image
@@ -73,7 +75,9 @@ def load_pool(name: str, image_size: int | None, data_root: Path) -> Pool:
     if name.startswith(FOLDER):
         images, digest = _user_pool(_folder(name), image_size)
     else:
-        images, digest = _source(name).load(data_root)
+        source = _source(name)
+        roots = (data_root, data_folder(None))
+        images, digest = source.load(next((root for root in roots if source.found(root)), data_root))
     about = f"{name}, {len(images)} images, sha256 {digest[:12]}"
     return Pool(name, images if image_size is None else _resized(images, image_size), about)
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
+from core.registry import FOLDER
 from data.pools.folder import read_array
-from data.pools.pool import FOLDER, PoolSource, register
+from data.pools.pool import PoolSource, register
 from data.sources.fetch import PIECE, download, fetch_once
 
 FILE = "300K_random_images.npy"

@@ -67,7 +67,7 @@ def test_a_tenth_is_held_out_but_at_least_one_and_never_the_last():
 
 
 def test_images_that_are_validation_and_training_at_once_are_reported(root, caplog):
-    (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\n")
+    (root / "folderlt" / "val.txt").write_text("train/class0/0.jpg 0\npretrain/class1/0.jpg 1\n")
     opened(root)
     assert "folderlt: 1 validation images are also labelled training images" in caplog.text
 
@@ -120,8 +120,49 @@ def test_a_missing_list_or_folder_is_reported(root):
     (root / "folderlt" / FILES["test"]).unlink()
     with pytest.raises(UserError, match=r"test\.txt is missing, the test list of folderlt; put it there"):
         opened(root)
-    with pytest.raises(UserError, match=r"nowhere.*lt_train\.txt is missing"):
+    both = r"2 index files of folderlt are missing in .*nowhere/folderlt: lt_train\.txt \(pretrain\), test\.txt \(test\); put"
+    with pytest.raises(UserError, match=both):
         opened(root / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        ({"balanced_train.txt": (0, 1)}, r"balanced_train\.txt has no image of class 2, of classes 0 to 2; correct the list"),
+        ({"val.txt": (1,)}, r"val\.txt has images of class 1 only; add images of the other classes"),
+        ({"val.txt": (0, 2)}, None),
+    ],
+)
+def test_lists_of_too_few_classes_are_refused(root, lists, said):
+    for name, classes in lists.items():
+        (root / "folderlt" / name).write_text("".join(f"train/class{c}/1.jpg {c}\n" for c in classes))
+    if said is None:
+        opened(root)
+        return
+    with pytest.raises(UserError, match=said):
+        opened(root)
+
+
+def test_a_few_shot_list_of_too_few_classes_is_a_warning(root, caplog):
+    (root / "folderlt" / "fewshot_train.txt").write_text("train/class1/0.jpg 1\n")
+    opened(root)
+    assert "fewshot_train.txt has no image of class 0, 2, of classes 0 to 2: its probes never predict" in caplog.text
+
+
+@pytest.mark.parametrize("label", ["1\u200b", "\u00a01", "1\u2009", "\ufeff1", "\u0661"])
+def test_invisible_characters_of_a_label_are_shown(root, label):
+    _edit(root, "train", lambda text: text + f"pretrain/class1/0.jpg {label}\n")
+    with pytest.raises(UserError) as error:
+        opened(root)
+    assert f"line 16: the label {label!r} is not an integer" in str(error.value)
+
+
+def test_all_missing_images_are_counted_at_once(root):
+    for role in ("pretrain", "train", "test"):
+        (root / "folderlt" / role / "class0" / "0.jpg").unlink()
+    named = r"3 of 47 images .* missing in .*: pretrain/class0/0\.jpg, train/class0/0\.jpg, test/class0/0\.jpg;"
+    with pytest.raises(MissingData, match=named):
+        opened(root)
 
 
 def test_lists_are_asked_of_the_object_that_read_them(root):

@@ -106,8 +106,10 @@ def test_a_list_that_is_missing_is_reported(tmp_path):
 
 def test_an_empty_class_is_reported(listed):
     listing = listed("a 0\nb 3\n")
-    with pytest.raises(UserError, match="no image of class 1 and 1 more, of classes 0 to 3"):
+    with pytest.raises(UserError, match="no image of class 1, 2, of classes 0 to 3"):
         check_classes(listing, 4)
+    with pytest.raises(UserError, match="no image of class 1, 2, 4, 5, 6 and 3 more, of classes 0 to 9"):
+        check_classes(listing, 10)
     check_classes(listed("a 0\nb 1\n"), 2)
 
 

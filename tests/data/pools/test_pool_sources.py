@@ -16,6 +16,7 @@ from PIL import Image
 from core.errors import UserError
 from data.pools import emoji, random_300k
 from data.pools.pool import load_pool, pixels_sha256
+from data.root import data_folder
 from data.sources import cifar100, fetch
 
 COUNT = 6  # images of a tiny pool, or of one of its PNG files
@@ -29,7 +30,7 @@ def _random(*shape):
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch, tmp_path):
-    """No network and no client; a test that needs one puts it there."""
+    """No network, no client and no cache; a test that needs one puts it there."""
 
     def unreachable(*args, **kwargs):
         raise requests.ConnectionError("no network")
@@ -37,6 +38,7 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr(fetch.pooch, "retrieve", unreachable)
     monkeypatch.setattr(cifar100, "download", unreachable)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -218,6 +220,14 @@ def test_emoji_are_fetched_once_over_white_and_kept_verified(emoji_package, root
     (root / emoji.FILE).write_bytes(content)
     with pytest.raises(UserError, match=rf"{root / emoji.FILE} is damaged.*delete it"):
         load_pool("emoji", 32, root)
+
+
+def test_a_pool_in_the_cache_serves_every_data_root(emoji_package, root, tmp_path, monkeypatch):
+    monkeypatch.setattr(emoji, "SHA256", pixels_sha256(emoji_package))
+    cached = load_pool("emoji", 32, data_folder(None))
+    monkeypatch.setattr(emoji, "_fetch", None)
+    assert load_pool("emoji", 32, root).about == cached.about
+    assert list(root.iterdir()) == []
 
 
 def test_a_halved_image_rounds_half_up():

@@ -11,9 +11,10 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from benchmarks.views_parity import CASES, FULL, NOTHING, levels_of
-from data.benchmark import BENCHMARKS, data_folder
+from data.benchmark import BENCHMARKS
 from data.image_files import ImageFiles
 from data.loader import Loader
+from data.root import data_folder
 from data.views.backend import BACKENDS
 from data.views.params import Params, draw_batch
 from data.views.spec import Evaluation, View

@@ -1,0 +1,327 @@
+"""Folders of images by class, read into index lists; nothing is written.
+
+Layouts, in the order in which they are recognised:
+1. A file `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`, as in Hugging Face's `imagefolder`; the
+   paths begin with the name of a part (train, val, test), or all images are training images.
+2. Folders of the parts, each with class folders or with such a file. Those of training images have to exist.
+3. Class folders, all of training images.
+
+A missing part is drawn from the training images, class by class: a fifth of the images for the test, a tenth for validation,
+each rounded down, but at least one. One random stream `seed_of(0, "test and validation")` shuffles the classes in order.
+Labels are numbers of the class names in alphabetical order, or in numerical order if all are integers.
+"""
+
+import csv
+import hashlib
+import logging
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from random import Random
+from typing import Literal, NotRequired, TypedDict
+
+import numpy as np
+
+from core.errors import UserError
+from core.schema import InvalidData, decode
+from core.seeds import seed_of
+from data.lists.index_file import IndexFile, preview, printable, read_bytes
+
+log = logging.getLogger(__name__)
+
+Part = Literal["train", "val", "test"]
+PARTS: Mapping[Part, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+DRAWN: Mapping[Part, int] = {"test": 5, "val": 10}  # one in this many training images of a class is drawn for a missing part
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+METADATA = ("metadata.csv", "metadata.jsonl")
+FEWEST_CLASSES = 3  # the groups many, medium and few
+NAMED = 5  # classes that a message names
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The images of a folder by part."""
+
+    folder: Path  # absolute
+    class_names: tuple[str, ...]
+    parts: Mapping[Part, IndexFile]  # paths relative to the folder, ordered by class and path
+    drawn: tuple[Part, ...]  # parts that were drawn from the training images
+    digest: str  # SHA-256 of parts, paths, class names and file sizes
+
+
+@dataclass(frozen=True)
+class _Image:
+    name: str  # relative POSIX path
+    label: str  # name of the class
+
+
+class _Row(TypedDict):
+    """A line of `metadata.jsonl`, as far as it is read."""
+
+    file_name: str
+    label: NotRequired[str | int]
+
+
+def read_class_folders(path: Path) -> ClassFolders:
+    """Reads the images, and draws the missing parts. Reads sizes of image files, not their content.
+
+    Raises:
+        UserError: the folder is missing or cannot be read, or has no images, fewer than three classes, a class with too few
+            images, empty or missing files, or names of parts or classes that clash.
+    """
+    folder = path.expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"folder:{path} {'is not a folder' if folder.exists() else 'does not exist'}; give a folder of images")
+    sizes = dict(_files(folder, ""))
+    found = _images_by_part(folder, sizes)
+    if not found["train"]:
+        held = f"holds {len(sizes):,} images, but none in a class folder" if sizes else "contains no image"
+        raise UserError(f"{folder} {held}; put the images of each class into a folder of its own (suffixes: {_suffixes()})")
+    if empty := [image.name for images in found.values() for image in images if not sizes[image.name]]:
+        raise UserError(f"{len(empty):,} images in {folder} are empty files: {preview(empty)}; restore or remove them")
+    names = _class_names(folder, found)
+    digest = hashlib.sha256()
+    for part, images in found.items():
+        for image in images:
+            line = f"{part}\0{image.name}\0{image.label}\0{sizes[image.name]}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+    drawn = _draw_missing(folder, found, names)
+    label_of = {name: label for label, name in enumerate(names)}
+    parts = {part: _index_file(folder / part, images, label_of) for part, images in found.items()}
+    return ClassFolders(folder, tuple(map(printable, names)), parts, drawn, digest.hexdigest())
+
+
+def _files(folder: Path, prefix: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, int]]:
+    """Yields relative path and size in bytes of all image files below a folder; hidden entries are omitted.
+
+    Links to files and folders are followed, except to a folder above them. Raises UserError for a folder that cannot be read.
+    """
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in above:
+            return
+        above = (*above, (status.st_dev, status.st_ino))
+        with os.scandir(folder) as scanned:
+            entries = sorted((entry for entry in scanned if not entry.name.startswith((".", "__MACOSX"))), key=_name)
+        for entry in entries:
+            if entry.is_dir():
+                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", above)
+            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                yield f"{prefix}{entry.name}", entry.stat().st_size
+    except OSError as error:
+        raise UserError(f"{error.filename or folder} cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _name(entry: "os.DirEntry[str]") -> str:
+    return entry.name
+
+
+def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_Image]]:
+    """The images of each part, in the order of their paths; a missing part is empty."""
+    found: dict[Part, list[_Image]] = {part: [] for part in PARTS}
+    rows = _read_metadata(folder, "", sizes)
+    if rows is not None:
+        for row in rows:
+            found[_part_of(row.name.partition("/")[0]) or "train"].append(row)
+        return found
+    top = {name.partition("/")[0] for name in sizes if "/" in name}
+    below = {name.partition("/")[0] for name in sizes if name.count("/") > 1}
+    with_metadata = {name for name in top if any((folder / name / file).is_file() for file in METADATA)}
+    if "train" not in below | with_metadata:  # else a class may have the name of a part
+        found["train"] = _by_class_folder(folder, "", sizes)
+        return found
+    if others := sorted(name for name in top if _part_of(name) is None):
+        log.warning("%s: images in %s are not used: these are not names of parts", folder, preview(others))
+    for part, names in PARTS.items():
+        present = [name for name in names if name in top]
+        if len(present) > 1:
+            raise UserError(f"{folder} has the folders {' and '.join(present)} for the same part; keep one of them")
+        for name in present:
+            rows = _read_metadata(folder / name, f"{name}/", sizes)
+            found[part] = _by_class_folder(folder, f"{name}/", sizes) if rows is None else rows
+    return found
+
+
+def _part_of(name: str) -> Part | None:
+    return next((part for part, names in PARTS.items() if name in names), None)
+
+
+def _by_class_folder(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_Image]:
+    """Images whose class is the first folder of their path below `prefix`; others are omitted with a warning."""
+    images, classless = [], []
+    for name in sizes:
+        if name.startswith(prefix):
+            label, slash, _ = name[len(prefix) :].partition("/")
+            images.append(_Image(name, label)) if slash else classless.append(name)
+    if classless and images:
+        log.warning(
+            "%s: %d images are in no class folder and are not used: %s", folder / prefix, len(classless), preview(classless)
+        )
+    return images
+
+
+def _read_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_Image] | None:
+    """Images in the metadata file of a folder, in the order of their paths; None without such a file or without labels.
+
+    Raises:
+        UserError: it cannot be read, names an image twice or names images that do not exist.
+    """
+    files = [folder / name for name in METADATA if (folder / name).is_file()]
+    if len(files) > 1:
+        raise UserError(f"{folder} has {' and '.join(METADATA)}; keep one of them")
+    if not files:
+        return None
+    (file,) = files
+    rows = csv_rows(file) if file.suffix == ".csv" else json_rows(file)
+    if rows is None:
+        return None
+    images = sorted((_Image(prefix + name, label) for name, label in rows), key=lambda image: image.name)
+    twice = [name for name, count in Counter(image.name for image in images).items() if count > 1]
+    if twice:
+        raise UserError(f"{file} names {len(twice):,} images more than once: {preview(twice)}; correct it")
+    if missing := [image.name for image in images if image.name not in sizes]:
+        raise UserError(
+            f"{len(missing):,} of {len(images):,} images in {file} are missing: {preview(missing)}; restore them, or remove "
+            "their rows"
+        )
+    return images
+
+
+def csv_rows(file: Path) -> list[tuple[str, str]] | None:
+    """Reads (file name, label) of each row; None without a column of labels. Raises UserError for other content."""
+    try:
+        text = read_bytes(file).decode("utf-8-sig", errors="surrogateescape")
+        rows = list(csv.reader(StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise UserError(f"{file} is not a CSV file ({error}); correct it") from error
+    head = rows[0] if rows else []
+    if "file_name" not in head:
+        raise UserError(f"{file} has no column file_name; add it, or remove the file to use class folders")
+    if "label" not in head:
+        return None
+    columns = head.index("file_name"), head.index("label")
+    found = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != len(head):
+            raise UserError(f"{file}, row {number} has {len(row)} values, not {len(head)}; correct it")
+        name, label = (row[column] for column in columns)
+        _check_row(file, number, name, label)
+        found.append((name, label))
+    return found
+
+
+def json_rows(file: Path) -> list[tuple[str, str]] | None:
+    """Reads (file name, label) of each line; None if no line has a label. Raises UserError for other content."""
+    found, unlabelled = [], []
+    for number, line in enumerate(read_bytes(file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = decode(line, _Row)
+        except InvalidData as error:
+            raise UserError(f"{file}, line {number} has no file_name and label ({error}); correct it") from error
+        if "label" not in row:
+            unlabelled.append(number)
+            continue
+        _check_row(file, number, row["file_name"], str(row["label"]))
+        found.append((row["file_name"], str(row["label"])))
+    if unlabelled and found:
+        raise UserError(f"{file}, line {unlabelled[0]} has no label; add it")
+    return found or None
+
+
+def _check_row(file: Path, number: int, name: str, label: str) -> None:
+    if not (name and label.strip()):
+        raise UserError(f"{file}, row {number} has an empty file_name or label: {name!r}, {label!r}; correct it")
+
+
+def _class_names(folder: Path, found: Mapping[Part, Sequence[_Image]]) -> list[str]:
+    """Names of the classes of the training images in the order of their labels.
+
+    Raises:
+        UserError: too few classes, names that look the same, classes that only the test or validation images have or that the
+            test images lack, or validation images of one class.
+    """
+    labels = {part: {image.label for image in images} for part, images in found.items()}
+    train = labels["train"]
+    names = sorted(train, key=int) if all(re.fullmatch("[0-9]{1,18}", name) for name in train) else sorted(train)
+    if len(names) < FEWEST_CLASSES:
+        raise UserError(
+            f"{folder} has {len(names)} class{'es' * (len(names) > 1)} of training images ({_named(names)}); the groups many, "
+            f"medium and few need at least {FEWEST_CLASSES}"
+        )
+    alike = defaultdict(list)
+    for name in sorted(set[str]().union(*labels.values())):
+        alike[_appearance(name)].append(name)
+    if clash := next((others for others in alike.values() if len(others) > 1), None):
+        raise UserError(f"{folder} has classes whose names look the same: {_named(clash)}; rename or merge them")
+    for part in ("val", "test"):
+        if others := sorted(labels[part] - train):
+            raise UserError(f"{folder} has {part} images of classes without training images: {_named(others)}; remove them")
+    if labels["test"] and (lacking := sorted(train - labels["test"])):
+        raise UserError(f"{folder} has no test images of {_named(lacking)}; add them, or remove the test folder to draw them")
+    if len(labels["val"]) == 1:
+        raise UserError(
+            f"{folder} has validation images of one class, {_named(labels['val'])}; add others, or remove them all to draw them"
+        )
+    return names
+
+
+def _appearance(name: str) -> str:
+    """A class name without case, invisible characters and differences of Unicode normalisation."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(character for character in text if character.isprintable()).strip()
+
+
+def _draw_missing(folder: Path, found: dict[Part, list[_Image]], names: Sequence[str]) -> tuple[Part, ...]:
+    """Moves training images of each class to the parts without images; returns these parts.
+
+    Raises:
+        UserError: a class has too few images.
+    """
+    missing: tuple[Part, ...] = tuple(part for part in DRAWN if not found[part])
+    if not missing:
+        return ()
+    members: dict[str, list[_Image]] = {name: [] for name in names}
+    for image in found["train"]:
+        members[image.label].append(image)
+    if few := [f"{name!r} ({len(images)})" for name, images in members.items() if len(images) <= len(missing)]:
+        shown = ", ".join(few[:NAMED]) + (", ..." if len(few) > NAMED else "")
+        raise UserError(
+            f"{len(few)} of {len(names)} classes in {folder} have fewer than {len(missing) + 1} training images, which a split "
+            f"into train and {' and '.join(missing)} needs: {shown}; add images, or remove these classes"
+        )
+    stream = Random(seed_of(0, "test and validation"))
+    found["train"] = []
+    for images in members.values():
+        stream.shuffle(images)
+        count = len(images)
+        for part in missing:
+            taken = max(1, count // DRAWN[part])
+            found[part] += images[:taken]
+            del images[:taken]
+        found["train"] += images
+    return missing
+
+
+def _index_file(place: Path, images: Sequence[_Image], label_of: Mapping[str, int]) -> IndexFile:
+    ordered = sorted(images, key=lambda image: (label_of[image.label], image.name))
+    labels = np.array([label_of[image.label] for image in ordered], dtype=np.int64)
+    return IndexFile([image.name for image in ordered], labels, place, unit="image")
+
+
+def _named(names: Sequence[str] | set[str]) -> str:
+    """Class names for messages; invisible characters are escaped."""
+    names = list(names)
+    return ", ".join(map(repr, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _suffixes() -> str:
+    return " ".join(SUFFIXES)
