@@ -9,6 +9,7 @@ from run_store.records import AccuracyRecord, Record
 SCALES = {"cpu": "CPU-scale", "cpu-long": "CPU-scale", "smoke": "smoke-scale"}  # presets smaller than the papers' settings
 MAIN_PROBE = "ridge"  # its table comes first: it has no randomness and one hyper-parameter
 PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}
+PROBE_FILES = {"ridge": "linear-probe", "ridge-1pct": "linear-probe-1pct"}
 RECONSTRUCTED = {"tase": "TASE-R is a reconstruction, not the authors' method."}  # by method
 MAX_NAMED = 5  # missing runs named per row; the CSV has all
 
@@ -79,6 +80,11 @@ def training(record: Record, images: str | None = None) -> str:
 def probe_title(name: str) -> str:
     """Name of a probe as printed."""
     return PROBE_TITLES.get(name, name)
+
+
+def probe_file(name: str) -> str:
+    """Name of a probe in file names."""
+    return PROBE_FILES.get(name, f"{name}-probe")
 
 
 def protocol(records: Sequence[AccuracyRecord]) -> str:

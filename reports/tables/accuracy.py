@@ -63,7 +63,7 @@ class Row:
 class AccuracyTable:
     """Accuracies of one setting under one probe."""
 
-    name: str  # file name without suffix
+    name: str  # as of `Table`
     title: str
     rows: list[Row]
     records: list[AccuracyRecord] = field(repr=False)
@@ -136,6 +136,7 @@ class AccuracyTable:
             self.records,
             self.probe,
             [row.run_ids for row in self.rows],
+            file=captions.probe_file(self.probe),
         )
 
 

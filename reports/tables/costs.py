@@ -73,6 +73,7 @@ def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[T
                 rows,
                 records_of_runs,
                 run_ids=ids,
+                file="costs",
             )
         )
     return tables
@@ -123,6 +124,7 @@ def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name)
                 members,
                 first.probe,
                 [run_ids(runs) for runs in methods],
+                file=f"budget-{captions.probe_file(first.probe)}",
             )
         )
     return tables

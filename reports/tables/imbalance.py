@@ -73,6 +73,7 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
                     tailed_records,
                     first.probe,
                     ids,
+                    file=f"cost-of-imbalance-{captions.probe_file(first.probe)}",
                 )
             )
     return tables
@@ -116,6 +117,7 @@ def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
                 group,
                 first.probe,
                 ids,
+                file=f"ratios-{min(sizes)}-images-{captions.probe_file(first.probe)}",
             )
         )
     return tables

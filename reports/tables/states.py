@@ -73,4 +73,5 @@ def missing_table(states: Iterable[RunState]) -> Table:
         [Column(name.replace("_", " ").capitalize(), name) for name in names],
         rows,
         run_ids=[(s.run_id,) for s in ordered],
+        file="missing-runs",
     )

@@ -130,7 +130,7 @@ def test_record_csvs_have_a_column_per_field(records, accurate):
 def test_metadata_of_a_table(records, tmp_path):
     tables = write_tables(records, tmp_path, title, STATES)
     (table,) = [table for table in tables if table.name.startswith("cifar10lt-sdclr-cpu-sdclr-cached-1pct")]
-    meta = json.loads((tmp_path / f"{table.name}.meta.json").read_text())
+    meta = json.loads((tmp_path / "cifar10lt" / "sdclr-cached-1pct-probe.meta.json").read_text())
     assert {key: meta[key] for key in ("dataset", "profile", "preset", "probe", "splits", "seeds", "n")} == {
         "dataset": "cifar10lt",
         "profile": "sdclr",
