@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.titles import method_group, method_title, more_runs, run_title
+from commands.titles import class_names, method_group, method_title, more_runs, run_title
 from core.files import removed
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
@@ -65,7 +65,7 @@ def report(out: Path, run_ids: Sequence[str] | None = None, *, figures: bool = T
     main = {table.setting: table.name for table in reversed(accuracy_tables)}  # the first table of each setting
     lead = {*main.values(), *(table.name for table in tables if table.name.startswith(SUMMARY))}
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
-    saved = write_figures(records, histories, out / FIGURES, method_title) if figures else []
+    saved = write_figures(records, histories, out / FIGURES, method_title, class_names) if figures else []
     folder_of = {run_id_of(folder): folder for folder in folders}
     logs = {history.folder: history for history in histories}
     unfinished = {state.run_id for state in states.values()}

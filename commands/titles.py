@@ -36,6 +36,11 @@ def method_group(method: str) -> str:
     return METHODS[method].group if method in METHODS else ""
 
 
+def class_names(record: Record) -> tuple[str, ...]:
+    """Names of the classes of a record's benchmark; empty for unknown benchmarks and those of image files."""
+    return BENCHMARKS[record.dataset].class_names if record.dataset in BENCHMARKS else ()
+
+
 def more_runs(record: Record) -> str:
     """Advice for a method with too few runs: splits, or seeds for a benchmark with fewer than five splits."""
     profiles = BENCHMARKS[record.dataset].profiles if record.dataset in BENCHMARKS else {}

@@ -15,6 +15,13 @@ COMPARABLE = (*SETTING, "probe", "protocol")
 R = TypeVar("R", bound=Record)
 Title = Callable[[Record], str]  # the printed name of a record's method; should differ between hyper-parameters
 
+ClassNames = Callable[[Record], Sequence[str]]  # the names of a record's classes; empty if unknown
+
+
+def no_class_names(record: Record) -> Sequence[str]:
+    """The default of ClassNames."""
+    return ()
+
 
 def method_name(record: Record) -> str:
     """The registry name: the default title."""

@@ -11,9 +11,20 @@ from msgspec.structs import replace
 from numpy.typing import ArrayLike, NDArray
 
 from reports import captions
-from reports.comparable import COMPARABLE, SETTING, Title, by_method, comparable_groups, one_record_per_run, table_name
+from reports.comparable import (
+    COMPARABLE,
+    SETTING,
+    ClassNames,
+    Title,
+    by_method,
+    comparable_groups,
+    one_record_per_run,
+    table_name,
+)
+from reports.figures.style import drawable
 from run_store.records import Record
 
+MAX_NAMED = 20  # classes on an axis
 R = TypeVar("R", bound=Record)
 
 
@@ -116,6 +127,21 @@ def run_settings(records: Iterable[R], order: MethodOrder) -> list[Setting[R]]:
     """One setting per group of comparable runs, with one record per run."""
     groups = comparable_groups(one_record_per_run(records), SETTING)
     return [Setting(order.series(members), "", members[0].profile, key) for key, members in groups]
+
+
+def class_order(record: Record) -> NDArray[np.int64]:
+    """(C,) class numbers, most training images first, ties by class number."""
+    # the classes of a balanced twin keep the order of the long-tailed set
+    return np.lexsort([np.arange(len(record.class_counts)), -np.array(record.group_counts), -np.array(record.class_counts)])
+
+
+def names_by_rank(records: Sequence[Record], class_names: ClassNames) -> list[str]:
+    """Class names in `class_order`; empty for unknown names, many classes, or runs that differ in the order, as splits do."""
+    names = class_names(records[0])
+    order = class_order(records[0])
+    if len(names) != len(order) or len(names) > MAX_NAMED or any((class_order(r) != order).any() for r in records):
+        return []
+    return [drawable(names[number]) for number in order]
 
 
 def mean_and_std(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:

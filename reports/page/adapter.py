@@ -23,7 +23,7 @@ from run_store.records import AccuracyRecord, GeometryRecord, Record
 STATES: tuple[Literal["unfinished"], Literal["failed"]] = ("unfinished", "failed")
 LAST_LINES = 5  # of a log
 SERIES = ("loss", "images_per_second", "auroc")
-COSTS = r"mean_rank|train_minutes|peak_memory_mb|probe_seconds|relative_images|relative_time"
+COSTS = r"mean_rank|train_(minutes|seconds)|peak_memory_mb|probe_seconds|relative_images|relative_time"
 # column keys; those of combined tables start with the probe, those of geometry end with the group
 LOWER_IS_BETTER = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
 

@@ -95,7 +95,7 @@ class Run:
     split: int
     seed: int
     status: Literal["done", "unfinished", "failed"]
-    facts: Mapping[str, str] = field(default_factory=dict)  # further facts: {"training": "0.09 h on cpu"}
+    facts: Mapping[str, str] = field(default_factory=dict)  # further facts: {"training": "5 min on cpu"}
     results: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by probe: {"ridge": {"All": "61.4"}}
     log: Log = Log()
     config: str = ""  # JSON
