@@ -11,6 +11,7 @@ from reports import captions
 from reports.comparable import Title
 from reports.figures import SavedFigure
 from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
+from reports.tables.accuracy import METHOD_GROUP
 from reports.tables.analysis import GEOMETRY
 from reports.tables.states import RunState
 from reports.tables.table import Cell as TableCell
@@ -29,8 +30,12 @@ LOWER_IS_BETTER = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS
 
 
 def table_section(table: Table, *, lead: bool = True) -> Section:
-    """The section of a table, without the columns that are in the CSV only. `lead`: see `Section`."""
+    """The section of a table, without the columns that are in the CSV only, numbers before the group of methods.
+
+    On a phone only the first columns are in view without scrolling. `lead`: see `Section`.
+    """
     first, *rest = table.printed_columns()
+    rest.sort(key=lambda place: table.columns[place].key == METHOD_GROUP)
     run_ids = table.run_ids or [()] * len(table.rows)
     is_text = table.text_columns()
     return Section(

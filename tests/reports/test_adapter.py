@@ -7,7 +7,7 @@ import pytest
 from data.benchmark import Source
 from data.passport import Passport
 from reports.page import adapter
-from reports.tables import all_tables
+from reports.tables import all_tables, build_tables
 from reports.tables.states import RunState
 from run_store.history import LOG, read_history
 from run_store.passport import write_passport
@@ -48,6 +48,14 @@ def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
     accuracy_records = [f for f in records if f.method == "simclr" and f.probe == "ridge"]
     assert cell.value == pytest.approx(sum(record.mean for record in accuracy_records) / 2)
     assert cell.spread.startswith("± ")
+
+
+def test_the_group_of_methods_is_the_last_column(accurate):
+    for table in build_tables(accurate, title, group=lambda method: "baselines"):
+        section = adapter.table_section(table.table())
+        assert [column.title for column in section.columns] == ["Many", "Medium", "Few", "All", "Std", "n", "Group"]
+        assert {row.cells[-1].text for row in section.rows} == {"baselines"}
+        assert all(row.cells[0].value is not None for row in section.rows)
 
 
 def test_every_table_becomes_a_section_with_a_cell_per_column(records):
