@@ -17,7 +17,7 @@ from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory,
 from core.terminal import Messages, clock, print_any_text, show
 from core.version import version_text
 from grid.option_values import Names, Number, Numbers, Texts
-from grid.options import GridOptions, LauncherOptions, Preset, check_local, check_names, check_positive
+from grid.options import GridOptions, LauncherOptions, Preset, check_local, check_names, check_positive, current_spelling
 from grid.options_file import apply_file, save_options
 from grid.unknown_words import about_option, about_word
 
@@ -211,7 +211,7 @@ def probe(
     path: Path,
     *,
     datasets: Annotated[list[str] | None, Names] = None,
-    profiles: Annotated[list[str] | None, Names] = None,
+    variants: Annotated[list[str] | None, Names] = None,
     splits: Annotated[list[int] | None, Numbers] = None,
     probes: Annotated[list[str] | None, Names] = None,
     backbone: str | None = None,
@@ -231,8 +231,8 @@ def probe(
         Run folder, or a file of weights: .safetensors, or a state dict written by torch.save.
     datasets
         Benchmarks: names or globs; default: that of the run, or cifar10lt.
-    profiles
-        Long-tail profiles; default: that of the run on its own benchmark, else the first of each benchmark.
+    variants
+        Long-tailed variants; default: that of the run on its own benchmark, else the first of each benchmark.
     splits
         Splits; default: that of the run on its own benchmark, else 1.
     probes
@@ -263,7 +263,7 @@ def probe(
     probed = probe_path(
         path,
         datasets=datasets or (),
-        profiles=profiles or (),
+        variants=variants or (),
         splits=splits or (),
         probes=probes or (),
         backbone=backbone,
@@ -308,7 +308,7 @@ def list_(
     *,
     datasets: Annotated[list[str] | None, Names] = None,
     passport: Annotated[bool, Parameter(negative=())] = False,
-    profile: str | None = None,
+    variant: str | None = None,
     splits: Annotated[list[int] | None, Numbers] = None,
     data_root: Path | None = None,
 ) -> int:
@@ -320,8 +320,8 @@ def list_(
         Only these benchmarks: names, globs, or all.
     passport
         Print their passports: source, class counts, groups, and the SHA-256 of every index list.
-    profile
-        Profile of the passports; default: the first of each benchmark.
+    variant
+        Variant of the passports; default: the first of each benchmark.
     splits
         Splits of the passports; default: 1.
     data_root
@@ -330,7 +330,7 @@ def list_(
     check_names(None, datasets)
     from commands.list import list_ as list_text
 
-    print(list_text(datasets, passport=passport, profile=profile, splits=splits, data_root=data_root))
+    print(list_text(datasets, passport=passport, variant=variant, splits=splits, data_root=data_root))
     return 0
 
 
@@ -512,8 +512,9 @@ def _report(out: Path, run_ids: list[str] | None = None, since: float | None = N
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command line (default: `sys.argv`). An error that the user can fix becomes one line and exit status 2."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[Messages()])
+    words = [current_spelling(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except ProcessEnded as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 1
@@ -521,8 +522,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # `bench.py list | head` is a success; a grid that is not trained is not
         sys.stdout = None
-        command = (sys.argv[1:] if arguments is None else arguments)[:1]
-        return 0 if command and command[0] in PRINTING else 1
+        return 0 if words and words[0] in PRINTING else 1
     except Exception as error:
         line = _line(error)
         if os.environ.get("RANK", "0") == "0":  # under torchrun, all processes have the same command line

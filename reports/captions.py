@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from data.variants import with_variant
 from reports.comparable import split_passport
 from reports.tables.states import RunState
 from run_store.records import AccuracyRecord, Record
@@ -15,9 +16,9 @@ MAX_NAMED = 5  # missing runs named per row; the CSV has all
 
 
 def subject(record: Record, key: str = "") -> str:
-    """Benchmark and profile; also split and passport if the `key` of `comparable_groups` is of one passport only."""
+    """Benchmark and variant; also split and passport if the `key` of `comparable_groups` is of one passport only."""
     passport = split_passport(key) if key else ""
-    return f"{record.dataset} (profile {record.profile})" + (f", split {record.split} [{passport}]" if passport else "")
+    return f"{record.dataset} (variant {record.variant})" + (f", split {record.split} [{passport}]" if passport else "")
 
 
 def scale(record: Record) -> str:
@@ -52,7 +53,12 @@ def notes(records: Sequence[Record]) -> str:
 
 def setting(record: Record) -> str:
     """Data and training: equal for all probes of the same runs."""
-    return f"Data: {record.data}. {training(record)}"
+    return f"Data: {data([record])}. {training(record)}"
+
+
+def data(records: Collection[Record]) -> str:
+    """The distinct data of records."""
+    return "; ".join(sorted({with_variant(record.data, record.dataset, record.profile) for record in records}))
 
 
 def training(record: Record, images: str | None = None) -> str:

@@ -68,16 +68,21 @@ class Setting(Generic[R]):
         return [record for one in self.series for record in one.records]
 
     @property
+    def variant(self) -> str:
+        """Name of the variant; empty if the figure is over several."""
+        return self.profile and self.first.variant
+
+    @property
     def subtitle(self) -> str:
-        """Data set, profile, probe and scale in a few words."""
+        """Data set, variant, probe and scale in a few words."""
         f = self.first
-        profile = self.profile and f"profile {self.profile}"
-        words = [f.dataset, profile, self.probe, captions.SCALES.get(f.preset, f"preset {f.preset}"), f.mark]
+        variant = self.variant and f"variant {self.variant}"
+        words = [f.dataset, variant, self.probe, captions.SCALES.get(f.preset, f"preset {f.preset}"), f.mark]
         return " · ".join(word for word in words if word)
 
     @property
     def caption(self) -> str:
-        """Data set, profile, probe, number of runs, splits, seeds and scale."""
+        """Data set, variant, probe, number of runs, splits, seeds and scale."""
         f = self.first
         subject = (captions.subject(f) if self.profile else f.dataset) + (f", {f.mark}" if f.mark else "")
         probe = f", probe {captions.probe_title(self.probe)}" if self.probe else ""
@@ -89,7 +94,7 @@ class Setting(Generic[R]):
     def details(self) -> str:
         """Data, training, splits with their passports."""
         f = self.first
-        data = f.data if self.profile else "; ".join(sorted({r.data for r in self.records}))
+        data = captions.data([f] if self.profile else self.records)
         images = None if self.profile else f"{captions.value_range({r.n_pretrain for r in self.records})} images"
         return f"Data: {data}. {captions.training(f, images)} {captions.runs(self.records)}"
 

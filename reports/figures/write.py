@@ -40,7 +40,7 @@ class SavedFigure:
     svg: Path
     png: Path
     dataset: str
-    profile: str  # empty for a figure over several profiles
+    variant: str  # empty for a figure over several
     probe: str  # empty for a figure without a probe or over several
     preset: str
 
@@ -106,7 +106,7 @@ def _save_all(setting: Setting, draw: Draw, folder: Path) -> Iterator[SavedFigur
                 svg=svg,
                 png=png,
                 dataset=first.dataset,
-                profile=setting.profile,
+                variant=setting.variant,
                 probe=setting.probe,
                 preset=first.preset,
             )

@@ -40,7 +40,7 @@ def table_section(table: Table, *, lead: bool = True) -> Section:
     is_text = table.text_columns()
     return Section(
         name=table.name,
-        **{name: table.shared(name) for name in ("dataset", "profile", "preset")},
+        **{name: table.shared(name) for name in ("dataset", "variant", "preset")},
         probe=table.probe,
         title=_short_title(table),
         caption=table.caption,
@@ -66,7 +66,7 @@ def figure(saved: SavedFigure) -> Figure:
     return Figure(
         name=saved.name,
         dataset=saved.dataset,
-        profile=saved.profile,
+        variant=saved.variant,
         probe=saved.probe,
         preset=saved.preset,
         title=saved.title,
@@ -105,11 +105,11 @@ def unfinished_run(folder: Path, state: RunState, records: Sequence[Record] = ()
 
 
 def _run_settings(source: Record | RunState) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in ("dataset", "profile", "preset", "split", "seed")}
+    return {name: getattr(source, name) for name in ("dataset", "variant", "preset", "split", "seed")}
 
 
 def _short_title(table: Table) -> str:
-    """The title without data set, profile and probe, which the page shows beside it."""
+    """The title without data set, variant and probe, which the page shows beside it."""
     title = table.title
     if table.records:
         first = table.records[0]

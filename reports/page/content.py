@@ -44,7 +44,7 @@ class Section:
 
     name: str  # anchor; stable between versions of the page
     dataset: str  # tables and figures are grouped by data set
-    profile: str = ""
+    variant: str = ""
     probe: str = ""
     preset: str = ""
     title: str
@@ -64,7 +64,7 @@ class Figure:
 
     name: str  # anchor
     dataset: str
-    profile: str = ""
+    variant: str = ""
     probe: str = ""
     preset: str = ""
     title: str
@@ -90,7 +90,7 @@ class Run:
     id: str
     method: str  # as printed
     dataset: str
-    profile: str = ""
+    variant: str = ""
     preset: str = ""
     split: int
     seed: int

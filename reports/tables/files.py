@@ -11,7 +11,7 @@ from reports.comparable import safe_name, short_hash
 from reports.tables.table import Table
 
 META = "meta.json"  # suffix of a table's metadata
-SETTINGS = ("profile", "mark", "preset")  # what a name gets if tables of several settings would share it
+SETTINGS = ("variant", "mark", "preset")  # what a name gets if tables of several settings would share it
 
 
 class Metadata(TypedDict):

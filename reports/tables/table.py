@@ -103,7 +103,9 @@ class Table:
             "details": self.details,
             "warnings": self.warnings,
             "probe": self.probe,
-            **{field: self.shared(field) for field in ("protocol", "dataset", "profile", "data", "preset", "recipe")},
+            **{
+                field: self.shared(field) for field in ("protocol", "dataset", "variant", "profile", "data", "preset", "recipe")
+            },
             "splits": sorted({record.split for record in self.records}),
             "passports": sorted({f"{record.split}: {record.passport}" for record in self.records}),
             "seeds": sorted({record.seed for record in self.records}),

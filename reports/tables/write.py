@@ -107,9 +107,9 @@ def tables_text(tables: Iterable[Table]) -> str:
 
 
 def tidy_csv(records: Iterable[AccuracyRecord], title: Title = method_name) -> str:
-    """One line per run and probe: method, benchmark, profile, split, seed, probe and accuracies."""
-    heads = ("method", "benchmark", "profile", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
-    names = ("dataset", "profile", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
+    """One line per run and probe: method, benchmark, variant, split, seed, probe and accuracies."""
+    heads = ("method", "benchmark", "variant", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
+    names = ("dataset", "variant", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
     ordered = sorted(records, key=lambda r: (r.dataset, r.profile, r.preset, r.probe, r.method, r.split, r.seed, r.run_id))
     return csv_lines(heads, [[title(r), *(_as_text(rounded(getattr(r, name))) for name in names)] for r in ordered])
 

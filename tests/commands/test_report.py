@@ -137,8 +137,8 @@ def test_an_unfinished_grid_prints_the_main_table_of_each_data_set(tmp_path):
     text = partial_report(tmp_path, runs)
     assert text.count("probe linear (ridge):") == 2
     assert "knn" not in text
-    assert "cifar10lt (profile" in text
-    assert "cifar100lt (profile" in text
+    assert "cifar10lt (variant" in text
+    assert "cifar100lt (variant" in text
     assert (tmp_path / "report.html").exists()
     assert not (tmp_path / "figures").exists()
 

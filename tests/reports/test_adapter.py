@@ -35,7 +35,7 @@ def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
         table for table in all_tables(records, title) if table.name.startswith("cifar10lt-") and "-ridge-" in table.name
     ]
     section = adapter.table_section(table)
-    assert (section.dataset, section.profile, section.probe, section.preset) == ("cifar10lt", "sdclr", "ridge", "cpu")
+    assert (section.dataset, section.variant, section.probe, section.preset) == ("cifar10lt", "exp-4500-45", "ridge", "cpu")
     assert section.title == "Test accuracy in %"
     assert section.scale.startswith("CPU-scale")
     by_method = {row.method: row for row in section.rows}
@@ -50,8 +50,8 @@ def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
     assert cell.spread.startswith("± ")
 
 
-def test_the_group_of_methods_is_the_last_column(accurate):
-    for table in build_tables(accurate, title, group=lambda method: "baselines"):
+def test_the_group_of_methods_is_the_last_column(records):
+    for table in build_tables(records, title, group=lambda method: "baselines"):
         section = adapter.table_section(table.table())
         assert [column.title for column in section.columns] == ["Many", "Medium", "Few", "All", "Std", "n", "Group"]
         assert {row.cells[-1].text for row in section.rows} == {"baselines"}

@@ -78,10 +78,10 @@ def test_every_kind_of_figure_is_saved_with_caption_and_settings(tmp_path):
         with Image.open(one.png) as picture:
             assert picture.format == "PNG"
             assert picture.width == pytest.approx(200 * 3.4, abs=2) or picture.width == pytest.approx(200 * 7, abs=2)
-        assert (one.dataset, one.profile, one.preset) == ("cifar10lt", "sdclr", "cpu")
+        assert (one.dataset, one.variant, one.preset) == ("cifar10lt", "exp-4500-45", "cpu")
         for fact in (
             "cifar10lt",
-            "profile sdclr",
+            "variant exp-4500-45",
             "CPU-scale",
             "seed 0",
             one.probe,

@@ -25,8 +25,8 @@ def test_a_name_is_the_benchmark_and_what_the_table_shows():
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ([{}, {"profile": "ir=50"}], ["x-sdclr", "x-ir50"]),
-        ([{}, {"profile": "cao"}, {"preset": "paper"}], ["x-sdclr-cpu", "x-cao-cpu", "x-sdclr-paper"]),
+        ([{}, {"profile": "ir=50"}], ["x-exp-4500-45", "x-ir50"]),
+        ([{}, {"profile": "cao"}, {"preset": "paper"}], ["x-exp-4500-45-cpu", "x-exp-5000-50-cpu", "x-exp-4500-45-paper"]),
         ([{}, {"mark": "surrogate order"}], ["x", "x-surrogate-order"]),
         ([{}, {"dataset": "cifar100lt"}], ["x", "x"]),
         ([{"profile": "A"}, {"profile": "a"}], ["x-A-HASH", "x-a-HASH"]),  # one file where letter case is ignored
