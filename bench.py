@@ -206,6 +206,25 @@ def report(*, out: Path = Path("runs")) -> int:
     return 0
 
 
+@app.command(name="serve")
+def serve_(*, out: Path = Path("runs"), port: Annotated[int, Number] = 8000, host: str = "127.0.0.1") -> int:
+    """Serve page, tables and figures of a folder of runs, and a status page that reloads itself while runs go on.
+
+    Parameters
+    ----------
+    out
+        Folder of runs.
+    port
+        Port of the server.
+    host
+        Address of the server; the default can be reached from this machine only.
+    """
+    from commands.serve import serve
+
+    serve(out, host, port)
+    return 0
+
+
 @app.command
 def probe(
     path: Path,
