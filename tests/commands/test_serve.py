@@ -10,9 +10,11 @@ import pytest
 
 import bench
 from commands.report import report
-from commands.serve import make_server, served_file
+from commands.serve import make_server, served_file, status_page
 from tests.commands.test_report import make_run
 from tests.reports.made import made_record
+from tests.shared_runs import DONE, write_lease
+from tests.shared_runs import make_run as make_shared_run
 
 
 @pytest.fixture
@@ -79,15 +81,22 @@ def test_nothing_else_is_served(get, path):
     assert content != b"secret"
 
 
-def test_the_status_page_has_the_states_and_reloads_until_all_runs_have_ended(out, get):
-    status, page = get("/")
-    assert status == 200
-    assert b"DONE       cifar10lt-simclr" in page
-    assert b"FAILED     cifar10lt-byol" in page
-    assert b"<b>" not in page
-    assert b'http-equiv="refresh"' not in page
-    make_run(out, "cifar10lt-bcl-split1-seed0-abc", done=False)
-    assert b'http-equiv="refresh"' in get("/status.html")[1]
+def test_the_status_page_shows_what_status_prints_and_reloads_until_all_runs_have_ended(tmp_path):
+    make_shared_run(tmp_path / "a", *DONE)
+    (make_shared_run(tmp_path / "d", "config", "error") / "error.txt").write_text("<b>lost</b>")
+    page = status_page(tmp_path)
+    assert "DONE       a\nFAILED     d  &lt;b&gt;lost&lt;/b&gt;" in page
+    assert 'http-equiv="refresh"' not in page
+    activity = {"phase": "training", "epoch": 3, "epochs": 10, "images_per_second": 812.4, "seconds_left": 130.0}
+    write_lease(make_shared_run(tmp_path / "e", "config"), activity=activity)
+    page = status_page(tmp_path)
+    assert "epoch 3/10  812 images/s" in page
+    assert 'http-equiv="refresh"' in page
+
+
+def test_the_status_page_is_the_first_page(get):
+    assert b"<title>Status of runs</title>" in get("/")[1]
+    assert get("/status.html")[0] == 200
 
 
 def test_a_busy_port_and_a_missing_folder_are_one_line(out, tmp_path, capsys):
