@@ -19,7 +19,7 @@ from core.registry import ALL
 from core.terminal import Messages, clock, print_any_text, show
 from core.version import version_text
 from grid.option_values import Names, Number, Numbers, Texts
-from grid.options import GridOptions, LauncherOptions, Preset, check_local, check_names, check_positive
+from grid.options import GridOptions, LauncherOptions, Preset, check_local, check_names, check_positive, current_spelling
 from grid.options_file import apply_file, save_options
 from grid.unknown_words import about_option, about_word
 
@@ -222,12 +222,31 @@ def report(
     return 0
 
 
+@app.command(name="serve")
+def serve_(*, out: Path = Path("runs"), port: Annotated[int, Number] = 8000, host: str = "127.0.0.1") -> int:
+    """Serve page, tables and figures of a folder of runs, and a status page that reloads itself while runs go on.
+
+    Parameters
+    ----------
+    out
+        Folder of runs.
+    port
+        Port of the server.
+    host
+        Address of the server; the default can be reached from this machine only.
+    """
+    from commands.serve import serve
+
+    serve(out, host, port)
+    return 0
+
+
 @app.command
 def probe(
     path: Path,
     *,
     datasets: Annotated[list[str] | None, Names] = None,
-    profiles: Annotated[list[str] | None, Names] = None,
+    variants: Annotated[list[str] | None, Names] = None,
     splits: Annotated[list[int] | None, Numbers] = None,
     probes: Annotated[list[str] | None, Names] = None,
     backbone: str | None = None,
@@ -247,8 +266,8 @@ def probe(
         Run folder, or a file of weights: .safetensors, or a state dict written by torch.save.
     datasets
         Benchmarks: names or globs; default: that of the run, or cifar10lt.
-    profiles
-        Long-tail profiles; default: that of the run on its own benchmark, else the first of each benchmark.
+    variants
+        Long-tailed variants; default: that of the run on its own benchmark, else the first of each benchmark.
     splits
         Splits; default: that of the run on its own benchmark, else 1.
     probes
@@ -279,7 +298,7 @@ def probe(
     probed = probe_path(
         path,
         datasets=datasets or (),
-        profiles=profiles or (),
+        variants=variants or (),
         splits=splits or (),
         probes=probes or (),
         backbone=backbone,
@@ -324,7 +343,7 @@ def list_(
     *,
     datasets: Annotated[list[str] | None, Names] = None,
     passport: Annotated[bool, Parameter(negative=())] = False,
-    profile: str | None = None,
+    variant: str | None = None,
     splits: Annotated[list[int] | None, Numbers] = None,
     data_root: Path | None = None,
 ) -> int:
@@ -336,8 +355,8 @@ def list_(
         Only these benchmarks: names, globs, or all.
     passport
         Print their passports: source, class counts, groups, and the SHA-256 of every index list.
-    profile
-        Profile of the passports; default: the first of each benchmark.
+    variant
+        Variant of the passports; default: the first of each benchmark.
     splits
         Splits of the passports; default: 1.
     data_root
@@ -346,7 +365,7 @@ def list_(
     check_names(None, datasets)
     from commands.list import list_ as list_text
 
-    print(list_text(datasets, passport=passport, profile=profile, splits=splits, data_root=data_root))
+    print(list_text(datasets, passport=passport, variant=variant, splits=splits, data_root=data_root))
     return 0
 
 
@@ -418,7 +437,7 @@ def data_(
 
 
 @data_app.command(name="make-lists")
-def make_lists_(path: Path, *, to: Path | None = None, profile: str | None = None, split: Annotated[int, Number] = 1) -> int:
+def make_lists_(path: Path, *, to: Path | None = None, variant: str | None = None, split: Annotated[int, Number] = 1) -> int:
     """Write the index lists of a folder of images, as `folder:PATH` makes them, in the format of the benchmark folderlt.
 
     Parameters
@@ -427,14 +446,14 @@ def make_lists_(path: Path, *, to: Path | None = None, profile: str | None = Non
         Folder with a folder of images per class, or with train, val and test of these.
     to
         Folder to write; default: NAME-lists in the current folder, with the name of the benchmark.
-    profile
-        Profile of the pretraining list, such as ir=50; default: all training images.
+    variant
+        Variant of the pretraining list, such as ir=50; default: all training images.
     split
-        Split of the profile.
+        Split of the variant.
     """
     from commands.data import make_lists
 
-    for line in make_lists(path, to, profile, split):
+    for line in make_lists(path, to, variant, split):
         print(line)
     return 0
 
@@ -640,8 +659,9 @@ def _report(out: Path, run_ids: list[str] | None = None, since: float | None = N
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command line (default: `sys.argv`). An error that the user can fix becomes one line and exit status 2."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[Messages()])
+    words = [current_spelling(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     try:
-        return app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value") or 0
     except ProcessEnded as error:
         print(f"bench.py: {error}", file=sys.stderr)
         return 1
@@ -649,8 +669,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # `bench.py list | head` is a success; a grid that is not trained is not
         sys.stdout = None
-        command = (sys.argv[1:] if arguments is None else arguments)[:1]
-        return 0 if command and command[0] in PRINTING else 1
+        return 0 if words and words[0] in PRINTING else 1
     except Exception as error:
         line = _line(error)
         if os.environ.get("RANK", "0") == "0":  # under torchrun, all processes have the same command line

@@ -16,6 +16,7 @@ from data.passport import read_passports
 from data.pools.pool import pools_text
 from data.recipe import Recipe
 from data.root import data_folder
+from data.variants import variant_of
 from eval.probes import PROBES
 from methods import METHODS
 from training.presets import PRESETS
@@ -25,7 +26,7 @@ def list_(
     datasets: Sequence[str] | None = None,
     *,
     passport: bool = False,
-    profile: str | None = None,
+    variant: str | None = None,
     splits: Sequence[int] | None = None,
     data_root: Path | None = None,
 ) -> str:
@@ -34,17 +35,17 @@ def list_(
     Args:
         datasets: names or globs of the only benchmarks to describe; None: everything that is registered.
         passport: print the passports of the benchmarks.
-        profile: of the passports; None: the first of each benchmark.
+        variant: of the passports; None: the first of each benchmark.
         splits: of the passports; None: 1.
         data_root: folder of the data sets; None: the user's cache folder.
 
     Raises:
-        UserError: unknown benchmark, profile or split, or options of passports without `passport`.
+        UserError: unknown benchmark, variant or split, or options of passports without `passport`.
     """
     if passport:
-        return _passports_text(datasets or ["all"], profile, splits or [1], data_root)
-    if profile is not None or splits:
-        raise UserError("list: --profile and --splits choose passports; add --passport")
+        return _passports_text(datasets or ["all"], variant, splits or [1], data_root)
+    if variant is not None or splits:
+        raise UserError("list: --variant and --splits choose passports; add --passport")
     return _benchmarks_text(datasets, data_root) if datasets else _registry_text(data_root)
 
 
@@ -87,35 +88,37 @@ def _registry_text(data_root: Path | None) -> str:
 
 
 def _benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
-    """Benchmarks by name or glob: profiles, and the state of their images on disk."""
+    """Benchmarks by name or glob: variants, and the state of their images on disk."""
     lines = []
     for name in BENCHMARKS.select(datasets):
         lines += [*_benchmark(BENCHMARKS[name]), f"      images: {BENCHMARKS[name]().describe_copy(data_folder(data_root))}"]
     return "\n".join(lines)
 
 
-def _passports_text(datasets: Sequence[str], profile: str | None, splits: Sequence[int], data_root: Path | None) -> str:
+def _passports_text(datasets: Sequence[str], variant: str | None, splits: Sequence[int], data_root: Path | None) -> str:
     """Passports of benchmarks by name or glob; a line with the reason where the labels of a benchmark are missing."""
     blocks = []
     for benchmark in (BENCHMARKS[name]() for name in BENCHMARKS.select(datasets)):
-        chosen = benchmark.profile(profile)
+        chosen = benchmark.profile(variant)
         for split in splits:
             benchmark.check_split(chosen, split)
         try:
             passports = read_passports(benchmark, chosen, splits, data_folder(data_root))
             blocks += [passport.text() for passport in passports]
         except UserError as error:
-            blocks.append(f"NO PASSPORT: {benchmark.name}, profile {chosen}: {error}")
+            blocks.append(f"NO PASSPORT: {benchmark.name}, variant {variant_of(benchmark.name, chosen)}: {error}")
     return "\n\n".join(blocks)
 
 
 def _benchmark(benchmark: type[Benchmark]) -> list[str]:
-    """Lines of a benchmark and of its profiles."""
+    """Lines of a benchmark and of its variants."""
     lines = [f"  {benchmark.name}: {benchmark.title}, {benchmark.image_size} px. {benchmark.paper}"]
     for label, profile in benchmark.profiles.items():
         official = f" (official: 1 to {profile.official})" if profile.official else ""
         size = f"{benchmark.size(label)} images" if benchmark.size(label) else "size set by its lists"
-        lines.append(f"      profile {label}: {size}, splits 1 to {profile.splits}{official}; {profile.about}")
+        variant = variant_of(benchmark.name, label)
+        name = variant if variant == label else f"{variant} (in files: {label})"
+        lines.append(f"      variant {name}: {size}, splits 1 to {profile.splits}{official}; {profile.about}")
     return lines + [f"      {other}" for other in benchmark.other_profiles]
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from commands.titles import method_group, method_title, more_runs, run_title
+from commands.titles import class_names, method_group, method_title, more_runs, run_title
 from core.files import removed
 from core.registry import ALL
 from methods import METHODS
@@ -82,8 +82,9 @@ def report(
     main = {table.setting: table.name for table in reversed(accuracy_tables)}  # the first table of each setting
     lead = {*main.values(), *(table.name for table in tables if table.name.startswith(SUMMARY))}
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
-    saved = write_figures(records, histories, out / FIGURES, method_title) if figures else []
     folder_of = {run_id_of(folder): folder for folder in folders}
+    names = lambda record: class_names(record, folder_of.get(record.run_id))  # noqa: E731
+    saved = write_figures(records, histories, out / FIGURES, method_title, names) if figures else []
     logs = {history.folder: history for history in histories}
     unfinished = {state.run_id for state in states.values()}
     finished = [(folder_of.get(run_id), found) for run_id, found in by_id.items() if run_id not in unfinished]

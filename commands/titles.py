@@ -1,14 +1,18 @@
 """Titles of methods in tables and lists, name and non-default hyper-parameters, their groups, and advice for more runs."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from methods import METHODS
 from probing.pretrained import EXTERNAL
 from reports.shipped import ShippedRecord
+from run_store.passport import read_passport
 from run_store.records import Record
 from training.config import default_hparams
 
@@ -36,6 +40,16 @@ def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str
 def method_group(method: str) -> str:
     """Group of a method; empty if it is not registered, such as external pretrained weights."""
     return METHODS[method].group if method in METHODS else ""
+
+
+def class_names(record: Record, folder: Path | None = None) -> tuple[str, ...]:
+    """Names of the classes of a record's benchmark; else those that its run folder states; empty if neither is known."""
+    if record.dataset in BENCHMARKS and BENCHMARKS[record.dataset].class_names:
+        return BENCHMARKS[record.dataset].class_names
+    with suppress(UserError):  # damaged
+        if folder is not None and (passport := read_passport(folder)) is not None:
+            return passport.class_names
+    return ()
 
 
 def more_runs(record: Record) -> str:

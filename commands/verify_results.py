@@ -107,7 +107,7 @@ def _plan(config: RunConfig, probes: Sequence[str], device: str, data_root: Path
     options = GridOptions(
         methods=[config.method],
         datasets=[config.dataset],
-        profiles=[config.profile],
+        variants=[config.profile],
         splits=[config.split],
         seeds=[config.seed],
         preset=config.preset,  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from data.image_files import ImageFiles
 from data.lists.longtail import IndexLists, Indices, fingerprint
 from data.pools.pool import ORDER
 from data.recipe import Recipe
+from data.variants import profile_of, variant_of
 from data.views.spec import Evaluation, View
 
 Grouping = Literal["thirds", "number"]  # thirds of the classes by count; or > 100, 20 to 100, < 20 images
@@ -79,7 +80,7 @@ class Benchmark(ABC):
     labelled_images: ClassVar[int]  # images used by the probes, test images included
     class_names: tuple[str, ...]  # with index files: known after reading them
     profiles: ClassVar[Mapping[str, Profile]]  # the first is the default
-    other_profiles: ClassVar[tuple[str, ...]] = ()  # listing lines for parametrised profile names
+    other_profiles: ClassVar[tuple[str, ...]] = ()  # listing lines for parametrised names
     view: ClassVar[View] = View()  # augmentation of a CONTRASTIVE view
     in_files: ClassVar[bool] = False  # whether images are image files instead of one array in memory
     evaluation: ClassVar[Evaluation] = Evaluation()  # evaluation transform
@@ -162,18 +163,26 @@ class Benchmark(ABC):
         return replace(cls.evaluation, resize=round(cls.evaluation.resize * side / cls.evaluation.crop), crop=side)
 
     def profile(self, name: str | None) -> str:
-        """Validates a profile name; None is the default profile. Raises UserError for an unknown name."""
+        """Profile of a variant, by either name; None is the default. Raises UserError for an unknown name."""
         if name is None:
             return next(iter(self.profiles))
-        if name not in self.profiles:
-            raise UserError(f"{self.name} has no profile {name!r}{nearest(name, self.profiles)}")
-        return name
+        profile = profile_of(self.name, name)
+        if profile not in self.profiles:
+            raise UserError(f"{self.name} has no variant {name!r}{nearest(name, self.variants())}")
+        return profile
+
+    @classmethod
+    def variants(cls) -> list[str]:
+        """Names of the variants, the default first."""
+        return [variant_of(cls.name, profile) for profile in cls.profiles]
 
     def check_split(self, profile: str, split: int) -> None:
         """Raises UserError for a split number out of range."""
         splits = self.profiles[profile].splits
         if not 1 <= split <= splits:
-            raise UserError(f"{self.name} (profile {profile}) has splits 1 to {splits}, not {split}; change --splits")
+            raise UserError(
+                f"{self.name} (variant {variant_of(self.name, profile)}) has splits 1 to {splits}, not {split}; change --splits"
+            )
 
 
 class BenchmarkRegistry(Registry[type[Benchmark]]):

@@ -8,6 +8,7 @@ from data.datasets.image_folder import known_places, remember
 from data.lists.longtail import Indices
 from data.passport import Passport, passport_of
 from data.split import Split
+from data.variants import variant_of, with_variant
 
 
 class DataCache:
@@ -75,9 +76,9 @@ class DataCache:
         try:
             passports = [self.passport(dataset, profile, split) for split in splits]
         except MissingData as error:
-            return f"NO PASSPORT: {dataset}, profile {profile}: {error}"
+            return f"NO PASSPORT: {dataset}, variant {variant_of(dataset, profile)}: {error}"
         shorts = ", ".join(f"split {passport.split}: {passport.short}" for passport in passports)
-        return f"{passports[0].line}; {shorts}" + (f"; missing: {missing}" if missing else "")
+        return f"{with_variant(passports[0].line, dataset, profile)}; {shorts}" + (f"; missing: {missing}" if missing else "")
 
 
 def _restored(data_root: Path, places: Mapping[str, Path]) -> DataCache:

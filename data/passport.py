@@ -13,6 +13,7 @@ import numpy as np
 from core.schema import InvalidData, convert
 from data.benchmark import Benchmark, Source
 from data.lists.longtail import IndexLists, Indices, by_number, by_thirds
+from data.variants import variant_of
 
 FORMAT = 1  # of `passport.json`
 DIGITS = 12  # of a short hash
@@ -93,7 +94,7 @@ class Passport:
             "source": self.source.name,
             "folder": self.source.place,
             "checksum": self.source.checksum,
-            "profile": f"{self.profile}: {self.about}",
+            "variant": f"{variant_of(self.benchmark, self.profile)}: {self.about}",
             "split": f"{self.split}, {'official' if self.official else 'defined by this suite'}",
             "classes": f"{len(self.counts)}; class counts: {' '.join(map(str, self.counts))}",
             "ratio": f"{largest / smallest:.4g}, {largest} to {smallest} images per class",
@@ -106,7 +107,8 @@ class Passport:
         }
         if not self.group_counts:
             del facts["groups"]
-        lines = [f"PASSPORT {self.short}: {self.benchmark}, profile {self.profile}, split {self.split}"]
+        variant = variant_of(self.benchmark, self.profile)
+        lines = [f"PASSPORT {self.short}: {self.benchmark}, variant {variant}, split {self.split}"]
         for name, fact in facts.items():
             if fact:
                 lines.append(fill(fact, WIDTH, initial_indent=f"  {name:10}", subsequent_indent=" " * 12))

@@ -11,7 +11,7 @@ LONGEST = 10_000  # numbers in a range
 
 
 def _names(_: object, tokens: Sequence[Token]) -> list[str]:
-    """Splits at commas, except at that of a profile `ir=RATIO,n=SIZE`."""
+    """Splits at commas, except at that of a variant `ir=RATIO,n=SIZE`."""
     parts = (part.strip() for token in tokens for part in re.split(r",(?!\s*n=)", token.value))
     return [part for part in parts if part]
 

@@ -14,6 +14,8 @@ from grid.option_values import Jobs, Names, Number, Numbers, Texts
 
 LARGEST = 10**6  # number of processes, threads or epochs
 
+RENAMED = {"--profiles": "--variants", "--profile": "--variant"}  # options by their earlier names
+
 Preset = Literal["auto", "paper", "cpu", "cpu-long", "smoke"]
 
 
@@ -32,13 +34,13 @@ class GridOptions:
     "Network, by its name in this suite or in timm; default: that of the preset."
 
     splits: Annotated[list[int], Numbers] = field(default_factory=lambda: [1])
-    "Splits of the profile, from 1: numbers and ranges such as 1-5; `list` shows how many there are and which are official."
+    "Splits of the variant, from 1: numbers and ranges such as 1-5; `list` shows how many there are and which are official."
 
     seeds: Annotated[list[int], Numbers] = field(default_factory=lambda: [0])
     "Seeds of the training runs: numbers and ranges such as 0-2."
 
-    profiles: Annotated[list[str], Names] = field(default_factory=list)
-    "Long-tail profiles, such as cao, balanced, ir=50 (imbalance ratio); default, also without a value: the first; see `list`."
+    variants: Annotated[list[str], Names] = field(default_factory=list)
+    "Long-tailed variants, such as exp-5000-50, balanced, ir=50 (imbalance ratio); default: the first; see `list`."
 
     preset: Preset = "auto"
     "Scale: paper (protocol of the papers), cpu (1 to 2 min per run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
@@ -126,6 +128,12 @@ def check_local(request: LauncherOptions) -> None:
 def option_of(name: str) -> str:
     """Option of a field."""
     return f"--{name.replace('_', '-')}"
+
+
+def current_spelling(word: str) -> str:
+    """A word of the command line with the present name of an option that was renamed."""
+    option, sign, value = word.partition("=")
+    return RENAMED.get(option, option) + sign + value
 
 
 def check_positive(option: str, number: int | None) -> None:

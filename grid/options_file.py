@@ -17,7 +17,7 @@ from cyclopts import App, ArgumentCollection, Token
 
 from core.errors import UserError, nearest
 from core.files import read_bytes, write_text
-from grid.options import GridOptions, LauncherOptions, option_of
+from grid.options import GridOptions, LauncherOptions, current_spelling, option_of
 
 OPTIONS_FILE = "grid.yaml"  # in the folder of runs
 OPTION = "--config"
@@ -80,7 +80,7 @@ def read_options(path: Path) -> dict[str, str | list[str]]:
         raise UserError(f"{OPTION} {path} cannot be read: {_reason(error)}; correct the file") from error
     if not isinstance(content, dict):
         raise UserError(f"{OPTION} {path} has no options; write lines such as `seeds: [0, 1]`")
-    keys = {key: str(key).replace("-", "_") for key in content}
+    keys = {key: _key(str(key)) for key in content}
     for key in keys.values():
         if key not in KEYS:
             raise UserError(f"{OPTION} {path}: no option {key!r}{nearest(key, KEYS)}")
@@ -88,6 +88,11 @@ def read_options(path: Path) -> dict[str, str | list[str]]:
             raise UserError(f"{OPTION} {path}: {key} is given twice; give it once")
     given = {keys[key]: value for key, value in content.items() if value is not None}
     return {option_of(key): _words(value, f"{OPTION} {path}: {key}") for key, value in given.items()}
+
+
+def _key(name: str) -> str:
+    """Field of an option by its name without dashes at the start."""
+    return current_spelling(option_of(name)).removeprefix("--").replace("-", "_")
 
 
 def _words(value: Any, place: str) -> str | list[str]:

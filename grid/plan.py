@@ -112,7 +112,7 @@ class Plan:
 
     @cached_property
     def passports(self) -> list[str]:
-        """Text on the data: a line for each profile of each dataset. Downloads nothing.
+        """Text on the data: a line for each variant of each dataset. Downloads nothing.
 
         Raises:
             UserError: data on disk is damaged or contradictory.
@@ -180,7 +180,7 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
         )
         for dataset in datasets
         for profile, split, seed, method in product(
-            _profiles(dataset, options.profiles), dict.fromkeys(options.splits), dict.fromkeys(options.seeds), methods
+            _profiles(dataset, options.variants), dict.fromkeys(options.splits), dict.fromkeys(options.seeds), methods
         )
     ]
     for config in {(config.method, config.dataset, config.recipe): config for config in configs}.values():
@@ -294,7 +294,7 @@ def choose_parallelism(
 
 
 def _profiles(dataset: str, names: Sequence[str]) -> list[str]:
-    """Canonical names of the profiles without duplicates; the default of the benchmark if `names` is empty."""
+    """Profiles of variants without duplicates; the default of the benchmark if `names` is empty."""
     benchmark = BENCHMARKS[dataset]()
     return list(dict.fromkeys(map(benchmark.profile, names))) or [benchmark.profile(None)]
 
@@ -364,7 +364,7 @@ def _check_sizes(backbone: str, image_size: int, sides: Collection[int]) -> None
 
 
 def plan_text(plan: Plan, parallelism: str | None = None) -> str:
-    """Text of `plan`: settings, one line per run (with the profile if there are several), and the data.
+    """Text of `plan`: settings, one line per run (with the variant if there are several), and the data.
 
     Args:
         plan: the runs.
@@ -384,7 +384,7 @@ def plan_text(plan: Plan, parallelism: str | None = None) -> str:
             f"preset {plan.preset} ({plan.preset_reason}); device {plan.device}, {parallelism}, {precision}; "
             f"views: {plan.views}; {len(plan.runs)} runs:",
             *(
-                f"{state:9}  {run.path.name}" + (f"  profile {run.config.profile}" if several else "")
+                f"{state:9}  {run.path.name}" + (f"  variant {run.config.variant}" if several else "")
                 for run, state in zip(plan.runs, plan.states, strict=True)
             ),
             *plan.passports,

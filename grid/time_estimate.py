@@ -91,7 +91,7 @@ def estimate(plan: Plan) -> Estimate:
             if key not in timed:
                 timed[key] = _try_to_time(config, plan, counts)
         except MissingData:
-            missing[f"{config.dataset} (profile {config.profile})"] = None
+            missing[f"{config.dataset} (variant {config.variant})"] = None
             continue
         found = timed[key]
         if found is not None:

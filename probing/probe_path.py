@@ -40,7 +40,7 @@ def probe_path(
     path: Path,
     *,
     datasets: Sequence[str] = (),
-    profiles: Sequence[str] = (),
+    variants: Sequence[str] = (),
     splits: Sequence[int] = (),
     probes: Sequence[str] = (),
     backbone: str | None = None,
@@ -58,7 +58,7 @@ def probe_path(
     Args:
         path: folder of a trained run, or a file that `backbones.state_dict.read_tensors` reads.
         datasets: names or globs; none: that of the run, or cifar10lt.
-        profiles: of each benchmark; none: that of the run on its own benchmark, else the first of each.
+        variants: of each benchmark; none: that of the run on its own benchmark, else the first of each.
         splits: of each benchmark; none: that of the run on its own benchmark, else 1.
         probes: names, globs or families; none: the default probes.
         backbone: name of the network of a file.
@@ -80,7 +80,7 @@ def probe_path(
         _remember_folder(run)
     _check_options(path, run, backbone, key, prefix)
     load = from_run(run) if run is not None else from_file(path, backbone or "", key, prefix)
-    targets = _targets(run, datasets, profiles, splits)
+    targets = _targets(run, datasets, variants, splits)
     if run is not None and targets != [_own(run)]:
         check_done(run)
     options = _options(targets, probes, data_root, device, views)
@@ -100,7 +100,7 @@ def probe_module(
     network: nn.Module,
     *,
     datasets: Sequence[str] = (),
-    profiles: Sequence[str] = (),
+    variants: Sequence[str] = (),
     splits: Sequence[int] = (),
     probes: Sequence[str] = (),
     data_root: Path | None = None,
@@ -114,7 +114,7 @@ def probe_module(
 
     The other arguments, and errors, are those of `probe_path`.
     """
-    targets = _targets(None, datasets, profiles, splits)
+    targets = _targets(None, datasets, variants, splits)
     options = _options(targets, probes, data_root, device, views)
     load = from_module(network)
     with TemporaryDirectory() as out:
@@ -176,7 +176,7 @@ def _own(run: RunFolder) -> Target:
     return Target(run.config.dataset, run.config.profile, run.config.split)
 
 
-def _targets(run: RunFolder | None, datasets: Sequence[str], profiles: Sequence[str], splits: Sequence[int]) -> list[Target]:
+def _targets(run: RunFolder | None, datasets: Sequence[str], variants: Sequence[str], splits: Sequence[int]) -> list[Target]:
     """Resolves the splits to probe, without duplicates. Raises UserError for an unknown name or split."""
     own = None if run is None else _own(run)
     names = BENCHMARKS.select(datasets) if datasets else [own.dataset if own else "cifar10lt"]
@@ -184,7 +184,7 @@ def _targets(run: RunFolder | None, datasets: Sequence[str], profiles: Sequence[
     for name in names:
         benchmark = BENCHMARKS[name]()
         default = own if own and own.dataset == name else None
-        names_or_default: Sequence[str | None] = profiles or [default.profile if default else None]
+        names_or_default: Sequence[str | None] = variants or [default.profile if default else None]
         for profile in map(benchmark.profile, names_or_default):
             for split in splits or [default.split if default else 1]:
                 benchmark.check_split(profile, split)

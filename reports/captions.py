@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from data.variants import with_variant
 from reports.comparable import split_passport
 from reports.shipped import ShippedRecord
 from reports.tables.states import RunState
@@ -10,14 +11,15 @@ from run_store.records import AccuracyRecord, Record
 SCALES = {"cpu": "CPU-scale", "cpu-long": "CPU-scale", "smoke": "smoke-scale"}  # presets smaller than the papers' settings
 MAIN_PROBE = "ridge"  # its table comes first: it has no randomness and one hyper-parameter
 PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}
+PROBE_FILES = {"ridge": "linear-probe", "ridge-1pct": "linear-probe-1pct"}
 RECONSTRUCTED = {"tase": "TASE-R is a reconstruction, not the authors' method."}  # by method
 MAX_NAMED = 5  # missing runs named per row; the CSV has all
 
 
 def subject(record: Record, key: str = "") -> str:
-    """Benchmark and profile; also split and passport if the `key` of `comparable_groups` is of one passport only."""
+    """Benchmark and variant; also split and passport if the `key` of `comparable_groups` is of one passport only."""
     passport = split_passport(key) if key else ""
-    return f"{record.dataset} (profile {record.profile})" + (f", split {record.split} [{passport}]" if passport else "")
+    return f"{record.dataset} (variant {record.variant})" + (f", split {record.split} [{passport}]" if passport else "")
 
 
 def scale(record: Record) -> str:
@@ -57,7 +59,12 @@ def notes(records: Sequence[Record]) -> str:
 
 def setting(record: Record) -> str:
     """Data and training: equal for all probes of the same runs."""
-    return f"Data: {record.data}. {training(record)}"
+    return f"Data: {data([record])}. {training(record)}"
+
+
+def data(records: Collection[Record]) -> str:
+    """The distinct data of records."""
+    return "; ".join(sorted({with_variant(record.data, record.dataset, record.profile) for record in records}))
 
 
 def training(record: Record, images: str | None = None) -> str:
@@ -85,6 +92,11 @@ def training(record: Record, images: str | None = None) -> str:
 def probe_title(name: str) -> str:
     """Name of a probe as printed."""
     return PROBE_TITLES.get(name, name)
+
+
+def probe_file(name: str) -> str:
+    """Name of a probe in file names."""
+    return PROBE_FILES.get(name, f"{name}-probe")
 
 
 def protocol(records: Sequence[AccuracyRecord]) -> str:

@@ -15,6 +15,13 @@ COMPARABLE = (*SETTING, "probe", "protocol")
 R = TypeVar("R", bound=Record)
 Title = Callable[[Record], str]  # the printed name of a record's method; should differ between hyper-parameters
 
+ClassNames = Callable[[Record], Sequence[str]]  # the names of a record's classes; empty if unknown
+
+
+def no_class_names(record: Record) -> Sequence[str]:
+    """The default of ClassNames."""
+    return ()
+
 
 def method_name(record: Record) -> str:
     """The registry name: the default title."""
@@ -98,7 +105,12 @@ def short_hash(key: str) -> str:
 
 
 def table_name(record: Record, key: str, *parts: str) -> str:
-    """File name and LaTeX label: dataset, profile, mark, preset, `parts` and a hash of `key`, in letters, digits, `.+-`."""
+    """Name of a table or figure: dataset, profile, mark, preset, `parts` and a hash of `key`, as `safe_name`."""
     profile = record.profile.replace("=", "")  # `ir=50`
     names = [record.dataset, profile, record.mark, record.preset, *parts, short_hash(key)]
-    return re.sub(r"[^A-Za-z0-9.+-]+", "-", "-".join(name for name in names if name))
+    return safe_name("-".join(name for name in names if name))
+
+
+def safe_name(text: str) -> str:
+    """`text` in letters, digits and `.+-`."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "-", text)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.files import read_bytes
 from core.schema import Count, InvalidData, Percent, decode
+from data.variants import variant_of
 from run_store.consistency import contradictions
 from run_store.contents import run_folders
 from run_store.layout import RESULTS
@@ -111,6 +112,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
     compiled: bool = False  # whether its networks were compiled
     true_labels: bool = False  # whether its method was given the true labels: an ablation, not self-supervised
     warnings: list[str] = msgspec.field(default_factory=list)  # on collapse of the run; records of earlier versions have none
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant of the benchmark, for display."""
+        return variant_of(self.dataset, self.profile)
 
     @property
     def extra_images(self) -> int:

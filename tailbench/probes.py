@@ -22,6 +22,7 @@ def probe(
     model: Run | nn.Module | str | PathLike[str],
     dataset: str | None = None,
     *,
+    variant: str | None = None,
     profile: str | None = None,
     split: int | None = None,
     probes: str | Sequence[str] = (),
@@ -41,7 +42,8 @@ def probe(
     Args:
         model: a run, its folder, a file of weights, or a network, (B, 3, S, S) to (B, d).
         dataset: registered name of a benchmark; None: that of the run, or cifar10lt.
-        profile: long-tail profile; None: that of the run on its own benchmark, else the first.
+        variant: long-tailed variant; None: that of the run on its own benchmark, else the first.
+        profile: earlier name of `variant`.
         split: from 1; None: that of the run on its own benchmark, else 1.
         probes: names or globs; none: the default probes.
         backbone: network of a file of weights, by its name in this suite or in timm.
@@ -58,11 +60,12 @@ def probe(
     Raises:
         UserError: invalid options, weights or data.
     """
+    chosen = profile if variant is None else variant
     names = [probes] if isinstance(probes, str) else list(probes)
     check_names(None, [] if dataset is None else [dataset], names)
     given: dict[str, Any] = {
         "datasets": [] if dataset is None else [dataset],
-        "profiles": [] if profile is None else [profile],
+        "variants": [] if chosen is None else [chosen],
         "splits": [] if split is None else [split],
         "probes": names,
         "device": device,
@@ -77,5 +80,5 @@ def probe(
         where = None if out is None else Path(out)
         probed = probe_path(path_of(model), **given, backbone=backbone, key=key, prefix=prefix, out=where)
         records = read_records(folder / RESULTS for folder, _ in probed)
-    chosen = select_probes(names)
-    return table(record for record in records if record.probe in chosen)
+    selected = select_probes(names)
+    return table(record for record in records if record.probe in selected)

@@ -53,6 +53,7 @@ def train(
     method: str = "simclr",
     dataset: str = "cifar10lt",
     *,
+    variant: str | None = None,
     profile: str | None = None,
     split: int = 1,
     seed: int = 0,
@@ -68,7 +69,8 @@ def train(
     Args:
         method: registered name, such as `sdclr+colt`.
         dataset: registered name of a benchmark.
-        profile: long-tail profile; None: the first of the benchmark.
+        variant: long-tailed variant; None: the first of the benchmark.
+        profile: earlier name of `variant`.
         split: from 1.
         seed: of the training and the probes.
         hparams: hyper-parameters of the method that differ from its defaults, such as `{"temperature": 0.5}`.
@@ -81,12 +83,13 @@ def train(
         UserError: an invalid setting, missing data, or training failed.
         KeyboardInterrupt: training was interrupted; a checkpoint has been saved.
     """
+    chosen = profile if variant is None else variant
     owners = ((method, hparams or {}), ("recipe", recipe or {}))
     given = _grid_options(
         options,
         methods=[method],
         datasets=[dataset],
-        profiles=[] if profile is None else [profile],
+        variants=[] if chosen is None else [chosen],
         splits=[split],
         seeds=[seed],
         set=[f"{owner}.{key}={value_text(value)}" for owner, changes in owners for key, value in changes.items()],
@@ -118,7 +121,7 @@ def _grid_options(options: Mapping[str, Any], **own: Any) -> GridOptions:
     """Options of `run`. Raises UserError for an unknown name, one in `own`, or a value of another type."""
     known = {field.name for field in fields(GridOptions)} - own.keys() - {"jobs"}
     for name in options.keys() - known:
-        named = {"profile", "split", "seed", "hparams", "recipe", "checkpoint_seconds"}
+        named = {"variant", "split", "seed", "hparams", "recipe", "checkpoint_seconds"}
         raise UserError(f"train has no option {name!r}{nearest(name, known | named)}")
     probes = options.get("probes", [])
     given = {**own, **options, "probes": [probes] if isinstance(probes, str) else probes}

@@ -12,7 +12,7 @@ from run_store.records import Record, accuracies, read_runs
 COLUMNS = {
     "method": "method",
     "benchmark": "dataset",
-    "profile": "profile",
+    "variant": "variant",
     "split": "split",
     "seed": "seed",
     "preset": "preset",
@@ -29,9 +29,9 @@ COLUMNS = {
 def results(out: str | PathLike[str] = "runs") -> pd.DataFrame:
     """Test accuracies in per cent of all runs in a folder, one row per run and probe.
 
-    Columns: method, benchmark, profile, split, seed, preset, probe, all, many, medium, few, std, run_id. A group without
+    Columns: method, benchmark, variant, split, seed, preset, probe, all, many, medium, few, std, run_id. A group without
     classes is NaN; std is over the three groups (ddof 0). The method of weights from a file is `external`. Rows with different
-    benchmark, profile, preset or probe cannot be compared.
+    benchmark, variant, preset or probe cannot be compared.
 
     Args:
         out: folder of runs.

@@ -17,6 +17,7 @@ from core.settings import with_changes
 from data.benchmark import BENCHMARKS
 from data.loader import MIN_BATCH
 from data.recipe import Recipe
+from data.variants import variant_of
 from methods import METHODS, Method
 from training.presets import PRESETS
 
@@ -67,10 +68,15 @@ class RunConfig:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
     @property
+    def variant(self) -> str:
+        """Name of the variant of the benchmark, for display."""
+        return variant_of(self.dataset, self.profile)
+
+    @property
     def label(self) -> str:
         """Short description of the run, for the progress bar and messages."""
-        profile = "" if self.profile == BENCHMARKS[self.dataset]().profile(None) else f" profile {self.profile}"
-        return f"{self.method} on {self.dataset}{profile} split {self.split} seed {self.seed}"
+        variant = "" if self.profile == BENCHMARKS[self.dataset]().profile(None) else f" variant {self.variant}"
+        return f"{self.method} on {self.dataset}{variant} split {self.split} seed {self.seed}"
 
 
 def resolve(
@@ -91,7 +97,7 @@ def resolve(
     Args:
         method: registered name.
         dataset: registered name.
-        profile: long-tail profile of the benchmark, or None for its default.
+        profile: variant of the benchmark, or None for its default.
         split: from 1.
         seed: of every random stream of the run.
         preset: a key of PRESETS.

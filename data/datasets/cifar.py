@@ -32,6 +32,7 @@ from core.seeds import seed_of
 from data.benchmark import BALANCED, Benchmark
 from data.datasets.cifar_profiles import OFFICIAL_SPLITS, RATIO, SIZE, CifarProfiles
 from data.lists.longtail import IndexLists, Indices, cut, fingerprint, hold_out, shuffled_classes, take
+from data.variants import profile_of
 
 
 class CifarLT(Benchmark):
@@ -40,8 +41,8 @@ class CifarLT(Benchmark):
     image_size = 32
     profiles: ClassVar[CifarProfiles]
     other_profiles = (
-        f"profile {RATIO}NUMBER: any other imbalance ratio by the construction of the SDCLR splits; defined by this suite",
-        f"profile {RATIO}NUMBER,{SIZE}NUMBER: the same with at most this many images in total",
+        f"variant {RATIO}NUMBER: any other imbalance ratio by the construction of the SDCLR splits; defined by this suite",
+        f"variant {RATIO}NUMBER,{SIZE}NUMBER: the same with at most this many images in total",
     )
     left_out: ClassVar[int]  # first images of each class remainder that the official labelled training list omits
     split_seeds: ClassVar[tuple[int, ...]]
@@ -49,16 +50,17 @@ class CifarLT(Benchmark):
     pretrain_sha256: ClassVar[tuple[str, ...]]  # `fingerprint` of the official pretraining lists
 
     def profile(self, name: str | None) -> str:
-        """Validates and normalises a profile name: None and `ir=100` are `sdclr`."""
+        """Profile of a variant, normalised: None and `ir=100` are `sdclr`."""
         if name is None:
             return "sdclr"
+        profile = profile_of(self.name, name)
         if name.startswith(RATIO):
             return self.profiles.normalised(name)
-        if name not in self.profiles:
+        if profile not in self.profiles:
             ratio = re.fullmatch(r"(?:ir|imb)?[ _:-]?(\d[\d.]*)", name, re.IGNORECASE | re.ASCII)
-            like = f"; did you mean '{RATIO}{ratio[1]}'?" if ratio else nearest(name, [*self.profiles, RATIO + "NUMBER"])
-            raise UserError(f"{self.name} has no profile {name!r}{like}")
-        return name
+            like = f"; did you mean '{RATIO}{ratio[1]}'?" if ratio else nearest(name, [*self.variants(), RATIO + "NUMBER"])
+            raise UserError(f"{self.name} has no variant {name!r}{like}")
+        return profile
 
     def lists(self, train_labels: Indices, profile: str, split: int) -> IndexLists:
         """Constructs the lists, see the module docstring; official lists are verified by checksum."""

@@ -73,7 +73,7 @@ class CifarProfiles(Mapping[str, Profile]):
 
     def _counts(self, ratio: float, size: int | None = None) -> list[int]:
         """Class counts, largest first; `size` bounds their sum by the choice of the largest class."""
-        name = f"profile {RATIO}{ratio:.12g}" + (f",{SIZE}{size}" if size is not None else "")
+        name = f"variant {RATIO}{ratio:.12g}" + (f",{SIZE}{size}" if size is not None else "")
         largest = self.largest
         if size is not None:
             largest = bisect_right(range(1, self.largest + 2), size, key=lambda n: self._total(n, ratio))
@@ -101,12 +101,12 @@ def ratio_and_size(profile: str) -> tuple[float, int | None]:
     try:
         ratio = float(f"{float(ratio_text):.12g}")
     except ValueError:
-        raise UserError(f"profile {profile} is not of the form {RATIO}NUMBER, e.g. {RATIO}50") from None
+        raise UserError(f"variant {profile} is not of the form {RATIO}NUMBER, e.g. {RATIO}50") from None
     if not 1 <= ratio < inf:
-        raise UserError(f"profile {profile}: the imbalance ratio must be a number of at least 1, e.g. {RATIO}50")
+        raise UserError(f"variant {profile}: the imbalance ratio must be a number of at least 1, e.g. {RATIO}50")
     if not comma:
         return ratio, None
     digits = size_text.removeprefix(SIZE)
     if not (size_text.startswith(SIZE) and digits.isdecimal() and digits.isascii() and len(digits) < 10):
-        raise UserError(f"profile {profile} is not of the form {RATIO}NUMBER,{SIZE}INTEGER, e.g. {RATIO}50,{SIZE}10000")
+        raise UserError(f"variant {profile} is not of the form {RATIO}NUMBER,{SIZE}INTEGER, e.g. {RATIO}50,{SIZE}10000")
     return ratio, int(digits)

@@ -7,7 +7,7 @@ Profile `natural`: the pretraining set is all training images. Profiles of any i
 CIFAR-10-LT (`data/datasets/cifar.py`) on the training images: `ir=RATIO` and `ir=RATIO,n=SIZE` have the largest class counts
 that all classes can fill, or up to a tenth less if their mean then is an integer to 1 %; `balanced-ir=...` is the balanced
 twin, with this mean as the count of every class. The larger a class, the larger its class count; the order of classes of equal
-size, and the images, depend on the split. Probes use the labels of all training images in each profile.
+size, and the images, depend on the split. Probes use the labels of all training images in each variant.
 """
 
 import re
@@ -34,7 +34,7 @@ from data.lists.longtail import IndexLists, Indices, cut, exponential_profile, s
 from data.lists.merge import Role
 
 NATURAL = "natural"
-TWIN = f"{BALANCED}-"  # prefix of the profile of a balanced twin
+TWIN = f"{BALANCED}-"  # prefix of the variant of a balanced twin
 ROLES: Mapping[Role, Part] = {"pretrain": "train", "train": "train", "val": "val", "test": "test"}
 TWIN_TOLERANCE = 0.01  # relative difference in size up to which the reports compare a set with its balanced twin
 REDUCTION = 0.1  # relative, at most, of the largest class count for a balanced twin of that size
@@ -79,9 +79,9 @@ class ImageFolder(ListedBenchmark):
     suite = False
     profiles = FolderProfiles()
     other_profiles = (
-        f"profile {RATIO}NUMBER: this imbalance ratio, by the construction of the SDCLR splits",
-        f"profile {RATIO}NUMBER,{SIZE}NUMBER: the same with at most this many images in total",
-        f"profile {TWIN}{RATIO}NUMBER: the balanced twin of either",
+        f"variant {RATIO}NUMBER: this imbalance ratio, by the construction of the SDCLR splits",
+        f"variant {RATIO}NUMBER,{SIZE}NUMBER: the same with at most this many images in total",
+        f"variant {TWIN}{RATIO}NUMBER: the balanced twin of either",
     )
     images_description = "the images of the runs"
     lists_source = "the user's own images"
@@ -140,9 +140,9 @@ class ImageFolder(ListedBenchmark):
             plain = f"{RATIO}{number:.12g}" + (f",{SIZE}{size}" if size is not None else "")
             return plain if name == ratio else TWIN + plain
         if name == BALANCED:
-            raise UserError(f"{self.name} has no profile {name!r}; {TWIN}{RATIO}NUMBER is the balanced twin of {RATIO}NUMBER")
+            raise UserError(f"{self.name} has no variant {name!r}; {TWIN}{RATIO}NUMBER is the balanced twin of {RATIO}NUMBER")
         if name not in self.profiles:
-            raise UserError(f"{self.name} has no profile {name!r}{nearest(name, [NATURAL, RATIO + 'NUMBER'])}")
+            raise UserError(f"{self.name} has no variant {name!r}{nearest(name, [NATURAL, RATIO + 'NUMBER'])}")
         return name
 
     @classmethod
@@ -218,7 +218,7 @@ class ImageFolder(ListedBenchmark):
         largest = bisect_right(range(1, available[0] + 1), False, key=too_large)
         if not largest or counts(largest)[-1] < 1:
             raise UserError(
-                f"{self.name}: profile {ratio} leaves the smallest of {len(members)} classes empty: the largest has {largest} "
+                f"{self.name}: variant {ratio} leaves the smallest of {len(members)} classes empty: the largest has {largest} "
                 f"images; use a smaller ratio" + (" or a larger size" if size is not None else "")
             )
         for n in range(largest, int(largest * (1 - REDUCTION)), -1):

@@ -7,18 +7,22 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports import captions
-from reports.figures.setting import Plot, Setting, mean_and_std
+from reports.comparable import ClassNames, no_class_names
+from reports.figures.setting import MAX_NAMED, Plot, Setting, class_order, mean_and_std, names_by_rank
 from reports.figures.style import DOUBLE, GREY, SINGLE, bar_style, legend_below, line_style, log_ticks, new_figure, set_subtitle
 from run_store.records import AccuracyRecord
 
-MAX_UNSMOOTHED = 20  # more classes are plotted as a running mean
+MAX_UNSMOOTHED = MAX_NAMED  # more classes are plotted as a running mean
 MARKERS_PER_LINE = 25
 COUNTS_HEIGHT = 0.4  # maximum height of the class counts, as a fraction of the axes
 GROUPS = {"mean": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 
 
-def class_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
-    """One line per method over the class rank; the number of training images is shaded, on a second axis."""
+def class_accuracy(setting: Setting[AccuracyRecord], class_names: ClassNames = no_class_names) -> Iterator[Plot]:
+    """One line per method over the class rank; the number of training images is shaded, on a second axis.
+
+    Classes are named on the axis if there are few, and if their order is the same in all runs.
+    """
     classes = len(setting.first.class_accuracy)
     window = max(1, classes // 10 | 1) if classes > MAX_UNSMOOTHED else 1
     figure, (axes,) = new_figure(width=DOUBLE if len(setting.series) > 3 or window > 1 else SINGLE, height=2.5)
@@ -33,7 +37,9 @@ def class_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
         if sd is not None:
             axes.fill_between(ranks, mean - sd, mean + sd, color=style["color"], alpha=0.12, linewidth=0, zorder=2)
     axes.set(xlabel="classes, from most to fewest training images", ylabel="test accuracy, %", xlim=(0.5, classes + 0.5))
-    if classes <= MAX_UNSMOOTHED:
+    if names := names_by_rank(setting.records, class_names):
+        axes.set_xticks(ranks, names, rotation=40, ha="right", rotation_mode="anchor")
+    elif classes <= MAX_UNSMOOTHED:
         axes.set_xticks(ranks)
     axes.grid(visible=False, axis="x")
     legend_below(figure, lines, [one.label for one in setting.series])
@@ -78,9 +84,7 @@ def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
 
 def _ordered(values: list[float] | list[int], record: AccuracyRecord) -> NDArray[np.float64]:
     """(C,) values by class, most training images first, ties by class number."""
-    # the classes of a balanced twin keep the order of the long-tailed set
-    order = np.lexsort([np.arange(len(values)), -np.array(record.group_counts), -np.array(record.class_counts)])
-    return np.asarray(values, dtype=np.float64)[order]
+    return np.asarray(values, dtype=np.float64)[class_order(record)]
 
 
 def _smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:

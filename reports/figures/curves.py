@@ -49,8 +49,8 @@ def imbalance_curve(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
 
     figure = _figure(setting, points, "imbalance ratio of the pretraining set")
     details = (
-        "Ratio: largest over smallest class, nominal value of the profile; a point is one pretraining set. Groups are defined "
-        "by each profile's own class counts, at ratio 1 by those of the long-tailed set."
+        "Ratio: largest over smallest class, nominal value of the variant; a point is one pretraining set. Groups are defined "
+        "by each variant's own class counts, at ratio 1 by those of the long-tailed set."
     )
     caption = f"Pretraining sets of equal size (within {SIZE_TOLERANCE:.0%}). Error bars: std over runs."
     if figure is not None:

@@ -1,7 +1,7 @@
 """t-SNE of test features, one panel per method, coloured by class and by group."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from reports import captions
-from reports.figures.setting import Plot, Setting
+from reports.comparable import ClassNames, no_class_names
+from reports.figures.setting import Plot, Setting, class_order, names_by_rank
 from reports.figures.style import (
     COLOURS,
     DOUBLE,
@@ -32,7 +33,6 @@ from reports.figures.training import Histories
 from reports.figures.tsne import PERPLEXITY, embedding
 from run_store.feature_sample import Sample, load_sample
 from run_store.history import GROUPS
-from run_store.passport import read_passport
 from run_store.records import Record
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ MARKER_AREA = 3.0  # of a marker, in square points
 FEW_CLASSES = len(COLOURS)  # more classes are coloured by rank
 
 
-def feature_maps(setting: Setting[Record], histories: Histories) -> Iterator[Plot]:
+def feature_maps(setting: Setting[Record], histories: Histories, class_names: ClassNames = no_class_names) -> Iterator[Plot]:
     """The first run of each method that has a feature sample, by class and by group."""
     drawn = []
     for one in setting.series:
@@ -53,8 +53,8 @@ def feature_maps(setting: Setting[Record], histories: Histories) -> Iterator[Plo
                 break
     if not drawn:
         return
-    counts = np.array(setting.first.group_counts)
-    ranks = [np.argsort(np.lexsort([np.arange(len(counts)), -np.array(f.group_counts)])) for _, f, _, _ in drawn]
+    ranks = [np.argsort(class_order(f)) for _, f, _, _ in drawn]
+    classes = len(ranks[0])
     runs = ", ".join(sorted({f"split {f.split} seed {f.seed}" for _, f, _, _ in drawn}))
     images = {len(sample.labels) for _, _, sample, _ in drawn}
     caption = "t-SNE of one run per method; distances between clusters and cluster sizes carry no information."
@@ -64,10 +64,11 @@ def feature_maps(setting: Setting[Record], histories: Histories) -> Iterator[Plo
     )
     figure, panels = _panels([one.label for one, *_ in drawn])
     for axes, (_, _, sample, xy), rank in zip(panels, drawn, ranks, strict=True):
-        _by_class(axes, xy, rank[sample.labels], len(counts))
-    _class_legend(figure, panels, _class_labels([histories[f.run_id].folder for _, f, _, _ in drawn], ranks))
+        _by_class(axes, xy, rank[sample.labels], classes)
+    names = names_by_rank([f for _, f, _, _ in drawn], class_names)
+    _class_legend(figure, panels, names or [f"class {place + 1}" for place in range(classes)])
     set_subtitle(figure, setting.subtitle)
-    class_caption = f"{caption} Class 1 has the most training images."
+    class_caption = f"{caption} {'Classes from most to fewest' if names else 'Class 1 has the most'} training images."
     yield Plot("features-class", "Features by class", figure, class_caption, details)
     figure, panels = _panels([one.label for one, *_ in drawn])
     for axes, (_, _, sample, xy) in zip(panels, drawn, strict=True):
@@ -119,28 +120,8 @@ def _points(axes: Axes, xy: NDArray[np.float32], colour: str, marker: str) -> No
     axes.scatter(xy[:, 0], xy[:, 1], MARKER_AREA, colour, marker=marker, linewidth=0, alpha=0.8, rasterized=True)
 
 
-def _class_labels(folders: Sequence[Path], ranks: Sequence[NDArray[np.int64]]) -> list[str]:
-    """Labels of the classes by rank; with their names if the runs have the same classes in the same order.
-
-    Args:
-        folders: of the runs.
-        ranks: (C,) rank of each class in each of the runs.
-    """
-    numbers = [f"class {place + 1}" for place in range(len(ranks[0]))]
-    try:
-        passports = [read_passport(folder) for folder in folders]
-    except UserError:  # damaged, or of an earlier version
-        return numbers
-    orders = {
-        tuple(passport.class_names[c] for c in np.argsort(rank)) if passport and len(passport.class_names) == len(rank) else ()
-        for passport, rank in zip(passports, ranks, strict=True)
-    }
-    names = orders.pop()
-    return [f"{place} {name}" for place, name in enumerate(names, start=1)] if names and not orders else numbers
-
-
-def _class_legend(figure: Figure, panels: list[Axes], labels: Sequence[str]) -> None:
-    classes = len(labels)
+def _class_legend(figure: Figure, panels: list[Axes], names: list[str]) -> None:
+    classes = len(names)
     if classes > FEW_CLASSES:
         bar = figure.colorbar(
             ScalarMappable(Normalize(1, classes), "viridis"), ax=panels, location="bottom", shrink=0.5, aspect=40, pad=0.02
@@ -150,7 +131,7 @@ def _class_legend(figure: Figure, panels: list[Axes], labels: Sequence[str]) -> 
         figure.set_figheight(figure.get_figheight() + 0.4)
         return
     handles: list[Artist] = [_marker(COLOURS[place], MARKERS[place]) for place in range(classes)]
-    legend_below(figure, handles, labels)
+    legend_below(figure, handles, names)
 
 
 def _marker(colour: str, marker: str) -> Line2D:

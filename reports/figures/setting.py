@@ -11,9 +11,20 @@ from msgspec.structs import replace
 from numpy.typing import ArrayLike, NDArray
 
 from reports import captions
-from reports.comparable import COMPARABLE, SETTING, Title, by_method, comparable_groups, one_record_per_run, table_name
+from reports.comparable import (
+    COMPARABLE,
+    SETTING,
+    ClassNames,
+    Title,
+    by_method,
+    comparable_groups,
+    one_record_per_run,
+    table_name,
+)
+from reports.figures.style import drawable
 from run_store.records import Record
 
+MAX_NAMED = 20  # classes on an axis
 R = TypeVar("R", bound=Record)
 
 
@@ -57,16 +68,21 @@ class Setting(Generic[R]):
         return [record for one in self.series for record in one.records]
 
     @property
+    def variant(self) -> str:
+        """Name of the variant; empty if the figure is over several."""
+        return self.profile and self.first.variant
+
+    @property
     def subtitle(self) -> str:
-        """Data set, profile, probe and scale in a few words."""
+        """Data set, variant, probe and scale in a few words."""
         f = self.first
-        profile = self.profile and f"profile {self.profile}"
-        words = [f.dataset, profile, self.probe, captions.SCALES.get(f.preset, f"preset {f.preset}"), f.mark]
+        variant = self.variant and f"variant {self.variant}"
+        words = [f.dataset, variant, self.probe, captions.SCALES.get(f.preset, f"preset {f.preset}"), f.mark]
         return " · ".join(word for word in words if word)
 
     @property
     def caption(self) -> str:
-        """Data set, profile, probe, number of runs, splits, seeds and scale."""
+        """Data set, variant, probe, number of runs, splits, seeds and scale."""
         f = self.first
         subject = (captions.subject(f) if self.profile else f.dataset) + (f", {f.mark}" if f.mark else "")
         probe = f", probe {captions.probe_title(self.probe)}" if self.probe else ""
@@ -78,7 +94,7 @@ class Setting(Generic[R]):
     def details(self) -> str:
         """Data, training, splits with their passports."""
         f = self.first
-        data = f.data if self.profile else "; ".join(sorted({r.data for r in self.records}))
+        data = captions.data([f] if self.profile else self.records)
         images = None if self.profile else f"{captions.value_range({r.n_pretrain for r in self.records})} images"
         return f"Data: {data}. {captions.training(f, images)} {captions.runs(self.records)}"
 
@@ -116,6 +132,21 @@ def run_settings(records: Iterable[R], order: MethodOrder) -> list[Setting[R]]:
     """One setting per group of comparable runs, with one record per run."""
     groups = comparable_groups(one_record_per_run(records), SETTING)
     return [Setting(order.series(members), "", members[0].profile, key) for key, members in groups]
+
+
+def class_order(record: Record) -> NDArray[np.int64]:
+    """(C,) class numbers, most training images first, ties by class number."""
+    # the classes of a balanced twin keep the order of the long-tailed set
+    return np.lexsort([np.arange(len(record.class_counts)), -np.array(record.group_counts), -np.array(record.class_counts)])
+
+
+def names_by_rank(records: Sequence[Record], class_names: ClassNames) -> list[str]:
+    """Class names in `class_order`; empty for unknown names, many classes, or runs that differ in the order, as splits do."""
+    names = class_names(records[0])
+    order = class_order(records[0])
+    if len(names) != len(order) or len(names) > MAX_NAMED or any((class_order(r) != order).any() for r in records):
+        return []
+    return [drawable(names[number]) for number in order]
 
 
 def mean_and_std(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from core.files import write_atomic
 
@@ -121,6 +122,12 @@ def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) 
     figure.legend(list(handles), shown, loc="outside lower center", ncols=len(parts), handlelength=2.9, columnspacing=1.2)
 
 
+def epoch_axis(axes: Axes) -> None:
+    """Label and whole numbers as ticks, also for a single epoch."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def log_ticks(axis: Axis, at: Sequence[float] | None = None) -> None:
     """Plain numbers on a logarithmic axis, `k` for thousands; ticks at powers of ten or at the given values."""
     if at is not None:
@@ -151,20 +158,32 @@ def drawable(text: str) -> str:
 def save_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     """Writes SVG, PNG and PDF without date and software name, and returns the paths of the first two.
 
+    Files whose SVG would be the same as on disk are kept: PNG and PDF take most of the time. The SVG is written last, so that
+    it belongs to the other two files after a crash as well.
+
     Raises UserError if the disk is full.
     """
-    paths = folder / f"{name}.svg", folder / f"{name}.png"
+    svg, png, pdf = (folder / f"{name}.{suffix}" for suffix in ("svg", "png", "pdf"))
     figure.set_dpi(DPI)
     # the layout takes most of the time; `savefig` would compute it twice per file
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
     figure.set_layout_engine("none")
-    png: dict[str, Any] = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}}  # higher levels are much slower
-    write_atomic(paths[1], partial(FigureCanvasAgg(figure).print_png, **png))
-    write_atomic(paths[0], partial(FigureCanvasSVG(figure).print_svg, metadata={"Date": None, "Creator": None}))
+    drawn = BytesIO()
+    FigureCanvasSVG(figure).print_svg(drawn, metadata={"Date": None, "Creator": None})
+    if png.is_file() and pdf.is_file() and svg.is_file() and svg.read_bytes() == drawn.getvalue():
+        return svg, png
+    svg.unlink(missing_ok=True)
+    figure.set_dpi(DPI)  # `print_svg` has changed it
+    fast: dict[str, Any] = {
+        "metadata": {"Software": None},
+        "pil_kwargs": {"compress_level": 1},
+    }  # higher levels are much slower
+    write_atomic(png, partial(FigureCanvasAgg(figure).print_png, **fast))
     without: dict[str, Any] = {"CreationDate": None, "Creator": None, "Producer": None}
-    write_atomic(folder / f"{name}.pdf", partial(FigureCanvasPdf(figure).print_pdf, metadata=without))
-    return paths
+    write_atomic(pdf, partial(FigureCanvasPdf(figure).print_pdf, metadata=without))
+    write_atomic(svg, lambda file: file.write(drawn.getvalue()))
+    return svg, png
 
 
 def _width(text: str) -> int:

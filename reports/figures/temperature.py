@@ -18,6 +18,7 @@ from reports.figures.style import (
     GROUP_COLOURS,
     GROUP_LINES,
     SINGLE,
+    epoch_axis,
     legend_below,
     log_ticks,
     new_figure,
@@ -47,7 +48,8 @@ def quantity_by_epoch(setting: Setting[Record], histories: Histories) -> Iterato
         figure, panels = _panels([one for one, _ in drawn])
         for axes, (_, runs) in zip(panels, drawn, strict=True):
             _epochs(axes, runs, name)
-            axes.set(xlabel="epoch", ylabel=f"mean {name}")
+            epoch_axis(axes)
+            axes.set_ylabel(f"mean {name}")
         handles: list[Artist] = [Line2D([], [], color=GROUP_COLOURS[g], linestyle=GROUP_LINES[g]) for g in GROUPS]
         legend_below(figure, handles, GROUPS)
         set_subtitle(figure, setting.subtitle)

@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from reports import captions
 from reports.figures.setting import Plot, Series, Setting, mean_and_std
-from reports.figures.style import DOUBLE, GREY, SINGLE, legend_below, line_style, new_figure, set_subtitle
+from reports.figures.style import DOUBLE, GREY, SINGLE, epoch_axis, legend_below, line_style, new_figure, set_subtitle
 from run_store.history import History
 from run_store.records import Record
 
@@ -38,7 +37,8 @@ def training_curves(setting: Setting[Record], histories: Histories) -> Iterator[
             lines += [handle] if name == "loss" else []
         if same and len(drawn) > 1:
             axes.annotate("all methods", (1, 1), (-2, -2), "axes fraction", "offset points", ha="right", va="top", color="0.4")
-        axes.set(xlabel="epoch", ylabel=label)
+        epoch_axis(axes)
+        axes.set_ylabel(label)
         if name != "loss":
             axes.set_ylim(bottom=0)
     legend_below(figure, lines, [one.label for one, _ in logged])
@@ -61,7 +61,8 @@ def tail_curves(setting: Setting[Record], histories: Histories) -> Iterator[Plot
     figure, (axes,) = new_figure(width=DOUBLE if len(logged) > 5 else SINGLE, height=2.3)
     lines = [_line(axes, *_by_epoch(runs, "auroc"), line_style(one.index)) for one, runs in logged]
     lines.append(axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1))
-    axes.set(xlabel="epoch", ylabel="AUROC of the tail score")
+    epoch_axis(axes)
+    axes.set_ylabel("AUROC of the tail score")
     legend_below(figure, lines, [*(one.label for one, _ in logged), "chance"])
     set_subtitle(figure, setting.subtitle)
     caption = "AUROC of the tail score for training images of the few classes; chance: 0.5. Band: std over runs."
@@ -92,7 +93,6 @@ def _equal(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
 
 def _line(axes: Axes, mean: NDArray[np.float64], sd: NDArray[np.float64] | None, style: Mapping[str, Any]) -> Artist:
     epochs = np.arange(1, len(mean) + 1)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     (line,) = axes.plot(epochs, mean, **style, markevery=max(1, len(mean) // MARKERS_PER_LINE), zorder=3)
     if sd is not None:
         axes.fill_between(epochs, mean - sd, mean + sd, color=style["color"], alpha=0.15, linewidth=0, zorder=2)

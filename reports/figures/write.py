@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.files import remove_unfinished, writable_folder
-from reports.comparable import Title, method_name
+from reports.comparable import ClassNames, Title, method_name, no_class_names
 from reports.figures.accuracy import class_accuracy, group_accuracy
 from reports.figures.agreement import rank_agreements
 from reports.figures.curves import fewshot_curve, imbalance_curve, imbalance_settings
@@ -40,13 +40,17 @@ class SavedFigure:
     svg: Path
     png: Path
     dataset: str
-    profile: str  # empty for a figure over several profiles
+    variant: str  # empty for a figure over several
     probe: str  # empty for a figure without a probe or over several
     preset: str
 
 
 def write_figures(
-    records: Iterable[Record], histories: Iterable[History], folder: Path, title: Title = method_name
+    records: Iterable[Record],
+    histories: Iterable[History],
+    folder: Path,
+    title: Title = method_name,
+    class_names: ClassNames = no_class_names,
 ) -> list[SavedFigure]:
     """Writes every figure that has data, as SVG, PNG and PDF; a figure that fails is logged as a warning and left out.
 
@@ -55,27 +59,32 @@ def write_figures(
         histories: training logs; those of runs without records are not plotted.
         folder: output folder, created if needed.
         title: printed name of a record's method.
+        class_names: names of a record's classes.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
     remove_unfinished(writable_folder(folder, "--out"))
-    plan = _plan(list(records), {history.run_id: history for history in histories}, title)
+    plan = _plan(list(records), {history.run_id: history for history in histories}, title, class_names)
     with figure_style():
         return [saved for setting, draw in plan for saved in _save_all(setting, draw, folder)]
 
 
-def _plan(records: list[Record], histories: dict[str, History], title: Title) -> Iterator[tuple[Setting, Draw]]:
+def _plan(
+    records: list[Record], histories: dict[str, History], title: Title, class_names: ClassNames
+) -> Iterator[tuple[Setting, Draw]]:
     """Every setting with the functions that plot it: training runs first, then probes."""
     order, accuracy_records = MethodOrder(records, title), accuracies(records)
     for setting in run_settings(records, order):
-        for draw in (training_curves, tail_curves, sampled_clusters, quantity_by_epoch, quantity_by_class_size, feature_maps):
+        for draw in (training_curves, tail_curves, sampled_clusters, quantity_by_epoch, quantity_by_class_size):
             yield setting, partial(draw, setting, histories)
+        yield setting, partial(feature_maps, setting, histories, class_names)
     for run_setting in run_settings(accuracy_records, order):
         yield run_setting, partial(rank_agreements, run_setting, accuracy_records, title)
     for probe_setting in probe_settings(accuracy_records, order):
-        for draw_probe in (group_accuracy, class_accuracy, fewshot_curve):
-            yield probe_setting, partial(draw_probe, probe_setting)
+        yield probe_setting, partial(group_accuracy, probe_setting)
+        yield probe_setting, partial(class_accuracy, probe_setting, class_names)
+        yield probe_setting, partial(fewshot_curve, probe_setting)
         yield probe_setting, partial(rank_diagrams, probe_setting, title)
     for geometry_setting in probe_settings(geometries(records), order):
         yield geometry_setting, partial(group_geometry, geometry_setting)
@@ -97,7 +106,7 @@ def _save_all(setting: Setting, draw: Draw, folder: Path) -> Iterator[SavedFigur
                 svg=svg,
                 png=png,
                 dataset=first.dataset,
-                profile=setting.profile,
+                variant=setting.variant,
                 probe=setting.probe,
                 preset=first.preset,
             )

@@ -12,6 +12,7 @@ from reports.comparable import Title
 from reports.figures import SavedFigure
 from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
 from reports.shipped import ShippedRecord
+from reports.tables.accuracy import METHOD_GROUP
 from reports.tables.analysis import GEOMETRY
 from reports.tables.states import RunState
 from reports.tables.table import Cell as TableCell
@@ -24,23 +25,25 @@ from run_store.records import AccuracyRecord, GeometryRecord, Record
 STATES: tuple[Literal["unfinished"], Literal["failed"]] = ("unfinished", "failed")
 LAST_LINES = 5  # of a log
 SERIES = ("loss", "images_per_second", "auroc")
-COSTS = r"mean_rank|train_minutes|peak_memory_mb|probe_seconds|relative_images|relative_time"
+COSTS = r"mean_rank|train_(minutes|seconds)|peak_memory_mb|probe_seconds|relative_images|relative_time"
 # column keys; those of combined tables start with the probe, those of geometry end with the group
 LOWER_IS_BETTER = re.compile(rf"(.*_)?(group_std|class_std|head_tail_gap)|{COSTS}|gap_.*|(alignment|uniformity)(_.*)?")
 
 
 def table_section(table: Table, *, lead: bool = True) -> Section:
-    """The section of a table, without the columns that are in the CSV only. `lead`: see `Section`.
+    """The section of a table, without the columns that are in the CSV only, numbers before the group of methods.
 
-    Shipped runs are not linked, as the page has no description of them.
+    On a phone only the first columns are in view without scrolling. Shipped runs are not linked, as the page does not describe
+    them. `lead`: see `Section`.
     """
     first, *rest = table.printed_columns()
+    rest.sort(key=lambda place: table.columns[place].key == METHOD_GROUP)
     shipped = {record.run_id for record in table.records if isinstance(record, ShippedRecord)}
     run_ids = [[id_ for id_ in ids if id_ not in shipped] for ids in table.run_ids or [()] * len(table.rows)]
     is_text = table.text_columns()
     return Section(
         name=table.name,
-        **{name: table.shared(name) for name in ("dataset", "profile", "preset")},
+        **{name: table.shared(name) for name in ("dataset", "variant", "preset")},
         probe=table.probe,
         title=_short_title(table),
         caption=table.caption,
@@ -66,7 +69,7 @@ def figure(saved: SavedFigure) -> Figure:
     return Figure(
         name=saved.name,
         dataset=saved.dataset,
-        profile=saved.profile,
+        variant=saved.variant,
         probe=saved.probe,
         preset=saved.preset,
         title=saved.title,
@@ -105,11 +108,11 @@ def unfinished_run(folder: Path, state: RunState, records: Sequence[Record] = ()
 
 
 def _run_settings(source: Record | RunState) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in ("dataset", "profile", "preset", "split", "seed")}
+    return {name: getattr(source, name) for name in ("dataset", "variant", "preset", "split", "seed")}
 
 
 def _short_title(table: Table) -> str:
-    """The title without data set, profile and probe, which the page shows beside it."""
+    """The title without data set, variant and probe, which the page shows beside it."""
     title = table.title
     if table.records:
         first = table.records[0]

@@ -44,7 +44,7 @@ class Section:
 
     name: str  # anchor; stable between versions of the page
     dataset: str  # tables and figures are grouped by data set
-    profile: str = ""
+    variant: str = ""
     probe: str = ""
     preset: str = ""
     title: str
@@ -64,7 +64,7 @@ class Figure:
 
     name: str  # anchor
     dataset: str
-    profile: str = ""
+    variant: str = ""
     probe: str = ""
     preset: str = ""
     title: str
@@ -90,12 +90,12 @@ class Run:
     id: str
     method: str  # as printed
     dataset: str
-    profile: str = ""
+    variant: str = ""
     preset: str = ""
     split: int
     seed: int
     status: Literal["done", "unfinished", "failed"]
-    facts: Mapping[str, str] = field(default_factory=dict)  # further facts: {"training": "0.09 h on cpu"}
+    facts: Mapping[str, str] = field(default_factory=dict)  # further facts: {"training": "5 min on cpu"}
     results: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by probe: {"ridge": {"All": "61.4"}}
     log: Log = Log()
     config: str = ""  # JSON

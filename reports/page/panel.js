@@ -38,7 +38,7 @@ const resultsTable = (results) => {
 
 const details = (run) => {
   const box = make("div", { className: "run" });
-  const facts = Object.entries({ benchmark: run.dataset, profile: run.profile, preset: run.preset, run: run.id, ...run.facts });
+  const facts = Object.entries({ benchmark: run.dataset, variant: run.variant, preset: run.preset, run: run.id, ...run.facts });
   box.append(make("dl", { className: "facts" }, ...facts.filter(([, value]) => value).map(([name, value]) =>
     make("div", {}, make("dt", {}, name), make("dd", {}, make("bdi", {}, value))))));
   const add = (title, ...content) => box.append(make("h4", {}, title), ...content);

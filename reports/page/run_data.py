@@ -33,7 +33,7 @@ def _run(run: Run) -> dict[str, Any]:
         "id": run.id,
         "method": run.method,
         "dataset": run.dataset,
-        "profile": run.profile,
+        "variant": run.variant,
         "preset": run.preset,
         "split": run.split,
         "seed": run.seed,

@@ -17,6 +17,7 @@ from run_store.records import AccuracyRecord, Record, accuracies
 
 METRICS = {"many": "Many", "medium": "Medium", "few": "Few", "mean": "All", "group_std": "Std"}
 CSV_METRICS = {"worst": "Worst", "harmonic_mean": "Harmonic mean", "head_tail_gap": "Gap", "class_std": "Class std"}
+METHOD_GROUP = "method_group"  # key of the column
 OTHER_GROUPING = ("many", "medium", "few", "group_std", "head_tail_gap")  # with groups by the other definition
 
 
@@ -63,7 +64,7 @@ class Row:
 class AccuracyTable:
     """Accuracies of one setting under one probe."""
 
-    name: str  # file name without suffix
+    name: str  # as of `Table`
     title: str
     rows: list[Row]
     records: list[AccuracyRecord] = field(repr=False)
@@ -136,12 +137,13 @@ class AccuracyTable:
             self.records,
             self.probe,
             [row.run_ids for row in self.rows],
+            file=captions.probe_file(self.probe),
         )
 
 
 def method_columns(rows: Iterable[Row]) -> list[Column]:
     """The columns of `method_cells`; the second is printed if any method has a group."""
-    return [Column("Method", "method"), Column("Group", "method_group", csv_only=not any(row.group for row in rows))]
+    return [Column("Method", "method"), Column("Group", METHOD_GROUP, csv_only=not any(row.group for row in rows))]
 
 
 def method_cells(row: Row) -> list[Cell]:

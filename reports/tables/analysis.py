@@ -83,6 +83,7 @@ def tail_tables(records: Sequence[Record], title: Title = method_name) -> list[T
                 rows,
                 scored,
                 run_ids=[run_ids(runs) for runs in methods],
+                file="tail-detection",
             )
         )
     return tables
@@ -119,6 +120,7 @@ def geometry_tables(records: Sequence[GeometryRecord], title: Title = method_nam
                 members,
                 first.probe,
                 [run_ids(runs) for runs in methods],
+                file="geometry",
             )
         )
     return tables
@@ -157,6 +159,7 @@ def curve_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
                 members,
                 first.probe,
                 ids,
+                file=f"curve-{captions.probe_file(first.probe)}",
             )
         )
     return tables
@@ -230,4 +233,5 @@ def _agreement_matrix(
         ],
         rows,
         records,
+        file=f"agreement-{METRICS[metric].lower()}",
     )

@@ -67,6 +67,7 @@ def _table(name: str, tables: Sequence[AccuracyTable]) -> Table:
         cells,
         records,
         run_ids=ids,
+        file=f"combined-{captions.probe_file(family(tables[0].probe)[0])}",
     )
 
 

@@ -1,6 +1,7 @@
 """Cost of training and probing, and accuracy relative to the number of training images seen."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from reports import captions
 from reports.comparable import (
@@ -18,9 +19,11 @@ from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord, Record
 
 BASELINE = "simclr"
+MINUTE = 60.0
 COSTS = (
     Column("Images/s", "images_per_second", decimals=0, std=True, placeholder="-"),
     Column("Minutes", "train_minutes", std=True, placeholder="-"),
+    Column("Seconds", "train_seconds", std=True, placeholder="-"),
     Column("Peak MB", "peak_memory_mb", decimals=0, std=True, placeholder="-"),
     Column("Images seen", "images_seen", decimals=0, placeholder="-"),
     Column("Extra images", "extra_images", decimals=0, placeholder="-"),
@@ -29,7 +32,9 @@ COSTS = (
 
 
 def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[Table]:
-    """Throughput, minutes, memory, images and probe seconds of each method; one table per setting.
+    """Throughput, training time, memory, images and probe seconds of each method; one table per setting.
+
+    The time is printed in minutes, or in seconds if the shortest run took less than one minute; the CSV has both.
 
     Args:
         records: of any runs; probe seconds are summed over the probes that all runs of a table have.
@@ -49,6 +54,7 @@ def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[T
                     Cell(title(runs[0])),
                     mean_cell(run.images_per_second for run in runs),
                     mean_cell(None if run.train_seconds is None else run.train_seconds / 60 for run in runs),
+                    mean_cell(run.train_seconds for run in runs),
                     mean_cell(run.peak_memory_mb for run in runs),
                     _mean_only(run.images_seen for run in runs),
                     _mean_only(None if run.images_seen is None else run.extra_images for run in runs),
@@ -59,6 +65,9 @@ def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[T
             )
             ids.append(run_ids(runs))
         first = records_of_runs[0]
+        short = min((run.train_seconds for run in records_of_runs if run.train_seconds), default=MINUTE) < MINUTE
+        unprinted = "train_minutes" if short else "train_seconds"
+        columns = [replace(column, csv_only=column.key == unprinted) for column in COSTS]
         devices = "; ".join(sorted({run.device for run in records_of_runs}))
         tables.append(
             Table(
@@ -69,10 +78,11 @@ def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[T
                 "pretraining set in every epoch plus the extra images from an out-of-distribution pool. Peak memory: of the "
                 f"GPU, else of the process. Probe s: probes that all runs have ({', '.join(probes) or 'none'}), including "
                 f"feature extraction. Devices: {devices}.",
-                [Column("Method", "method"), *COSTS, Column("Device", "device", in_latex=False), Column("n", "runs")],
+                [Column("Method", "method"), *columns, Column("Device", "device", in_latex=False), Column("n", "runs")],
                 rows,
                 records_of_runs,
                 run_ids=ids,
+                file="costs",
             )
         )
     return tables
@@ -123,6 +133,7 @@ def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name)
                 members,
                 first.probe,
                 [run_ids(runs) for runs in methods],
+                file=f"budget-{captions.probe_file(first.probe)}",
             )
         )
     return tables

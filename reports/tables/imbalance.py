@@ -62,7 +62,7 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
                     f"imbalance-{table_name(first, twin_key, first.probe)}",
                     f"{subject}, cost of imbalance in points of test accuracy, probe {captions.probe_title(first.probe)}",
                     captions.caption(tailed_records, "Differences are paired by split and seed."),
-                    f"Data: {first.data}; balanced twin: {flat.data}. "
+                    f"Data: {captions.data([first])}; balanced twin: {captions.data([flat])}. "
                     f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
                     f"{captions.protocol(tailed_records)} {captions.groups(first)} "
                     f"{captions.runs([*tailed_records, *balanced_records])} Won back: gain over the baseline on the "
@@ -73,6 +73,7 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
                     tailed_records,
                     first.probe,
                     ids,
+                    file=f"cost-of-imbalance-{captions.probe_file(first.probe)}",
                 )
             )
     return tables
@@ -81,7 +82,7 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
 def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
     """Accuracy by imbalance ratio, ascending, at equal size of the pretraining set; a table for two ratios or more."""
     columns = [Column("Method", "method"), Column("Ratio", "ratio", decimals=0), Column("Images", "images")]
-    columns += [Column("Profile", "profile", in_latex=False)]
+    columns += [Column("Variant", "variant", in_latex=False)]
     columns += [Column(head, name, std=True) for name, head in METRICS.items()]
     columns += [Column("n", "runs")]
     tables = []
@@ -92,10 +93,10 @@ def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
             for set_key, methods in sets:
                 if runs := methods.get(method, []):
                     passport = split_passport(set_key)
-                    profile = runs[0].profile + (f" [{passport}]" if passport else "")
+                    variant = runs[0].variant + (f" [{passport}]" if passport else "")
                     cells = [mean_cell(getattr(run, metric) for run in runs) for metric in METRICS]
                     ratio, size = Cell(nominal_ratio(runs[0])), Cell(runs[0].n_pretrain)
-                    rows.append([Cell(title(members[0])), ratio, size, Cell(profile), *cells, Cell(len(runs))])
+                    rows.append([Cell(title(members[0])), ratio, size, Cell(variant), *cells, Cell(len(runs))])
                     ids.append(run_ids(runs))
         sizes = {r.n_pretrain for r in group}
         first = replace(group[0], profile="")
@@ -106,16 +107,17 @@ def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
                 f"{first.dataset}, test accuracy in % by imbalance ratio at equal size, "
                 f"probe {captions.probe_title(first.probe)}",
                 captions.caption(group),
-                f"Data: {'; '.join(sorted({r.data for r in group}))}. "
+                f"Data: {captions.data(group)}. "
                 f"{captions.training(first, f'{captions.value_range(sizes)} images')} {captions.protocol(group)} "
                 f"{captions.groups(first)} {captions.runs(group)} Ratio: largest over smallest class, nominal value of the "
-                f"profile. Sizes within {SIZE_TOLERANCE:.0%} count as equal. Groups are defined by each profile's own class "
+                f"variant. Sizes within {SIZE_TOLERANCE:.0%} count as equal. Groups are defined by each variant's own class "
                 "counts, at ratio 1 by those of the long-tailed set.",
                 columns,
                 rows,
                 group,
                 first.probe,
                 ids,
+                file=f"ratios-{min(sizes)}-images-{captions.probe_file(first.probe)}",
             )
         )
     return tables

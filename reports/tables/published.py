@@ -123,6 +123,7 @@ def published_tables(
                     members,
                     first.probe,
                     ids,
+                    file=f"published-{captions.probe_file(first.probe)}",
                 )
             )
     return tables

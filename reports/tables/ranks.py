@@ -126,4 +126,5 @@ def _table(preset: str, probe: str, metric: str, found: Ranks, title: Title) -> 
         found.records,
         probe,
         [run_ids(of_method[method]) for method in found.methods],
+        file=f"ranks-{name.lower()}-{captions.probe_file(probe)}",
     )

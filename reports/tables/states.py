@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from data.variants import variant_of
 from reports.tables.table import Cell, Column, Table, single_line
 from run_store.records import Record, settings_text
 
@@ -42,6 +43,11 @@ class RunState:
             and self.recipe_text == record.recipe_text
         )
 
+    @property
+    def variant(self) -> str:
+        """Name of the variant of the benchmark, for display."""
+        return variant_of(self.dataset, self.profile)
+
     @cached_property
     def hparams_text(self) -> str:
         """Hyper-parameters as JSON, as in records."""
@@ -63,7 +69,7 @@ class RunState:
 def missing_table(states: Iterable[RunState]) -> Table:
     """All unfinished and failed runs, one per row."""
     ordered = sorted(states, key=lambda s: (s.dataset, s.profile, s.preset, s.title, s.split, s.seed, s.run_id))
-    names = ("method", "dataset", "profile", "preset", "split", "seed", "status", "reason", "run_id")
+    names = ("method", "dataset", "variant", "preset", "split", "seed", "status", "reason", "run_id")
     rows = [[Cell(value) for value in (s.title, *(getattr(s, name) for name in names[1:]))] for s in ordered]
     return Table(
         "missing-runs",
@@ -73,4 +79,5 @@ def missing_table(states: Iterable[RunState]) -> Table:
         [Column(name.replace("_", " ").capitalize(), name) for name in names],
         rows,
         run_ids=[(s.run_id,) for s in ordered],
+        file="missing-runs",
     )

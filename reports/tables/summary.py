@@ -75,6 +75,7 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
         table.records,
         table.probe,
         [run_ids(records) for records in methods.values()],
+        file="summary",
     )
 
 

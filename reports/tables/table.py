@@ -59,7 +59,7 @@ class Cell:
 class Table:
     """One table, in plain text and numbers."""
 
-    name: str  # file name without suffix
+    name: str  # distinct, and equal in every report of the same records; anchor on the page
     title: str  # what the table shows; no full stop
     caption: str  # n, splits, seeds, meaning of bold, scale: with the title at most about 330 characters
     details: str  # data, training, protocol, definitions
@@ -68,6 +68,7 @@ class Table:
     records: Sequence[Record] = ()
     probe: str = ""  # empty for a table over several probes or none
     run_ids: Sequence[Sequence[str]] = ()  # per row; empty if rows are not methods
+    file: str = ""  # what is in the table, in a few words, such as `linear-probe`: basis of `file_names`
 
     @property
     def full_caption(self) -> str:
@@ -102,7 +103,9 @@ class Table:
             "details": self.details,
             "warnings": self.warnings,
             "probe": self.probe,
-            **{field: self.shared(field) for field in ("protocol", "dataset", "profile", "data", "preset", "recipe")},
+            **{
+                field: self.shared(field) for field in ("protocol", "dataset", "variant", "profile", "data", "preset", "recipe")
+            },
             "splits": sorted({record.split for record in self.records}),
             "passports": sorted({f"{record.split}: {record.passport}" for record in self.records}),
             "seeds": sorted({record.seed for record in self.records}),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reports.tables.accuracy import AccuracyTable, build_tables
 from reports.tables.analysis import agreement_tables, curve_tables, geometry_tables, tail_tables
 from reports.tables.combined import combined_tables
 from reports.tables.costs import budget_tables, cost_tables
+from reports.tables.files import META, file_names, remove_others
 from reports.tables.imbalance import cost_of_imbalance_tables, ratio_tables
 from reports.tables.latex import latex_text
 from reports.tables.published import published_tables
@@ -71,24 +73,29 @@ def write_tables(
     accuracy_tables: Sequence[AccuracyTable] | None = None,
     more_runs: Callable[[Record], str] = add_runs,
 ) -> list[Table]:
-    """Writes `<table>.csv`, `.md`, `.tex` and `.meta.json` for every table, `index.md`, and all records.
+    """Writes `.csv`, `.md`, `.tex` and `.meta.json` of every table, named by `file_names`, `index.md`, and all records.
 
-    `tidy.csv` has a few columns of each record, shipped ones included, `results.csv` and `geometry.csv` all.
+    `tidy.csv` has a few columns of each record, shipped ones included, `results.csv` and `geometry.csv` all. Tables of earlier
+    reports are removed.
 
     Arguments and result are those of `all_tables`. Raises UserError if the folder cannot be written.
     """
     remove_unfinished(writable_folder(folder, "--out"))
     accuracy_tables = build_tables(records, title, states) if accuracy_tables is None else accuracy_tables
     tables = all_tables(records, title, states, accuracy_tables, more_runs)
-    for table in tables:
+    files = [replace(table, name=name) for table, name in zip(tables, file_names(tables), strict=True)]
+    for subfolder in {(folder / file.name).parent for file in files} - {folder}:
+        remove_unfinished(writable_folder(subfolder, "--out"))
+    for file in files:
         for suffix, text in WRITERS.items():
-            write_text(folder / f"{table.name}.{suffix}", text(table))
-        write_text(folder / f"{table.name}.meta.json", json.dumps(table.metadata(), indent=1) + "\n")
-    write_text(folder / "index.md", _index(tables))
+            write_text(folder / f"{file.name}.{suffix}", text(file))
+        write_text(folder / f"{file.name}.{META}", json.dumps(file.metadata(), indent=1) + "\n")
+    write_text(folder / "index.md", _index(files))
     write_text(folder / "tidy.csv", tidy_csv((record for table in accuracy_tables for record in table.records), title))
     write_text(folder / "results.csv", records_csv(accuracies(records), AccuracyRecord))
     if found := geometries(records):
         write_text(folder / "geometry.csv", records_csv(found, GeometryRecord))
+    remove_others(folder, {folder / file.name for file in files}, WRITERS)
     return tables
 
 
@@ -103,9 +110,9 @@ def tables_text(tables: Iterable[Table]) -> str:
 
 
 def tidy_csv(records: Iterable[AccuracyRecord], title: Title = method_name) -> str:
-    """One line per run and probe: method, benchmark, profile, split, seed, probe, accuracies, and whether it is shipped."""
-    heads = ("method", "benchmark", "profile", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
-    names = ("dataset", "profile", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
+    """One line per run and probe: method, benchmark, variant, split, seed, probe, accuracies, and whether it is shipped."""
+    heads = ("method", "benchmark", "variant", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
+    names = ("dataset", "variant", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
     ordered = sorted(records, key=lambda r: (r.dataset, r.profile, r.preset, r.probe, r.method, r.split, r.seed, r.run_id))
     lines = []
     for r in ordered:
@@ -114,11 +121,18 @@ def tidy_csv(records: Iterable[AccuracyRecord], title: Title = method_name) -> s
     return csv_lines([*heads, "shipped"], lines)
 
 
-def _index(tables: Iterable[Table]) -> str:
-    """List of all tables with links to their files, in Markdown."""
-    lines = [f"- {markdown_escaped(t.title)}: " + ", ".join(f"[{s}]({t.name}.{s})" for s in WRITERS) for t in tables]
-    records = "Records: [tidy.csv](tidy.csv), with all fields [results.csv](results.csv)"
-    return "\n".join(["# Tables", "", *lines, "", records, ""])
+def _index(files: Iterable[Table]) -> str:
+    """Links to the records, then to the files of all tables by benchmark, in Markdown; a table's name is its path."""
+    lines = ["# Tables", "", "Records: [tidy.csv](tidy.csv), with all fields [results.csv](results.csv)"]
+    by_folder: dict[str, list[Table]] = {}
+    for file in files:
+        by_folder.setdefault(str(Path(file.name).parent), []).append(file)
+    for name, members in by_folder.items():
+        lines += ["", f"## {markdown_escaped('All benchmarks' if name == '.' else name)}", ""]
+        for file in members:
+            links = ", ".join(f"[{suffix}]({file.name}.{suffix})" for suffix in WRITERS)
+            lines.append(f"- `{Path(file.name).name}` ({links}): {markdown_escaped(file.title)}")
+    return "\n".join([*lines, ""])
 
 
 def records_csv(records: Iterable[Record], record_type: type[Record]) -> str:

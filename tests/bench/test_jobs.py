@@ -33,7 +33,7 @@ def test_processes_share_a_grid_and_train_the_same_bits(tmp_path):
     assert "leaked" not in finished.stderr  # as where processes are ended by a signal
     assert "2 processes of 1 thread, fp32" in finished.stdout
     for ended in (1, 2):
-        told = rf"{ended} of 3 runs ended(, about \d+ s left)?; digitslt \(profile own\), test accuracy in %, probe knn:\n"
+        told = rf"{ended} of 3 runs ended(, about \d+ s left)?; digitslt \(variant own\), test accuracy in %, probe knn:\n"
         assert re.search(told, finished.stdout)
     assert finished.stdout.count("written: ") == 3  # tables, figures and page once, at the end
     subprocess.run(_command(alone, "--jobs", "1"), check=True, capture_output=True, timeout=DEADLINE)

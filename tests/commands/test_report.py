@@ -56,8 +56,8 @@ def test_tables_have_the_group_of_each_method(tmp_path):
     text = report(tmp_path / "runs", figures=False).text
     rows = [line.split() for line in text[text.index("  Group ") :].splitlines() if "(temperature=0.2)" in line]
     assert {row[0]: row[2] for row in rows} == {"SimCLR": "baselines", "SDCLR": "long-tail"}
-    for kind in ("cifar10lt", "combined"):
-        (csv,) = (tmp_path / "runs/tables").glob(f"{kind}-*-sdclr-??????.csv")
+    for name in ("sdclr-probe", "combined-sdclr-probe"):
+        csv = tmp_path / f"runs/tables/cifar10lt/{name}.csv"
         found = {line.split(",")[0].split(" ")[0]: line.split(",")[1] for line in csv.read_text().splitlines()}
         assert found == {"method": "method_group", "SimCLR": "baselines", "SDCLR": "long-tail", "former": ""}
         assert "Method & Group & " in csv.with_suffix(".tex").read_text()
@@ -137,8 +137,8 @@ def test_an_unfinished_grid_prints_the_main_table_of_each_data_set(tmp_path):
     text = partial_report(tmp_path, runs)
     assert text.count("probe linear (ridge):") == 2
     assert "knn" not in text
-    assert "cifar10lt (profile" in text
-    assert "cifar100lt (profile" in text
+    assert "cifar10lt (variant" in text
+    assert "cifar100lt (variant" in text
     assert (tmp_path / "report.html").exists()
     assert not (tmp_path / "figures").exists()
 

@@ -24,14 +24,14 @@ def _plan(root, **asked):
 
 
 def test_the_data_of_a_plan_is_a_line_for_each_profile(root):
-    plan = _plan(root, datasets=["digitslt", "folderlt", "cifar10lt"], splits=[1], profiles=[], batch_size=4)
+    plan = _plan(root, datasets=["digitslt", "folderlt", "cifar10lt"], splits=[1], variants=[], batch_size=4)
     digits, folder, cifar = plan.passports
     assert digits.startswith(
-        "digitslt (profile own): 335 images, 100 to 5 of a class, ratio 20; scikit-learn's digits, sha256 "
+        "digitslt (variant own): 335 images, 100 to 5 of a class, ratio 20; scikit-learn's digits, sha256 "
     )
-    assert folder.startswith("folderlt (profile own): 23 images, 12 to 4 of a class, ratio 3; the user's own lists; ")
+    assert folder.startswith("folderlt (variant own): 23 images, 12 to 4 of a class, ratio 3; the user's own lists; ")
     assert folder.split("; ")[-1].startswith("split 1: ")
-    assert cifar.startswith("NO PASSPORT: cifar10lt, profile sdclr: CIFAR-10 is not in ")
+    assert cifar.startswith("NO PASSPORT: cifar10lt, variant exp-4500-45: CIFAR-10 is not in ")
     assert {path.name for path in root.iterdir()} == {"folderlt"}
 
 
@@ -44,7 +44,7 @@ def test_all_splits_stand_in_the_line(tmp_path):
 def test_what_is_missing_yet_is_reported(root):
     (root / "lists").mkdir()
     (line,) = _plan(root, datasets=["inat18"]).passports
-    assert line.startswith("NO PASSPORT: inat18, profile official: ")
+    assert line.startswith("NO PASSPORT: inat18, variant official: ")
     (root / "folderlt" / "train").rename(root / "elsewhere")
     (line,) = _plan(root, datasets=["folderlt"], batch_size=4).passports  # images are looked for by `data` and `run`
     assert "missing" not in line
@@ -112,9 +112,9 @@ def test_a_list_that_changed_is_read_again(root):
 
 
 def test_what_a_plan_needs(tmp_path):
-    plan = _plan(tmp_path, datasets=["imagenet100lt"], profiles=["sdclr"], probes=["sdclr-cached-1pct"])
+    plan = _plan(tmp_path, datasets=["imagenet100lt"], variants=["sdclr"], probes=["sdclr-cached-1pct"])
     assert plan.needs("imagenet100lt") == {"pretrain", "test", "fewshot", "val"}
-    plan = _plan(tmp_path, datasets=["imagenet100lt"], profiles=["sdclr", "balanced"], probes=["sdclr-cached-1pct"])
+    plan = _plan(tmp_path, datasets=["imagenet100lt"], variants=["sdclr", "balanced"], probes=["sdclr-cached-1pct"])
     assert plan.needs("imagenet100lt") == {"pretrain", "test", "fewshot", "val", "balanced"}
     assert [run.config.profile for run in plan.runs] == ["sdclr", "balanced"]
 

@@ -34,7 +34,7 @@ def test_passport_text(of, cifar100_labels):
         "md5 0123456789ab"
     )
     text = passport.text()
-    assert f"PASSPORT {passport.short}: cifar100lt, profile sdclr, split 1\n" in text
+    assert f"PASSPORT {passport.short}: cifar100lt, variant exp-450-4, split 1\n" in text
     assert "many (largest third): 34; medium (middle third): 33; few (smallest third): 33" in text
     assert "many (more than 100 images): 33; medium (20 to 100): 34; few (fewer than 20): 33" in text
     assert " 100; class counts: 4 5 9 234 25 257 106 450 " in text
@@ -78,19 +78,19 @@ def test_the_command_line_prints_passports_of_existing_data(tmp_path, capsys):
     asked = ["list", "--datasets", "digitslt", "cifar100lt", "--passport", "--splits", "2", "3", "--data-root", str(tmp_path)]
     assert bench.main(asked) == 0
     second, third, missing = capsys.readouterr().out.strip().split("\n\n")
-    assert "digitslt, profile own, split 2\n" in second
-    assert "digitslt, profile own, split 3\n" in third
-    assert missing.startswith(f"NO PASSPORT: cifar100lt, profile sdclr: CIFAR-100 is not in {tmp_path}")
+    assert "digitslt, variant own, split 2\n" in second
+    assert "digitslt, variant own, split 3\n" in third
+    assert missing.startswith(f"NO PASSPORT: cifar100lt, variant exp-450-4: CIFAR-100 is not in {tmp_path}")
     assert "\n" not in missing
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list_prints_profiles_and_copies_of_selected_datasets(tmp_path, capsys):
+def test_list_prints_variants_and_copies_of_selected_datasets(tmp_path, capsys):
     assert bench.main(["list", "--datasets", "cifar*", "--data-root", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "METHODS" not in printed
-    assert "profile sdclr: 9754 images, splits 1 to 1000 (official: 1 to 5)" in printed
-    assert "profile ir=NUMBER: any other imbalance ratio" in printed
+    assert "variant exp-450-4 (in files: sdclr): 9754 images, splits 1 to 1000 (official: 1 to 5)" in printed
+    assert "variant ir=NUMBER: any other imbalance ratio" in printed
     assert "images: missing" in printed
 
 

@@ -113,7 +113,7 @@ def test_worker_processes_and_verify_resume_find_the_folder(images, tmp_path, ca
 
 def test_index_lists_are_written_in_the_format_of_folderlt(images, tmp_path, capsys, mistake):
     to = tmp_path / "root" / "folderlt"
-    assert bench.main(["data", "make-lists", str(images), "--to", str(to), "--profile", "ir=2,n=30"]) == 0
+    assert bench.main(["data", "make-lists", str(images), "--to", str(to), "--variant", "ir=2,n=30"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{to / name}: {count} images, 3 classes"
         for name, count in (

@@ -74,8 +74,8 @@ def test_a_balanced_profile_is_trained_on_and_uses_the_groups_of_the_long_tailed
     out = tmp_path / "runs"
     command = [*SMALL, "--methods", "simclr", "--probes", "knn", "--data-root", str(root), "--out", str(out)]
     caplog.set_level("INFO")
-    assert bench.main([*command, "--profiles", "balanced", "own"]) == 0
-    assert "[1/2] simclr on folderlt profile balanced split 1 seed 0" in caplog.text
+    assert bench.main([*command, "--variants", "balanced", "own"]) == 0
+    assert "[1/2] simclr on folderlt variant balanced split 1 seed 0" in caplog.text
     assert "[2/2] simclr on folderlt split 1 seed 0" in caplog.text
     found = {}
     for file in out.glob("folderlt-*/results.jsonl"):

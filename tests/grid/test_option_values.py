@@ -40,7 +40,7 @@ def test_numbers(option, words, expected):
         ([], []),
     ],
 )
-@pytest.mark.parametrize("option", ["methods", "datasets", "profiles", "probes"])
+@pytest.mark.parametrize("option", ["methods", "datasets", "variants", "probes"])
 def test_names(option, words, expected):
     assert getattr(parsed(f"--{option}", *words), option) == expected
 

@@ -115,7 +115,7 @@ def test_a_file_can_have_every_option_of_run():
     "words",
     [
         [],
-        ["--methods", "simclr", "colt", "--splits", "1-3", "--seeds", "0", "7", "--profiles", "ir=10,n=100", "cao"],
+        ["--methods", "simclr", "colt", "--splits", "1-3", "--seeds", "0", "7", "--variants", "ir=10,n=100", "cao"],
         ["--compile", "--jobs", "gpus", "--monitor", "knn", "--monitor-every", "2", "--views", "torch"],
         ["--launcher", "slurm", "--time", "1-0", "--partition", "null", "--nodes", "2", "--checkpoint-seconds", "inf"],
         [

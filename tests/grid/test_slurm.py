@@ -153,7 +153,7 @@ def test_the_plan_is_that_of_the_workers_gpus(sbatch):
             "recipe.lr=1",
         ],
         ["--preset", "smoke", "--batch-size", "64", "--monitor", "knn", "--monitor-every", "2", "--probes", "ts", "bcl-*"],
-        ["--out", "a folder/runs", "--data-root", "data", "--workers", "2", "--epochs", "0", "--profiles", "ir=10,n=11165"],
+        ["--out", "a folder/runs", "--data-root", "data", "--workers", "2", "--epochs", "0", "--variants", "ir=10,n=11165"],
     ],
 )
 def test_a_command_line_gives_its_options_again(arguments):

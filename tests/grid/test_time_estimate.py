@@ -42,15 +42,15 @@ def test_a_plan_whose_image_files_are_missing_has_no_estimate(tmp_path, photogra
     make_folder(tmp_path / "folderlt", photographs)
     (tmp_path / "folderlt" / "train" / "class0" / "0.jpg").unlink()
     assert (
-        time_estimate.estimate(_plan(tmp_path, ["folderlt"])).text == "none, without folderlt (profile own): files are missing"
+        time_estimate.estimate(_plan(tmp_path, ["folderlt"])).text == "none, without folderlt (variant own): files are missing"
     )
 
 
 def test_missing_index_lists_are_reported_and_other_benchmarks_are_timed(tmp_path):
     plan = _plan(tmp_path, ["folderlt", "digitslt"])
-    assert re.fullmatch(r"\d+ s, without folderlt \(profile own\): files are missing", time_estimate.estimate(plan).text)
+    assert re.fullmatch(r"\d+ s, without folderlt \(variant own\): files are missing", time_estimate.estimate(plan).text)
     no_passport, digits = plan.passports
-    assert no_passport.startswith(f"NO PASSPORT: folderlt, profile own: {tmp_path / 'folderlt' / 'lt_train.txt'} is missing")
+    assert no_passport.startswith(f"NO PASSPORT: folderlt, variant own: {tmp_path / 'folderlt' / 'lt_train.txt'} is missing")
     assert "; scikit-learn's digits, sha256 " in digits
 
 

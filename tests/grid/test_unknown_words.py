@@ -17,7 +17,7 @@ from tests.test_docs import parse
         (["--gpus", "2"], "for several GPUs per run start torchrun --nproc_per_node=2 bench.py"),
         (["--gpus", "--jobs", "2"], "for a run per GPU give --jobs gpus;"),
         (["--list-methods"], "no option --list-methods; `python bench.py list` prints all names"),
-        (["--imbalance", "50"], "no option --imbalance; did you mean --profiles ir=50?"),
+        (["--imbalance", "50"], "no option --imbalance; did you mean --variants ir=50?"),
         (["--num_workers", "4"], "no option --num_workers; did you mean --workers?"),
         (["--dry-run"], "`python bench.py plan` prints the runs"),
         (["--seed", "1"], "no option --seed; did you mean --seeds?"),

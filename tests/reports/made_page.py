@@ -87,7 +87,7 @@ def made_page(
                     Section(
                         name=f"{dataset}-{preset}-{probe}",
                         dataset=dataset,
-                        profile="sdclr",
+                        variant="sdclr",
                         probe=probe,
                         preset=preset,
                         title=f"Test accuracy in %, probe {probe}",
@@ -120,7 +120,7 @@ def _run(id_, method, dataset, preset, seed, probes, rank):
         id=id_,
         method=method,
         dataset=dataset,
-        profile="sdclr",
+        variant="sdclr",
         preset=preset,
         split=1,
         seed=seed,

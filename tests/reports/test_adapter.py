@@ -7,7 +7,7 @@ import pytest
 from data.benchmark import Source
 from data.passport import Passport
 from reports.page import adapter
-from reports.tables import all_tables
+from reports.tables import all_tables, build_tables
 from reports.tables.states import RunState
 from run_store.history import LOG, read_history
 from run_store.passport import write_passport
@@ -35,7 +35,7 @@ def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
         table for table in all_tables(records, title) if table.name.startswith("cifar10lt-") and "-ridge-" in table.name
     ]
     section = adapter.table_section(table)
-    assert (section.dataset, section.profile, section.probe, section.preset) == ("cifar10lt", "sdclr", "ridge", "cpu")
+    assert (section.dataset, section.variant, section.probe, section.preset) == ("cifar10lt", "exp-4500-45", "ridge", "cpu")
     assert section.title == "Test accuracy in %"
     assert section.scale.startswith("CPU-scale")
     by_method = {row.method: row for row in section.rows}
@@ -48,6 +48,14 @@ def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
     accuracy_records = [f for f in records if f.method == "simclr" and f.probe == "ridge"]
     assert cell.value == pytest.approx(sum(record.mean for record in accuracy_records) / 2)
     assert cell.spread.startswith("± ")
+
+
+def test_the_group_of_methods_is_the_last_column(records):
+    for table in build_tables(records, title, group=lambda method: "baselines"):
+        section = adapter.table_section(table.table())
+        assert [column.title for column in section.columns] == ["Many", "Medium", "Few", "All", "Std", "n", "Group"]
+        assert {row.cells[-1].text for row in section.rows} == {"baselines"}
+        assert all(row.cells[0].value is not None for row in section.rows)
 
 
 def test_every_table_becomes_a_section_with_a_cell_per_column(records):

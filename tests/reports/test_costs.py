@@ -28,6 +28,24 @@ def test_a_run_with_several_probes_is_counted_once_and_its_probe_seconds_are_sum
     assert table.run_ids == [("byol-1-0",), ("simclr-1-0", "simclr-2-0")]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "head", "text"),
+    [
+        ([0.4, 90], "Seconds", "0.4"),
+        ([59, 3600], "Seconds", "59.0"),
+        ([60, 90], "Minutes", "1.0"),
+        ([None, 0.0], "Minutes", "-"),
+    ],
+)
+def test_a_short_training_is_printed_in_seconds(seconds, head, text):
+    (table,) = cost_tables([made_record(train_seconds=seconds[0]), made_record("byol", train_seconds=seconds[1])])
+    printed = [table.columns[place] for place in table.printed_columns()]
+    (time,) = [column for column in printed if column.head in ("Seconds", "Minutes")]
+    assert time.head == head
+    assert rows(table)["simclr"][time.key].format(time)[0] == text
+    assert {"train_minutes", "train_seconds"} <= rows(table)["simclr"].keys()  # of the CSV
+
+
 def test_pool_images_are_counted_separately():
     (table,) = cost_tables([made_record(), made_record("colt", images_seen=SEEN + 15_000)])
     assert rows(table)["simclr"]["extra_images"].value == 0

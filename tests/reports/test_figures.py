@@ -11,11 +11,15 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
+from core.files import write_atomic
 from reports.comparable import method_name
 from reports.figures import write_figures
+from reports.figures.accuracy import class_accuracy
 from reports.figures.curves import imbalance_curve, imbalance_settings
-from reports.figures.setting import MethodOrder, mean_and_std
+from reports.figures.setting import MethodOrder, mean_and_std, probe_settings, run_settings
 from reports.figures.style import figure_style, line_style
+from reports.figures.temperature import quantity_by_epoch
+from reports.figures.training import tail_curves, training_curves
 from run_store.history import LOG, read_history
 from run_store.records import CurvePoint
 from tests.reports.made import made_geometry, made_grid, made_record
@@ -74,10 +78,10 @@ def test_every_kind_of_figure_is_saved_with_caption_and_settings(tmp_path):
         with Image.open(one.png) as picture:
             assert picture.format == "PNG"
             assert picture.width == pytest.approx(200 * 3.4, abs=2) or picture.width == pytest.approx(200 * 7, abs=2)
-        assert (one.dataset, one.profile, one.preset) == ("cifar10lt", "sdclr", "cpu")
+        assert (one.dataset, one.variant, one.preset) == ("cifar10lt", "exp-4500-45", "cpu")
         for fact in (
             "cifar10lt",
-            "profile sdclr",
+            "variant exp-4500-45",
             "CPU-scale",
             "seed 0",
             one.probe,
@@ -182,6 +186,101 @@ def test_records_that_are_not_comparable_have_separate_figures(tmp_path):
     drawn = write_figures(records, [], tmp_path / "figures")
     assert sum("-groups-" in one.name for one in drawn) == 2
     assert sum("torch views" in one.details for one in drawn) == 2
+
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def _class_axis(records, names=lambda record: CLASSES):
+    (setting,) = probe_settings(records, MethodOrder(records, method_name))
+    (plot,) = class_accuracy(setting, names)
+    return [text.get_text() for text in plot.figure.axes[0].get_xticklabels()]
+
+
+def test_classes_are_named_from_most_to_fewest_images():
+    records = [made_record(), made_record("byol"), made_record(seed=1)]  # of a split whose largest class is the second one
+    assert np.argmax(records[0].class_counts) == 1
+    assert _class_axis(records) == [*CLASSES[1:], CLASSES[0]]
+
+
+@pytest.mark.parametrize(
+    ("records", "names"),
+    [
+        ([made_record(), made_record(split=2)], CLASSES),  # which differ in the order of classes
+        ([made_record()], ()),
+        ([made_record()], CLASSES[:9]),
+    ],
+)
+def test_without_one_order_of_known_names_classes_are_numbered(records, names):
+    assert _class_axis(records, lambda record: names) == [str(rank) for rank in range(1, 11)]
+
+
+def test_many_classes_are_not_named():
+    counts = list(range(30, 0, -1))
+    record = made_record(class_accuracy=[50.0] * 30, class_counts=counts, group_counts=counts, group_sizes=[10, 10, 10])
+    assert not {"a 1", "a 30"} & set(_class_axis([record], lambda record: [f"a {number}" for number in range(30)]))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 8, 34, 2000])
+def test_epochs_are_whole_numbers(tmp_path, epochs):
+    record = made_record("tase")
+    quantities = {"temperature": {"many": 0.3, "medium": 0.2, "few": 0.1}, "weight": {"many": 1.0, "medium": 2.0, "few": 3.0}}
+    history = _history(tmp_path, record, *(_log(epoch, **quantities) for epoch in range(1, epochs + 1)))
+    (setting,) = run_settings([record], MethodOrder([record], method_name))
+    histories = {record.run_id: history}
+    with figure_style():
+        plots = [plot for draw in (training_curves, tail_curves, quantity_by_epoch) for plot in draw(setting, histories)]
+        assert len(plots) == 4
+        for axes in (axes for plot in plots for axes in plot.figure.axes):
+            low, high = axes.get_xlim()
+            ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+            assert ticks
+            assert all(tick == round(tick) for tick in ticks)
+            assert axes.get_xlabel() == "epoch"
+
+
+def test_only_figures_with_other_content_are_written_again(tmp_path):
+    records, histories = [made_record(), made_record("byol")], []
+    write_figures(records, histories, tmp_path)
+    times = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    write_figures(records, histories, tmp_path)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == times
+    changed = [records[0], replace(records[1], class_accuracy=records[1].class_accuracy[::-1])]
+    write_figures(changed, histories, tmp_path)
+    written = {file for file, time in times.items() if file.stat().st_mtime_ns != time}
+    assert {file.suffix for file in written} == {".svg", ".png", ".pdf"}
+    assert all("-classes-" in file.name for file in written)
+
+
+@pytest.mark.parametrize("lost", ["svg", "png", "pdf"])
+def test_a_missing_file_of_a_figure_is_written_again(tmp_path, lost):
+    write_figures([made_record()], [], tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for file in tmp_path.glob(f"*.{lost}"):
+        file.unlink()
+    write_figures([made_record()], [], tmp_path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_figure_of_a_killed_report_is_written_again(tmp_path, monkeypatch):
+    """A kill between two files, then the earlier records again: no file of the later ones stays."""
+    write_figures([made_record()], [], tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+
+    class Killed(BaseException):
+        pass
+
+    def write(path, content):
+        if path.suffix == ".pdf":
+            raise Killed
+        write_atomic(path, content)
+
+    with monkeypatch.context() as context:
+        context.setattr("reports.figures.style.write_atomic", write)
+        with pytest.raises(Killed):
+            write_figures([made_record(level=30)], [], tmp_path)
+    write_figures([made_record()], [], tmp_path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def _ratio(profile, counts, level, seed=0):

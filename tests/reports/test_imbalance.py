@@ -52,11 +52,11 @@ def test_each_passport_of_a_split_has_its_own_table_and_rows():
     records = [made_record(), other, made_record(split=2), balanced(), balanced("byol"), balanced(split=2)]
     tables = cost_of_imbalance_tables(records)
     assert len({table.name for table in tables}) == len(tables) == 3
-    assert sum(table.title.startswith(f"cifar10lt (profile sdclr), split 1 [{'0' * 12}]") for table in tables) == 1
+    assert sum(table.title.startswith(f"cifar10lt (variant exp-4500-45), split 1 [{'0' * 12}]") for table in tables) == 1
     assert sum(len(table.rows) for table in tables) == 3
     (ratios,) = ratio_tables(records)
-    profiles = [row["profile"].value for row in rows(ratios) if row["method"].value == "simclr"]
-    assert profiles == ["balanced", f"sdclr [{1:012x}]", "sdclr"]
+    variants = [row["variant"].value for row in rows(ratios) if row["method"].value == "simclr"]
+    assert variants == ["balanced", f"exp-4500-45 [{1:012x}]", "exp-4500-45"]
 
 
 @pytest.mark.parametrize("change", [{"n_pretrain": 45000}, {"preset": "paper"}, {"probe": "knn"}, {"group_counts": [9] * 10}])
@@ -69,11 +69,11 @@ def test_ratios_ascend_at_equal_size():
     larger = made_record(profile="ir=20", n_pretrain=15_318, data="ir 20", run_id="larger")
     (table,) = ratio_tables([made_record(), ten, balanced(), larger])
     assert [row["ratio"].value for row in rows(table)] == [1, 10, 100]
-    assert (table.shared("profile"), "balanced" in table.name) == ("", False)  # several profiles
+    assert (table.shared("variant"), "balanced" in table.name) == ("", False)  # several variants
     assert ratio_tables([made_record(), larger]) == []
 
 
-def test_the_nominal_ratio_of_a_profile():
+def test_the_nominal_ratio_of_a_variant():
     assert nominal_ratio(made_record(profile="ir=12.5,n=900")) == 12.5
     assert nominal_ratio(made_record()) == 100
     assert nominal_ratio(made_record(dataset="imagenet100lt", class_counts=[1280, 6])) == pytest.approx(1280 / 6)

@@ -46,7 +46,7 @@ def everywhere(text, svg):
     section = Section(
         name=text,
         dataset=text,
-        profile=text,
+        variant=text,
         probe=text,
         preset=text,
         title=text,
@@ -57,13 +57,13 @@ def everywhere(text, svg):
         columns=[Column(text, text)],
         rows=[Row(text, [Cell(text, 1.0, text, note=text)], [text])],
     )
-    other = Section(name="", dataset="d", profile="p", probe="q", preset="r", title="t", columns=[], rows=[])
-    figure = Figure(name=text, dataset=text, profile=text, title=text, caption=text, details=text, svg=svg)
+    other = Section(name="", dataset="d", variant="p", probe="q", preset="r", title="t", columns=[], rows=[])
+    figure = Figure(name=text, dataset=text, variant=text, title=text, caption=text, details=text, svg=svg)
     run = Run(
         id=text,
         method=text,
         dataset=text,
-        profile=text,
+        variant=text,
         split=1,
         seed=0,
         status="failed",

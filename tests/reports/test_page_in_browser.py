@@ -7,6 +7,9 @@ import time
 import pytest
 
 from reports.page import About, Cell, Column, Figure, Row, Section, write_page
+from reports.page.adapter import finished_run, table_section
+from reports.tables import build_tables, summary_tables
+from tests.reports.made import made_grid
 from tests.reports.made_page import HOSTILE, made_page
 
 pytest.importorskip("selenium", reason="selenium drives the browser: requirements-dev.txt")
@@ -207,6 +210,31 @@ def test_the_method_column_is_sticky_on_a_phone(page, file):
     assert page.do(f"return {box}.scrollLeft") == 100
     left = "document.querySelector('tbody th').getBoundingClientRect().left"
     assert page.do(f"return {left} - {box}.getBoundingClientRect().left") == 0
+
+
+@pytest.mark.parametrize("width", [390, 360])
+@pytest.mark.parametrize("group", ["long-tail", ""])
+def test_a_phone_shows_few_of_every_lead_table_without_scrolling(page, tmp_path, width, group):
+    records = list(made_grid(["simclr", "sdclr", "bcl"], splits=2, seeds=1, probes=("ridge",)))
+    accuracies = build_tables(records, lambda record: f"{record.method.upper()} (temperature=0.2)", group=lambda method: group)
+    tables = [*summary_tables(accuracies), *(table.table() for table in accuracies)]
+    runs = [finished_run(None, [record], lambda record: record.method) for record in records]
+    write_page(tmp_path / "report.html", [table_section(table) for table in tables], [], runs, About("a"))
+    page.show(tmp_path / "report.html", width=width)
+    heads = [
+        [head.text for head in table.find_elements("css selector", "th[scope=col]")] for table in page.all("article.table")
+    ]
+    assert [("Few" in found, "Group" in found) for found in heads] == [(True, False), (True, group != "")]
+    for table in page.all("article.table"):
+        (few,) = [head for head in table.find_elements("css selector", "th[scope=col]") if head.text == "Few"]
+        assert 0 <= few.rect["x"] < few.rect["x"] + few.rect["width"] <= width
+        numbers = page.do(
+            "const [table, few] = arguments; return [...table.tBodies[0].rows].flatMap((row) => "
+            "[...row.cells[few.cellIndex].children].map((part) => part.getBoundingClientRect().right))",
+            *(table.find_element("css selector", "table"), few),
+        )
+        assert len(numbers) == 6  # mean and std
+        assert max(numbers) <= width
 
 
 def test_print_has_every_table_and_no_controls(page, file):

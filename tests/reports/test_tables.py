@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from reports.tables import all_tables, build_tables, tables_text, write_tables
+from reports.tables.files import file_names
 from reports.tables.latex import latex_text
 from reports.tables.text import csv_text, markdown_text
 from reports.tables.write import WRITERS
@@ -107,7 +108,8 @@ def test_details_list_passports_and_unofficial_splits(accurate):
     splits = "3 splits [passport]: 1 [000000000001], 2 [000000000002], 7 (not official) [777777777777]; 1 seed: 0"
     assert splits in table.table().details
     assert "(splits 1, 2, 7; seed 0)" in table.table().caption
-    assert f"Data: {accurate[0].data}." in table.table().details
+    data = accurate[0].data.replace("cifar10lt (profile sdclr)", "cifar10lt (variant exp-4500-45)")
+    assert f"Data: {data}." in table.table().details
 
 
 def test_a_table_name_has_ratio_size_and_mark_in_safe_characters(accurate):
@@ -183,14 +185,14 @@ def test_probes_of_a_family_stand_side_by_side(records):
 
 def test_every_table_is_written_in_every_format(records, tmp_path):
     tables = write_tables(records, tmp_path, title, STATES)
-    names = [table.name for table in tables]
+    names = file_names(tables)
     assert len(set(names)) == len(names)
     expected = (
         {f"{name}.{suffix}" for name in names for suffix in WRITERS}
         | {f"{name}.meta.json" for name in names}
         | {"index.md", "tidy.csv", "results.csv", "geometry.csv"}
     )
-    assert {file.name for file in tmp_path.iterdir()} == expected
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == expected
 
 
 def test_external_weights_have_tables(accurate):
@@ -245,7 +247,7 @@ def test_the_tidy_csv_has_a_line_per_run_and_probe(records, accurate, tmp_path):
     assert float(line["few"]) == pytest.approx(accurate[0].few, abs=1e-4)
     assert line["method"] == title(accurate[0])
     index = (tmp_path / "index.md").read_text()
-    assert all(file.name in index for file in tmp_path.glob("*.tex"))
+    assert all(f"({file.relative_to(tmp_path)})" in index for file in tmp_path.rglob("*.tex"))
 
 
 def test_reconstructions_and_true_labels_are_named_in_every_output(accurate):

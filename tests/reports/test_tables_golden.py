@@ -108,7 +108,7 @@ def test_captions_are_short_and_complete(records):
 
 def test_the_terminal_prints_data_set_probe_n_and_scale(accurate):
     text = tables_text(table.table() for table in build_tables(accurate, title, STATES))
-    assert "cifar10lt (profile sdclr), test accuracy in %, probe knn\n" in text
+    assert "cifar10lt (variant exp-4500-45), test accuracy in %, probe knn\n" in text
     assert "n runs (splits 1-3; seed 0). †" in text
     assert text.count("CPU-scale") == 4  # consecutive tables with the same caption share it
     assert "sha256" not in text
@@ -130,9 +130,10 @@ def test_record_csvs_have_a_column_per_field(records, accurate):
 def test_metadata_of_a_table(records, tmp_path):
     tables = write_tables(records, tmp_path, title, STATES)
     (table,) = [table for table in tables if table.name.startswith("cifar10lt-sdclr-cpu-sdclr-cached-1pct")]
-    meta = json.loads((tmp_path / f"{table.name}.meta.json").read_text())
-    assert {key: meta[key] for key in ("dataset", "profile", "preset", "probe", "splits", "seeds", "n")} == {
+    meta = json.loads((tmp_path / "cifar10lt" / "sdclr-cached-1pct-probe.meta.json").read_text())
+    assert {key: meta[key] for key in ("dataset", "variant", "profile", "preset", "probe", "splits", "seeds", "n")} == {
         "dataset": "cifar10lt",
+        "variant": "exp-4500-45",
         "profile": "sdclr",
         "preset": "cpu",
         "probe": "sdclr-cached-1pct",

@@ -58,7 +58,7 @@ def test_a_run_is_that_of_the_command_line(trained, tmp_path):
     ("settings", "options"),
     [
         ({"method": "byol"}, "--methods byol"),
-        ({"split": 2, "profile": "own"}, "--splits 2 --profiles own"),
+        ({"split": 2, "variant": "own"}, "--splits 2 --variants own"),
         ({"seed": 4, "backbone": "timm/resnet18"}, "--seeds 4 --backbone resnet18"),
         ({"recipe": {"sizes": (8, 16), "lr": 1}}, "--set recipe.sizes=8,16 recipe.lr=1"),
         ({"hparams": {"temperature": 1}}, "--set simclr.temperature=1"),
@@ -141,7 +141,7 @@ def test_a_failed_run_is_an_error(tmp_path, monkeypatch):
 
 def test_every_option_of_run_is_an_argument_of_train():
     own = set(inspect.signature(tailbench.train).parameters)
-    plural = {"methods": "method", "datasets": "dataset", "profiles": "profile", "splits": "split", "seeds": "seed"}
+    plural = {"methods": "method", "datasets": "dataset", "variants": "variant", "splits": "split", "seeds": "seed"}
     explained = tailbench.train.__doc__
     for field in fields(GridOptions):
         if field.name not in {"set", "jobs", "accumulate", "compile", "monitor_every"}:
@@ -188,7 +188,7 @@ def test_what_cannot_be_loaded_is_one_line(trained, tmp_path):
 def test_results_are_the_accuracies_of_the_records(trained):
     table = tailbench.results(str(trained.path.parent))
     assert list(table) == [
-        "method", "benchmark", "profile", "split", "seed", "preset", "probe", "all", "many", "medium", "few", "std", "run_id",
+        "method", "benchmark", "variant", "split", "seed", "preset", "probe", "all", "many", "medium", "few", "std", "run_id",
     ]  # fmt: skip
     (record,) = trained.records
     (row,) = table.itertuples(index=False)

@@ -88,7 +88,7 @@ def test_a_size_of_its_own_is_cut_from_the_same_images(labels):
 def test_each_profile_asked_for_is_run_once(tmp_path):
     asked = GridOptions(
         methods=["simclr", "byol"],
-        profiles=["balanced", "ir=100", "sdclr", "ir=10,n=11165"],
+        variants=["balanced", "ir=100", "sdclr", "ir=10,n=11165"],
         seeds=[0, 1],
         device="cpu",
         data_root=tmp_path,
@@ -97,12 +97,12 @@ def test_each_profile_asked_for_is_run_once(tmp_path):
     assert [run.config.profile for run in runs[::4]] == ["balanced", "sdclr", "ir=10,n=11165"]
     assert len({run.config.run_id for run in runs}) == len(runs) == 3 * 2 * 2
     assert {run.config.label.split(" split")[0] for run in runs if run.config.method == "byol"} == {
-        "byol on cifar10lt profile balanced", "byol on cifar10lt", "byol on cifar10lt profile ir=10,n=11165",
+        "byol on cifar10lt variant balanced", "byol on cifar10lt", "byol on cifar10lt variant ir=10,n=11165",
     }  # fmt: skip
 
 
 def test_without_profiles_each_benchmark_has_its_first(tmp_path):
     asked = GridOptions(methods=["simclr"], datasets=["cifar10lt", "placeslt"], device="cpu", preset="cpu", data_root=tmp_path)
     assert [run.config.profile for run in make_plan(asked).runs] == ["sdclr", "colt"]
-    with pytest.raises(UserError, match="placeslt has no profile 'cao'"):
-        make_plan(GridOptions(datasets=["cifar10lt", "placeslt"], profiles=["cao"], device="cpu", data_root=tmp_path))
+    with pytest.raises(UserError, match="placeslt has no variant 'cao'"):
+        make_plan(GridOptions(datasets=["cifar10lt", "placeslt"], variants=["cao"], device="cpu", data_root=tmp_path))
