@@ -1,6 +1,6 @@
 """The tables of docs/findings.md, from records.
 
-    python benchmarks/findings.py results/cifar10lt/cpu.jsonl [--repeated results/repeated/cifar10lt-cpu.jsonl]
+    python benchmarks/findings.py results/cifar10lt/cpu.jsonl [--repeated benchmarks/repeated/cifar10lt-cpu.jsonl]
 
 All comparisons are paired over the runs (split, seed) that two methods have in common, by Student's t. Holm's correction is
 over the methods that are compared with SimCLR, or over all pairs.

@@ -41,7 +41,8 @@ def leaderboard_text(
     """The leaderboard in Markdown. Arguments are those of `build_tables` and `summary_tables`."""
     tables = build_tables((record for record in records if record.preset != LEFT_OUT), title, bold=False, group=group)
     sections = [HEAD]
-    for table in summary_tables([table for table in tables if table.probe == captions.MAIN_PROBE], title, more_runs):
+    summaries = summary_tables([table for table in tables if table.probe == captions.MAIN_PROBE], title, more_runs)
+    for table in sorted(summaries, key=lambda table: -len(table.rows)):  # the settings with the most methods first
         first = table.records[0]
         scale = f"**{label}**\n\n" if (label := captions.scale(first)) else ""
         sections.append(f"## {captions.subject(first)}, preset {first.preset}\n\n{scale}{markdown_text(_ranked(table))}")

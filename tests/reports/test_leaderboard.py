@@ -52,8 +52,8 @@ def test_there_is_a_table_for_each_setting_of_the_main_probe():
     settings = product(("cpu", "paper"), ("knn", "ridge"))
     text = leaderboard_text(r for preset, probe in settings for r in runs("simclr", 60, probe=probe, preset=preset))
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
-        "cifar10lt (profile sdclr), preset cpu",
-        "cifar10lt (profile sdclr), preset paper",
+        "cifar10lt (variant exp-4500-45), preset cpu",
+        "cifar10lt (variant exp-4500-45), preset paper",
     ]
 
 
