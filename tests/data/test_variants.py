@@ -53,7 +53,7 @@ def test_both_names_give_the_stored_name_and_the_run_id_of_earlier_versions(plac
     "words", [["--profiles", "cao", "ir=50"], ["--variants", "exp-5000-50", "ir=50"], ["--profiles=cao,ir=50"]]
 )
 def test_the_earlier_option_plans_the_same_runs(words, tmp_path, capsys):
-    assert bench.main(["plan", "--methods", "simclr", "--device", "cpu", "--out", str(tmp_path), *words.split()]) in (0, 2)
+    assert bench.main(["plan", "--methods", "simclr", "--device", "cpu", "--out", str(tmp_path), *words]) in (0, 2)
     planned = capsys.readouterr().out
     expected = make_plan(GridOptions(methods=["simclr"], variants=["exp-5000-50", "ir=50"], device="cpu", out=tmp_path))
     assert all(f"{run.path.name}  variant {run.config.variant}" in planned for run in expected.runs)

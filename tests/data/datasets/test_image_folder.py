@@ -91,9 +91,9 @@ def test_a_profile_of_a_ratio_is_drawn_from_the_training_part_with_its_twin(load
         ("ir=100", "leaves the smallest of 6 classes empty: the largest has 42 images; use a smaller ratio"),
         ("ir=10,n=5", "leaves the smallest of 6 classes empty: the largest has . images; use a smaller ratio or a larger size"),
         ("ir=10,n=0", "the largest has 0 images"),
-        ("balanced", "has no profile 'balanced'; balanced-ir=NUMBER is the balanced twin"),
+        ("balanced", "has no variant 'balanced'; balanced-ir=NUMBER is the balanced twin"),
         ("ir=many", "is not of the form ir=NUMBER"),
-        ("cao", "has no profile 'cao'"),
+        ("cao", "has no variant 'cao'"),
     ],
 )
 def test_impossible_profiles(loaded, profile, said):
