@@ -50,7 +50,8 @@ def test_missing_index_lists_are_reported_and_other_benchmarks_are_timed(tmp_pat
     plan = _plan(tmp_path, ["folderlt", "digitslt"])
     assert re.fullmatch(r"\d+ s, without folderlt \(variant own\): files are missing", time_estimate.estimate(plan).text)
     no_passport, digits = plan.passports
-    assert no_passport.startswith(f"NO PASSPORT: folderlt, variant own: {tmp_path / 'folderlt' / 'lt_train.txt'} is missing")
+    missing = f"2 index files of folderlt are missing in {tmp_path / 'folderlt'}"
+    assert no_passport.startswith(f"NO PASSPORT: folderlt, variant own: {missing}")
     assert "; scikit-learn's digits, sha256 " in digits
 
 
