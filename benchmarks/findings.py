@@ -31,7 +31,6 @@ METRICS = {"few": "Few", "mean": "All"}
 PUBLISHED = [("SimCLR", "SDCLR"), ("SDCLR", "BCL-D"), ("SimCLR", "BCL-D"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
 POWER = 0.8
 VARIANT, EPOCHS = "sdclr", 22  # of the runs that are compared
-IMBALANCES = ("balanced", "ir=10", VARIANT)
 TASE = "TASE-R"
 Methods = Mapping[str, Sequence[AccuracyRecord]]  # records of one probe by title of the method
 
@@ -69,7 +68,6 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         _markdown(_spread(again)),
         _markdown(_detectable(methods, again)),
         _markdown(_bounds(_methods(main, MAIN))),
-        _markdown(_imbalance([record for record in records if record.epochs == EPOCHS and record.probe == MAIN])),
         _markdown(_untrained([record for record in records if record.epochs == 0])),
     ]
 
@@ -153,21 +151,6 @@ def _bounds(methods: Methods) -> pd.DataFrame:
         if name == "TS" or (name.startswith(TASE) and name != TASE):
             pairs = {title: _paired(records, methods[TASE], metric) for metric, title in METRICS.items()}
             rows[name] = {**{title: _interval(values) for title, values in pairs.items()}, "n": len(pairs["All"])}
-    return pd.DataFrame(rows).T
-
-
-def _imbalance(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
-    """Mean accuracy of all classes by imbalance, on the splits of the balanced runs, and its difference from SimCLR's."""
-    names = {profile: _methods([r for r in records if r.profile == profile], MAIN) for profile in IMBALANCES}
-    rows: dict[str, dict[str, str | int]] = {}
-    for name, balanced in names[IMBALANCES[0]].items():
-        of_splits = {(record.split, record.seed) for record in balanced}
-        rows[name] = {"n": len(of_splits)}
-        for profile, methods in names.items():
-            chosen = [r for r in methods.get(name, ()) if (r.split, r.seed) in of_splits]
-            if chosen:
-                gain = _paired(chosen, methods[REFERENCE], "mean").mean()
-                rows[name][profile] = f"{_mean(chosen, 'mean'):.1f} ({gain:+.1f})"
     return pd.DataFrame(rows).T
 
 

@@ -153,9 +153,12 @@ def _changes(out: Path) -> Iterator[float]:
 
 
 def _text(own: Sequence[AccuracyRecord], baselines: Sequence[str] = SHOWN, states: Sequence[RunState] = ()) -> str:
-    """Summaries and accuracy tables for the terminal; `baselines` and `states` as in `report` and `build_tables`."""
+    """Summaries and accuracy tables for the terminal; `baselines` and `states` as in `report` and `build_tables`.
+
+    Without shipped ablations that use true labels, which the files have.
+    """
     methods = {*METHODS.select(baselines), BASELINE} if baselines else ()
-    shipped = [record for record in shipped_beside(own) if record.method in methods] if methods else []
+    shipped = [r for r in shipped_beside(own) if r.method in methods and not r.true_labels] if methods else []
     tables = build_tables([*own, *shipped], method_title, states, group=method_group)
     return tables_text([*summary_tables(tables, method_title, more_runs), *(table.table() for table in tables)])
 

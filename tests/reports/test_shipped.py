@@ -97,19 +97,22 @@ def test_the_reference_is_simclr_of_the_user_if_there_is_one(own, tmp_path):
 
 def test_every_output_marks_shipped_rows_and_names_their_origin(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "reports.shipped.shipped_beside.__defaults__", (ship(tmp_path / "results", *runs("simclr"), *runs("mak")),)
+        "reports.shipped.shipped_beside.__defaults__",
+        (ship(tmp_path / "results", *runs("simclr"), *runs("mak"), *runs("tase", true_labels=True)),),
     )
     for record in runs("sdclr"):
         make_run(tmp_path / "runs", f"cifar10lt-sdclr-split{record.split}-seed0-{record.run_id}", record)
     written = report(tmp_path / "runs", figures=False)
     assert re.search(r"SimCLR \(temperature=0.2\) \[shipped\] .* reference", written.text)
     assert "MAK" not in written.text  # a method beyond the main job
+    assert "true labels" not in written.text
     assert "MAK" in report(tmp_path / "runs", figures=False, baselines=["mak"]).text
     tables = tmp_path / "runs" / "tables"
     for name in ("summary", "linear-probe"):
         for suffix in ("csv", "md", "tex"):
             text = (tables / "cifar10lt" / f"{name}.{suffix}").read_text().replace("\\_", "_")
             assert "MAK" in text
+            assert "[true labels] [shipped]" in text
             assert "[shipped]" in text
             assert suffix == "csv" or "[shipped]: results in the repository, from far (bf16, torch 2)." in text
     page = (tmp_path / "runs" / "report.html").read_text()
