@@ -26,6 +26,7 @@ def _weights(out):
     return {file.parent.name: load_file(file) for file in out.glob("*/weights.safetensors")}
 
 
+@pytest.mark.slow
 def test_processes_share_a_grid_and_train_the_same_bits(tmp_path):
     together, alone = tmp_path / "together", tmp_path / "alone"
     finished = subprocess.run(_command(together, "--jobs", "2"), capture_output=True, text=True, timeout=DEADLINE)

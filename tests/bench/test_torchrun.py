@@ -61,6 +61,7 @@ def _ends(both):
     return [(process.returncode, *texts) for process, texts in zip(both, ends, strict=True)]
 
 
+@pytest.mark.slow
 def test_torchrun_trains_and_probes_one_run(tmp_path):
     together, alone = tmp_path / "together", tmp_path / "alone"
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(ROOT / "bench.py")]
@@ -77,6 +78,7 @@ def test_torchrun_trains_and_probes_one_run(tmp_path):
     assert max(differences) < 0.01  # of float32 and the bfloat16 of Muon, after 12 steps
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run_which_one_process_finishes(tmp_path):
     both = _start(tmp_path, "60")
     _wait_for_epochs(tmp_path, both, 3)
@@ -92,6 +94,7 @@ def test_a_killed_process_ends_the_run_which_one_process_finishes(tmp_path):
     assert (checkpoint.parent / "done").exists()
 
 
+@pytest.mark.slow
 def test_a_stop_signal_to_all_saves_one_checkpoint(tmp_path):
     both = _start(tmp_path, "2000")
     _wait_for_epochs(tmp_path, both, 2)

@@ -62,6 +62,7 @@ def test_every_worker_saves_on_a_stop_signal(number, tmp_path):
     assert stderr.count("Traceback") == 1  # the parent's, which the command line turns into a message
 
 
+@pytest.mark.slow
 def test_workers_that_get_two_signals_save_too(tmp_path):
     """Schedulers send SIGTERM to every process of a job, and so does the parent."""
     running = _start_map(tmp_path, 2)
@@ -82,6 +83,7 @@ def test_a_second_signal_does_not_wait(tmp_path):
     assert running.returncode not in (None, 0)
 
 
+@pytest.mark.slow
 def test_workers_save_and_end_when_their_parent_is_killed(tmp_path):
     running = _start_map(tmp_path, 2)
     running.kill()
