@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
@@ -429,11 +429,7 @@ def data_(
     check_names(None, datasets)
     from commands.data import data
 
-    ok = True
-    for complete, line in data(datasets or ["cifar10lt"], data_root, check=check):
-        print(line, flush=True)
-        ok &= complete
-    return 0 if ok else 1
+    return _print_checks(data(datasets or ["cifar10lt"], data_root, check=check))
 
 
 @data_app.command(name="make-lists")
@@ -497,20 +493,18 @@ def verify_resume_(
     check_names(methods, [dataset])
     from commands.verify_resume import verify_resume
 
-    ok = True
-    for same, text in verify_resume(
-        methods,
-        dataset=dataset,
-        preset=preset,
-        epochs=epochs,
-        batch_size=batch_size,
-        changes=set or (),
-        device=device,
-        data_root=data_root,
-    ):
-        print(text, flush=True)
-        ok &= same
-    return 0 if ok else 1
+    return _print_checks(
+        verify_resume(
+            methods,
+            dataset=dataset,
+            preset=preset,
+            epochs=epochs,
+            batch_size=batch_size,
+            changes=set or (),
+            device=device,
+            data_root=data_root,
+        )
+    )
 
 
 @app.command(name="verify-results")
@@ -554,21 +548,19 @@ def verify_results_(
     check_names(None, dataset and [dataset], probes)
     from commands.verify_results import verify_results
 
-    ok = True
-    for good, text in verify_results(
-        row,
-        dataset=dataset,
-        preset=preset,
-        split=split,
-        seed=seed,
-        probes=probes or (),
-        device=device,
-        data_root=data_root,
-        out=out,
-    ):
-        print(text, flush=True)
-        ok &= good
-    return 0 if ok else 1
+    return _print_checks(
+        verify_results(
+            row,
+            dataset=dataset,
+            preset=preset,
+            split=split,
+            seed=seed,
+            probes=probes or (),
+            device=device,
+            data_root=data_root,
+            out=out,
+        )
+    )
 
 
 @app.command
@@ -616,11 +608,7 @@ def check_method_(methods: Annotated[list[str], Names], *, set: Annotated[list[s
     check_names(methods)
     from commands.check_method import check_method
 
-    ok = True
-    for passed, text in check_method(methods, set or ()):
-        print(text, flush=True)
-        ok &= passed
-    return 0 if ok else 1
+    return _print_checks(check_method(methods, set or ()))
 
 
 @app.command
@@ -638,6 +626,15 @@ def doctor(*, data_root: Path | None = None, out: Path | None = None) -> int:
 
     print(doctor_text(data_root, out))
     return 0
+
+
+def _print_checks(lines: Iterable[tuple[bool, str]]) -> int:
+    """Prints lines as they are made, each with whether its check passed; returns the exit status, 1 if one did not."""
+    passed = True
+    for good, text in lines:
+        print(text, flush=True)
+        passed &= good
+    return 0 if passed else 1
 
 
 def _report(out: Path, run_ids: list[str] | None = None, since: float | None = None, baselines: Sequence[str] = (ALL,)) -> bool:

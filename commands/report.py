@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from commands.titles import class_names, method_group, method_title, more_runs, run_title
@@ -83,7 +84,7 @@ def report(
     lead = {*main.values(), *(table.name for table in tables if table.name.startswith(SUMMARY))}
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
     folder_of = {run_id_of(folder): folder for folder in folders}
-    names = lambda record: class_names(record, folder_of.get(record.run_id))  # noqa: E731
+    names = partial(class_names, folders=folder_of)
     saved = write_figures(records, histories, out / FIGURES, method_title, names) if figures else []
     logs = {history.folder: history for history in histories}
     unfinished = {state.run_id for state in states.values()}

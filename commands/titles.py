@@ -42,10 +42,16 @@ def method_group(method: str) -> str:
     return METHODS[method].group if method in METHODS else ""
 
 
-def class_names(record: Record, folder: Path | None = None) -> tuple[str, ...]:
-    """Names of the classes of a record's benchmark; else those that its run folder states; empty if neither is known."""
+def class_names(record: Record, folders: Mapping[str, Path]) -> tuple[str, ...]:
+    """Names of the classes of a record's benchmark; else those of the passport in its run folder; empty if neither is known.
+
+    Args:
+        record: of the run.
+        folders: run folders by run id.
+    """
     if record.dataset in BENCHMARKS and BENCHMARKS[record.dataset].class_names:
         return BENCHMARKS[record.dataset].class_names
+    folder = folders.get(record.run_id)
     with suppress(UserError):  # damaged
         if folder is not None and (passport := read_passport(folder)) is not None:
             return passport.class_names
