@@ -23,7 +23,7 @@ from scipy.stats import kendalltau, nct, t, ttest_1samp
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from commands.titles import method_title
-from reports.tables.significance import LEVEL
+from reports.tables.significance import LEVEL, paired_differences
 from run_store.records import AccuracyRecord, read_accuracy_records
 
 MAIN, REFERENCE = "ridge", "SimCLR"
@@ -87,7 +87,7 @@ def _differences(methods: Methods) -> pd.DataFrame:
         if name != REFERENCE:
             cells = {}
             for metric, title in METRICS.items():
-                values = _paired(records, methods[REFERENCE], metric)
+                values = paired_differences(records, methods[REFERENCE], metric)
                 cells |= {title: _interval(values), f"p {title}": ttest_1samp(values, 0).pvalue, metric: values.mean()}
             rows[name] = {**cells, "n": len(records)}
     table = pd.DataFrame(rows).T.sort_values("few", ascending=False)
@@ -103,7 +103,7 @@ def _separated(methods: Methods) -> str:
         p = [
             ttest_1samp(values, 0).pvalue
             for first, second in combinations(methods.values(), 2)
-            if len(values := _paired(first, second, metric)) > 1
+            if len(values := paired_differences(first, second, metric)) > 1
         ]
         lines.append(
             f"{title}: of {len(p)} pairs of methods, {sum(np.array(p) < 1 - LEVEL)} differ at {LEVEL:.0%} without correction "
@@ -139,7 +139,7 @@ def _published_order(probes: Mapping[str, Methods]) -> pd.DataFrame:
     for worse, better in PUBLISHED:
         for metric, title in METRICS.items():
             rows[f"{worse} < {better}, {title}"] = {
-                name: _interval(_paired(methods[better], methods[worse], metric)) for name, methods in probes.items()
+                name: _interval(paired_differences(methods[better], methods[worse], metric)) for name, methods in probes.items()
             }
     return pd.DataFrame(rows).T
 
@@ -149,7 +149,7 @@ def _bounds(methods: Methods) -> pd.DataFrame:
     rows = {}
     for name, records in methods.items():
         if name == "TS" or (name.startswith(TASE) and name != TASE):
-            pairs = {title: _paired(records, methods[TASE], metric) for metric, title in METRICS.items()}
+            pairs = {title: paired_differences(records, methods[TASE], metric) for metric, title in METRICS.items()}
             rows[name] = {**{title: _interval(values) for title, values in pairs.items()}, "n": len(pairs["All"])}
     return pd.DataFrame(rows).T
 
@@ -196,7 +196,9 @@ def _detectable(methods: Methods, again: Sequence[tuple[AccuracyRecord, Accuracy
     """
     rows = {}
     for metric, title in METRICS.items():
-        pairs = [_paired(records, methods[REFERENCE], metric) for name, records in methods.items() if name != REFERENCE]
+        pairs = [
+            paired_differences(records, methods[REFERENCE], metric) for name, records in methods.items() if name != REFERENCE
+        ]
         total = float(np.median([values.var(ddof=1) for values in pairs if len(values) > 1]))
         of_runs = float(_repeat_differences(again, MAIN, metric).var(ddof=1))
         rows[title] = {"standard deviation of a difference": f"{sqrt(total):.2f}", "of it from runs": f"{sqrt(of_runs):.2f}"}
@@ -214,12 +216,6 @@ def _smallest(deviation: float, n: int) -> float:
 
 def _repeat_differences(again: Sequence[tuple[AccuracyRecord, AccuracyRecord]], probe: str, metric: str) -> NDArray[np.float64]:
     return np.array([getattr(b, metric) - getattr(a, metric) for a, b in again if a.probe == probe])
-
-
-def _paired(first: Sequence[AccuracyRecord], second: Sequence[AccuracyRecord], metric: str) -> NDArray[np.float64]:
-    """First minus second on their common runs."""
-    others = {(record.split, record.seed): getattr(record, metric) for record in second}
-    return np.array([getattr(r, metric) - others[r.split, r.seed] for r in first if (r.split, r.seed) in others])
 
 
 def _interval(values: NDArray[np.float64], decimals: int = 1) -> str:

@@ -10,6 +10,7 @@ from itertools import combinations
 from math import sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t
 
 from run_store.records import AccuracyRecord
@@ -46,11 +47,16 @@ class Comparison:
     uncompared: frozenset[int]  # rows with fewer than MIN_RUNS runs in common with the best
 
 
-def difference(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord], metric: str) -> Difference | None:
-    """First minus second method on their common runs; None without a common run or a value, as of an empty group."""
+def paired_differences(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord], metric: str) -> NDArray[np.float64]:
+    """First minus second method on each of their common runs in which both have a value, in percentage points."""
     others = {(record.split, record.seed): getattr(record, metric) for record in second}
     pairs = [(getattr(record, metric), others.get((record.split, record.seed))) for record in first]
-    differences = np.array([mine - its for mine, its in pairs if mine is not None and its is not None])
+    return np.array([mine - its for mine, its in pairs if mine is not None and its is not None])
+
+
+def difference(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord], metric: str) -> Difference | None:
+    """First minus second method on their common runs; None without a common run or a value, as of an empty group."""
+    differences = paired_differences(first, second, metric)
     n = len(differences)
     if n < 2:
         return Difference(float(differences[0]), None, None, 1) if n else None
