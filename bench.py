@@ -583,11 +583,17 @@ def submit(runs: list[Path], *, name: str, out: Path | None = None) -> int:
 
 
 @app.command
-def leaderboard() -> int:
-    """Write LEADERBOARD.md again from the shipped results and submissions in results/."""
-    from commands.leaderboard import write_leaderboard
+def leaderboard(*, out: Path | None = None) -> int:
+    """Write LEADERBOARD.md again from the shipped results and submissions in results/, or a page of them.
 
-    print(f"written: {write_leaderboard()}")
+    Parameters
+    ----------
+    out
+        Folder: write page, tables and figures there, and not LEADERBOARD.md.
+    """
+    from commands.leaderboard import write_leaderboard, write_leaderboard_page
+
+    print(f"written: {write_leaderboard() if out is None else write_leaderboard_page(out)}")
     return 0
 
 

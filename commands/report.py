@@ -15,11 +15,13 @@ from core.registry import ALL
 from methods import METHODS
 from reports.figures import write_figures
 from reports.page import About, adapter, write_page
+from reports.page.content import Section
 from reports.shipped import shipped_beside
 from reports.tables import AccuracyTable, build_tables, summary_tables, tables_text, terminal_text, write_tables
 from reports.tables.costs import BASELINE
 from reports.tables.states import RunState
 from reports.tables.summary import SUMMARY
+from reports.tables.table import Table
 from run_store.contents import read_unfinished, run_folders, run_id_of
 from run_store.folder import RunFolder
 from run_store.history import read_histories
@@ -30,6 +32,7 @@ from run_store.records import AccuracyRecord, Record, accuracies, read_records, 
 log = logging.getLogger(__name__)
 
 PAGE = "report.html"
+TABLES = "tables"
 FIGURES = "figures"
 BUSY_SECONDS = 1.0  # between looks at the report of another worker
 SHOWN = (ALL,)  # methods whose shipped results the terminal shows
@@ -79,9 +82,7 @@ def report(
     own = accuracies(records)
     compared = [*own, *(shipped_beside(own) if baselines else ())]
     accuracy_tables = build_tables(compared, method_title, list(states.values()), group=method_group)
-    tables = write_tables(records, out / "tables", method_title, list(states.values()), accuracy_tables, more_runs)
-    main = {table.setting: table.name for table in reversed(accuracy_tables)}  # the first table of each setting
-    lead = {*main.values(), *(table.name for table in tables if table.name.startswith(SUMMARY))}
+    tables = write_tables(records, out / TABLES, method_title, list(states.values()), accuracy_tables, more_runs)
     histories = read_histories(folder for folder in folders if folder in states or run_id_of(folder) in by_id)
     folder_of = {run_id_of(folder): folder for folder in folders}
     names = partial(class_names, folders=folder_of)
@@ -95,11 +96,7 @@ def report(
     runs += [adapter.unfinished_run(folder, s, by_id.get(s.run_id, ()), logs.get(folder)) for folder, s in states.items()]
     write_page(
         out / PAGE,
-        [
-            adapter.table_section(table, lead=table.name in lead)
-            for table in tables
-            if table.name != MISSING  # the page has its own list of these runs
-        ],
+        page_sections(tables, accuracy_tables),
         [adapter.figure(one) for one in saved],
         runs,
         About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
@@ -107,7 +104,22 @@ def report(
     if run_ids is not None:
         own, states = [record for record in own if record.run_id in run_ids], {}
     text = _text(own, baselines, list(states.values()))
-    return Report(text, [out / "tables", *([out / FIGURES] if saved else []), out / PAGE])
+    return Report(text, [out / TABLES, *([out / FIGURES] if saved else []), out / PAGE])
+
+
+def page_sections(tables: Iterable[Table], accuracy_tables: Sequence[AccuracyTable]) -> list[Section]:
+    """Sections of the page; summaries and the first table of accuracies of each setting are open.
+
+    Args:
+        tables: all tables of the report.
+        accuracy_tables: those of accuracies.
+    """
+    main = {table.setting: table.name for table in reversed(accuracy_tables)}
+    return [
+        adapter.table_section(table, lead=table.name in main.values() or table.name.startswith(SUMMARY))
+        for table in tables
+        if table.name != MISSING  # the page has its own list of these runs
+    ]
 
 
 def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Report | None:
@@ -125,7 +137,7 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
         raise removed(out)
     while True:
         if _last_report(out) > max([since, *_changes(out)]):
-            paths = [path for path in (out / "tables", out / FIGURES, out / PAGE) if path.exists()]
+            paths = [path for path in (out / TABLES, out / FIGURES, out / PAGE) if path.exists()]
             own = [record for record in accuracies(read_runs(out, warn=False)) if run_ids is None or record.run_id in run_ids]
             return Report(_text(own), paths, by_another=True)
         try:

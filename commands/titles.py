@@ -11,7 +11,7 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from methods import METHODS
 from probing.pretrained import EXTERNAL
-from reports.shipped import ShippedRecord
+from reports.shipped_record import ShippedRecord
 from run_store.passport import read_passport
 from run_store.records import Record
 from training.config import default_hparams

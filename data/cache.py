@@ -8,7 +8,7 @@ from data.datasets.image_folder import known_places, remember
 from data.lists.longtail import Indices
 from data.passport import Passport, passport_of
 from data.split import Split
-from data.variants import variant_of, with_variant
+from data.variants import variant_of, with_variants
 
 
 class DataCache:
@@ -78,7 +78,7 @@ class DataCache:
         except MissingData as error:
             return f"NO PASSPORT: {dataset}, variant {variant_of(dataset, profile)}: {error}"
         shorts = ", ".join(f"split {passport.split}: {passport.short}" for passport in passports)
-        return f"{with_variant(passports[0].line, dataset, profile)}; {shorts}" + (f"; missing: {missing}" if missing else "")
+        return f"{with_variants(passports[0].line)}; {shorts}" + (f"; missing: {missing}" if missing else "")
 
 
 def _restored(data_root: Path, places: Mapping[str, Path]) -> DataCache:

@@ -4,6 +4,8 @@ A variant is stored in configurations, passports and records under the name of i
 paper. Run ids and passports are hashes of this name, so it does not change. A profile that is not listed here has one name.
 """
 
+import re
+
 _VARIANTS = {  # by benchmark and profile: law of the class counts, largest and smallest
     ("cifar10lt", "sdclr"): "exp-4500-45",
     ("cifar10lt", "cao"): "exp-5000-50",
@@ -26,6 +28,6 @@ def profile_of(dataset: str, name: str) -> str:
     return _PROFILES.get((dataset, name), name)
 
 
-def with_variant(line: str, dataset: str, profile: str) -> str:
-    """The line of a passport, which is stored with the profile, with the name of the variant."""
-    return line.replace(f"{dataset} (profile {profile})", f"{dataset} (variant {variant_of(dataset, profile)})")
+def with_variants(text: str) -> str:
+    """A text stored with profiles, such as the line of a passport, with the names of the variants."""
+    return re.sub(r"(\S+) \(profile ([^()]+)\)", lambda found: f"{found[1]} (variant {variant_of(*found.groups())})", text)

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from data.variants import with_variant
+from data.variants import with_variants
 from reports.comparable import split_passport
-from reports.shipped import ShippedRecord
+from reports.shipped_record import ShippedRecord
 from reports.tables.states import RunState
 from run_store.records import AccuracyRecord, Record
 
@@ -25,6 +25,11 @@ def subject(record: Record, key: str = "") -> str:
 def scale(record: Record) -> str:
     """Label of runs below the papers' scale or of untrained networks; else empty."""
     return f"{scale_label(record.preset)} {'Untrained networks.' if record.epochs == 0 else ''}".strip()
+
+
+def epochs(number: int | str | None) -> str:
+    """Number of epochs as printed; empty if it is unknown or not one number."""
+    return f"{number} epochs" if isinstance(number, int) else ""
 
 
 def scale_label(preset: str) -> str:
@@ -64,7 +69,7 @@ def setting(record: Record) -> str:
 
 def data(records: Collection[Record]) -> str:
     """The distinct data of records."""
-    return "; ".join(sorted({with_variant(record.data, record.dataset, record.profile) for record in records}))
+    return "; ".join(sorted({with_variants(record.data) for record in records}))
 
 
 def training(record: Record, images: str | None = None) -> str:
@@ -81,12 +86,17 @@ def training(record: Record, images: str | None = None) -> str:
     schedule = " linear" if recipe.get("schedule") == "linear" else ""
     parts = f" in {recipe['accumulate']} parts" if recipe.get("accumulate", 1) != 1 else ""
     optimizer = f"{recipe['optimizer']} lr {recipe['lr']:g}{schedule} decay {recipe['weight_decay']:g}"
-    source = f" of {recipe['pretrained_on']}, which is not the probed data set" if "pretrained_on" in recipe else ""
+    source = f" of {origin}, which is not the probed data set" if (origin := pretrained_on(record)) else ""
     return (
         f"Preset {record.preset}: {record.backbone}, {record.epochs} epochs of "
         f"{images or f'{record.n_pretrain} images'}{source}, batch {record.batch_size}{parts}, {optimizer}, "
         f"{record.executor} views of {sizes} px, {record.precision}."
     )
+
+
+def pretrained_on(record: Record) -> str:
+    """The data set of the pretraining set, if it is not the probed one; else empty."""
+    return with_variants(str(record.recipe.get("pretrained_on", "")))
 
 
 def probe_title(name: str) -> str:

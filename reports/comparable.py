@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
+from reports.shipped_record import ShippedRecord
 from run_store.records import Record, settings_text
 
 SETTING = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor")
@@ -82,11 +83,11 @@ def method_key(item: HasMethod) -> tuple[str, str]:
 
 
 def by_method(records: Iterable[R]) -> dict[tuple[str, str], list[R]]:
-    """Records by `method_key`, sorted by it."""
+    """Records by `method_key`, sorted by it, those of the user's own runs before shipped ones."""
     rows: dict[tuple[str, str], list[R]] = {}
     for record in records:
         rows.setdefault(method_key(record), []).append(record)
-    return dict(sorted(rows.items()))
+    return dict(sorted(rows.items(), key=lambda row: (isinstance(row[1][0], ShippedRecord), row[0])))
 
 
 def one_record_per_run(records: Iterable[R]) -> list[R]:
@@ -105,9 +106,9 @@ def short_hash(key: str) -> str:
 
 
 def table_name(record: Record, key: str, *parts: str) -> str:
-    """Name of a table or figure: dataset, profile, mark, preset, `parts` and a hash of `key`, as `safe_name`."""
-    profile = record.profile.replace("=", "")  # `ir=50`
-    names = [record.dataset, profile, record.mark, record.preset, *parts, short_hash(key)]
+    """Name of a table or figure: dataset, variant, mark, preset, `parts` and a hash of `key`, as `safe_name`."""
+    variant = record.variant.replace("=", "")  # `ir=50`
+    names = [record.dataset, variant, record.mark, record.preset, *parts, short_hash(key)]
     return safe_name("-".join(name for name in names if name))
 
 

@@ -1,6 +1,6 @@
 """The leaderboard: one table per setting of the shipped results and submissions, sorted by accuracy on the few group."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import inf
 
@@ -8,7 +8,7 @@ from reports import captions
 from reports.comparable import Title, method_name
 from reports.tables import build_tables, summary_tables
 from reports.tables.summary import add_runs
-from reports.tables.table import Cell, Table
+from reports.tables.table import Table
 from reports.tables.text import markdown_text
 from run_store.records import AccuracyRecord, Record
 
@@ -39,29 +39,41 @@ def leaderboard_text(
     more_runs: Callable[[Record], str] = add_runs,
 ) -> str:
     """The leaderboard in Markdown. Arguments are those of `build_tables` and `summary_tables`."""
-    tables = build_tables((record for record in records if record.preset != LEFT_OUT), title, bold=False, group=group)
+    tables = build_tables((record for record in records if not left_out(record)), title, bold=False, group=group)
     sections = [HEAD]
     summaries = summary_tables([table for table in tables if table.probe == captions.MAIN_PROBE], title, more_runs)
-    for table in sorted(summaries, key=lambda table: -len(table.rows)):  # the settings with the most methods first
+    for table in summaries:
         first = table.records[0]
         scale = f"**{label}**\n\n" if (label := captions.scale(first)) else ""
-        sections.append(f"## {captions.subject(first)}, preset {first.preset}\n\n{scale}{markdown_text(_ranked(table))}")
+        training = ", ".join(filter(None, [f"preset {first.preset}", captions.epochs(first.epochs)]))
+        sections.append(f"## {captions.subject(first)}, {training}\n\n{scale}{markdown_text(_columns(ranked(table)))}")
     return "\n".join(sections)
 
 
-def _ranked(table: Table) -> Table:
-    """The columns of COLUMNS, the best row first."""
-    keys = [column.key for column in table.columns]
-    places, by = [keys.index(key) for key in COLUMNS], keys.index(SORTED_BY)
+def left_out(record: Record) -> bool:
+    """Whether a record is of a preset that checks the pipeline."""
+    return record.preset == LEFT_OUT
 
-    def accuracy(row: Sequence[Cell]) -> float:
-        value = row[by].value
+
+def ranked(table: Table) -> Table:
+    """A summary with its rows sorted by accuracy on the few group, the best first."""
+    by = [column.key for column in table.columns].index(SORTED_BY)
+
+    def accuracy(place: int) -> float:
+        value = table.rows[place][by].value
         return value if isinstance(value, float) else -inf
 
-    rows = sorted(table.rows, key=accuracy, reverse=True)
+    order = sorted(range(len(table.rows)), key=accuracy, reverse=True)
+    run_ids = [table.run_ids[place] for place in order] if table.run_ids else ()
+    return replace(table, rows=[table.rows[place] for place in order], run_ids=run_ids)
+
+
+def _columns(table: Table) -> Table:
+    """The columns of COLUMNS."""
+    keys = [column.key for column in table.columns]
+    places = [keys.index(key) for key in COLUMNS]
     return replace(
         table,
         columns=[replace(table.columns[place], csv_only=False) for place in places],
-        rows=[[row[place] for place in places] for row in rows],
-        run_ids=(),
+        rows=[[row[place] for place in places] for row in table.rows],
     )

@@ -1,43 +1,20 @@
 """Results that the repository ships, `results/<benchmark>/<preset>.jsonl`, beside those of a user's own runs."""
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 
 from msgspec.structs import asdict
 
+from core.errors import UserError
 from reports.comparable import method_key
-from run_store.records import AccuracyRecord, accuracies, read_records, settings_text
+from reports.shipped_record import ShippedRecord
+from run_store.records import AccuracyRecord, accuracies, read_records
 from run_store.submission import read_submission, submission_files
 
 SHIPPED = Path(__file__).parent.parent / "results"
-VERSIONS = ("torch", "timm")  # named in captions
 _setting = attrgetter("dataset", "profile", "data", "preset", "recipe_text", "executor", "precision")
 _place = attrgetter("probe", "protocol", "passport", "split", "seed")
-
-
-class ShippedRecord(AccuracyRecord, frozen=True, kw_only=True, tag="accuracy"):
-    """A record of the repository beside others, marked in tables; its `precision` is that of the table."""
-
-    trained_in: str  # precision of its training
-    submission: str = ""  # name of the submission that it is of; empty: the suite's own
-
-    @property
-    def label(self) -> str:
-        """In brackets after the method."""
-        return self.submission or "shipped"
-
-    @property
-    def origin(self) -> str:
-        """Device, precision and versions of its training."""
-        versions = [f"{name} {self.versions[name]}" for name in VERSIONS if name in self.versions]
-        return f"{self.device} ({', '.join([self.trained_in, *versions])})"
-
-    @cached_property
-    def hparams_text(self) -> str:
-        """With the submission, whose runs are a row of their own."""
-        return settings_text(self.hparams) + self.submission
 
 
 def shipped_files(folder: Path | None = None) -> list[Path]:
@@ -82,10 +59,18 @@ def _beside(
 
 
 def submitted(folder: Path | None = None) -> list[ShippedRecord]:
-    """Accuracies of all submissions. Raises UserError if one is damaged. None: those in `results` of the repository."""
+    """Accuracies of all submissions in `folder`, or in `results` of the repository.
+
+    Raises:
+        UserError: one is damaged, or two of a benchmark have the same name.
+    """
     found = []
+    files: dict[tuple[Path, str], Path] = {}
     for file in submission_files(folder or SHIPPED):
         submission, records = read_submission(file)
+        other = files.setdefault((file.parent, submission.name.casefold()), file)
+        if other != file:
+            raise UserError(f"{file} and {other.name} are both named {submission.name}; rename one: `submit --name`")
         for record in accuracies(records):
             found.append(ShippedRecord(**asdict(record), trained_in=record.precision, submission=submission.name))
     return found

@@ -43,6 +43,7 @@ class SavedFigure:
     variant: str  # empty for a figure over several
     probe: str  # empty for a figure without a probe or over several
     preset: str
+    epochs: int | None  # of the training; None if unknown
 
 
 def write_figures(
@@ -109,6 +110,7 @@ def _save_all(setting: Setting, draw: Draw, folder: Path) -> Iterator[SavedFigur
                 variant=setting.variant,
                 probe=setting.probe,
                 preset=first.preset,
+                epochs=first.epochs,
             )
     except UserError:
         raise

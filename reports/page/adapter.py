@@ -11,7 +11,7 @@ from reports import captions
 from reports.comparable import Title
 from reports.figures import SavedFigure
 from reports.page.content import Cell, Column, Figure, Log, Row, Run, Section
-from reports.shipped import ShippedRecord
+from reports.shipped_record import ShippedRecord
 from reports.tables.accuracy import METHOD_GROUP
 from reports.tables.analysis import GEOMETRY
 from reports.tables.states import RunState
@@ -44,6 +44,7 @@ def table_section(table: Table, *, lead: bool = True) -> Section:
     return Section(
         name=table.name,
         **{name: table.shared(name) for name in ("dataset", "variant", "preset")},
+        epochs=captions.epochs(table.shared("epochs")),
         probe=table.probe,
         title=_short_title(table),
         caption=table.caption,
@@ -72,6 +73,7 @@ def figure(saved: SavedFigure) -> Figure:
         variant=saved.variant,
         probe=saved.probe,
         preset=saved.preset,
+        epochs=captions.epochs(saved.epochs),
         title=saved.title,
         caption=saved.caption,
         details=saved.details,

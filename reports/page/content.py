@@ -47,6 +47,7 @@ class Section:
     variant: str = ""
     probe: str = ""
     preset: str = ""
+    epochs: str = ""
     title: str
     caption: str = ""  # at most three lines
     details: str = ""  # behind a toggle
@@ -67,6 +68,7 @@ class Figure:
     variant: str = ""
     probe: str = ""
     preset: str = ""
+    epochs: str = ""
     title: str
     caption: str = ""
     details: str = ""

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 MAX_UNWRAPPED = 16  # characters; longer text cells are wrapped
 MAX_SPACIOUS = 7  # columns; wider tables have less padding
 WIDE = 360  # points; a wider figure spans both columns of the page
-FILTERS = {"dataset": "Benchmark", "variant": "Variant", "probe": "Protocol", "preset": "Preset"}
+FILTERS = {"dataset": "Benchmark", "variant": "Variant", "probe": "Protocol", "preset": "Preset", "epochs": "Epochs"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from reports import captions
 from reports.comparable import Title, by_method, comparable_groups, method_key, method_name, run_ids, split_passport, table_name
+from reports.shipped_record import ShippedRecord
 from reports.tables.significance import BOLD, MIN_RUNS, RULE, Comparison, best_rows
 from reports.tables.states import RunState
 from reports.tables.table import Cell, Column, Table
@@ -44,6 +45,12 @@ class Row:
     missing: tuple[RunState, ...] = ()
     warnings: tuple[str, ...] = ()  # of the training of its runs
     group: str = ""  # of the method, such as `baselines`; empty: unknown
+    shipped: bool = False  # whether its runs are those of the repository
+
+    @property
+    def order(self) -> tuple[bool, tuple[str, str]]:
+        """Sort key: rows of the user's own runs come first."""
+        return self.shipped, self.key
 
     @property
     def placeholder(self) -> str | None:
@@ -222,7 +229,7 @@ def _table(
     return AccuracyTable(
         name=table_name(first, key, first.probe),
         title=f"{captions.subject(first, key)}, test accuracy in %, probe {captions.probe_title(first.probe)}",
-        rows=sorted((replace(row, group=group(row.key[0])) for row in rows), key=lambda row: row.key),
+        rows=sorted((replace(row, group=group(row.key[0])) for row in rows), key=lambda row: row.order),
         records=members,
         best=best,
         compared=[title(runs[0]) for runs in methods.values()],
@@ -239,4 +246,5 @@ def _row(
     splits, seeds = {run.split for run in runs}, {run.seed for run in runs}
     ids = (*run_ids(runs), *(state.run_id for state in ordered))
     warnings = tuple(warning for run in runs for warning in run.warnings)
-    return Row(key, name, values, len(splits), len(seeds), len(runs), ids, bold, ordered, warnings)
+    shipped = bool(runs) and isinstance(runs[0], ShippedRecord)
+    return Row(key, name, values, len(splits), len(seeds), len(runs), ids, bold, ordered, warnings, shipped=shipped)

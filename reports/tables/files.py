@@ -7,11 +7,12 @@ from typing import TypedDict
 
 from core.errors import UserError
 from core.schema import read_json
+from reports import captions
 from reports.comparable import safe_name, short_hash
 from reports.tables.table import Table
 
 META = "meta.json"  # suffix of a table's metadata
-SETTINGS = ("variant", "mark", "preset")  # what a name gets if tables of several settings would share it
+SETTINGS = ("variant", "mark", "preset", "epochs")  # what a name gets if tables of several settings would share it
 
 
 class Metadata(TypedDict):
@@ -27,7 +28,7 @@ def file_names(tables: Sequence[Table]) -> list[str]:
     """Distinct paths of tables within the folder of tables, without suffix, such as `cifar10lt/linear-probe`.
 
     The folder is the benchmark; a table over several benchmarks is in none. Tables that would share a path get the settings in
-    which they differ (variant, mark, preset), and a hash if that is not enough. Letter case does not distinguish files.
+    which they differ (variant, mark, preset, epochs), and a hash if that is not enough. Letter case does not distinguish files.
     """
     names = [_path(table) for table in tables]
     for settings in (SETTINGS, ("name",)):
@@ -82,7 +83,10 @@ def _differing(table: Table, others: Sequence[Table], settings: Sequence[str]) -
 
 
 def _setting(table: Table, key: str) -> str:
-    return short_hash(table.name) if key == "name" else str(table.shared(key)).replace("=", "")
+    if key == "name":
+        return short_hash(table.name)
+    value = table.shared(key)
+    return captions.epochs(value) if key == "epochs" else str(value).replace("=", "")
 
 
 def _file_name(text: str) -> str:

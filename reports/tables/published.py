@@ -135,8 +135,8 @@ def obstacles(row: Published, runs: Sequence[AccuracyRecord]) -> list[str]:
     found = [captions.SCALES[first.preset]] if first.preset in captions.SCALES else []
     if first.mark:
         found.append(f"data ({first.mark})")
-    if "pretrained_on" in first.recipe:
-        found.append(f"pretrained on {first.recipe['pretrained_on']}")
+    if source := captions.pretrained_on(first):
+        found.append(f"pretrained on {source}")
     if first.epochs != row.epochs:
         found.append(f"other epochs ({first.epochs} vs {row.epochs})")
     if first.backbone != row.our_backbone:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from reports import captions
 from reports.comparable import SETTING, Title, by_method, comparable_groups, method_name, run_ids, table_name
-from reports.shipped import ShippedRecord
+from reports.shipped_record import ShippedRecord
 from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell
 from reports.tables.costs import BASELINE
 from reports.tables.significance import LEVEL, MIN_RUNS, TEST, Difference, difference
@@ -32,6 +32,8 @@ def summary_tables(
 ) -> list[Table]:
     """One summary for each setting, of the first of its tables, which is that of the main probe.
 
+    Of the settings of a benchmark, that with the most methods comes first.
+
     Args:
         tables: result of `build_tables`.
         title: printed name of a record's method.
@@ -40,7 +42,8 @@ def summary_tables(
     first: dict[str, AccuracyTable] = {}
     for table in tables:
         first.setdefault(table.setting + table.passport, table)
-    return [_summary(table, title, more_runs(table.first)) for table in first.values()]
+    ordered = sorted(first.values(), key=lambda table: (table.first.dataset, -len(table.rows)))
+    return [_summary(table, title, more_runs(table.first)) for table in ordered]
 
 
 def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:

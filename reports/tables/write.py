@@ -10,7 +10,7 @@ from msgspec import to_builtins
 
 from core.files import remove_unfinished, writable_folder, write_text
 from reports.comparable import Title, method_name
-from reports.shipped import ShippedRecord
+from reports.shipped_record import ShippedRecord
 from reports.tables.accuracy import AccuracyTable, build_tables
 from reports.tables.analysis import agreement_tables, curve_tables, geometry_tables, tail_tables
 from reports.tables.combined import combined_tables

@@ -31,9 +31,7 @@ def _raise(error):
     return fail
 
 
-@pytest.mark.parametrize(
-    ("name", "block"), [("tables", _file_at), ("figures", _file_at), ("report.html", _folder_at)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("name", "block"), [("tables", _file_at), ("figures", _file_at), ("report.html", _folder_at)])
 def test_failures_are_told_if_a_part_of_the_report_cannot_be_written(name, block, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(METHODS["byol"], "loss", _fail)
     block(tmp_path / name)

@@ -4,7 +4,7 @@ import pytest
 
 import bench
 from data.benchmark import BENCHMARKS
-from data.variants import _VARIANTS, profile_of, variant_of, with_variant
+from data.variants import _VARIANTS, profile_of, variant_of, with_variants
 from eval.probes import PROBES
 from grid.options import GridOptions
 from grid.options_file import read_options
@@ -74,8 +74,9 @@ def test_files_of_options_have_either_name(key, tmp_path):
     assert read_options(tmp_path / "a.yaml") == {"--variants": ["cao"]}
 
 
-def test_only_the_head_of_a_passports_line_changes():
-    assert with_variant("x (profile sdclr): cifar10lt (profile sdclr)", "x", "sdclr") == (
-        "x (variant sdclr): cifar10lt (profile sdclr)"
+def test_a_stored_text_gets_the_names_of_variants():
+    text = "cifar10lt (profile sdclr), split 2; x (profile sdclr): 7 images (of x); cifar100lt (profile ir=10,n=500)"
+    assert with_variants(text) == (
+        "cifar10lt (variant exp-4500-45), split 2; x (variant sdclr): 7 images (of x); cifar100lt (variant ir=10,n=500)"
     )
     assert profile_of("cifar100lt", "exp-4500-45") == "exp-4500-45"

@@ -43,7 +43,7 @@ def _history(tmp_path, record, *lines):
 
 
 def _kinds(drawn):
-    return {one.name.removeprefix("cifar10lt-sdclr-cpu-").rpartition("-")[0] for one in drawn}
+    return {one.name.removeprefix("cifar10lt-exp-4500-45-cpu-").rpartition("-")[0] for one in drawn}
 
 
 def _everything(tmp_path):

@@ -3,13 +3,16 @@
 import re
 from itertools import product
 
+import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
-from commands.leaderboard import FILE, current_leaderboard
+from commands.leaderboard import FILE, current_leaderboard, write_leaderboard_page
 from commands.titles import method_group, method_title
-from reports.leaderboard import leaderboard_text
-from reports.shipped import submitted
+from core.errors import UserError
+from reports.leaderboard import leaderboard_text, left_out
+from reports.shipped import shipped_files, submitted
+from run_store.records import accuracies, read_records
 from run_store.submission import Submission, read_submission, write_submission
 from tests.reports.made import made_record
 
@@ -52,8 +55,8 @@ def test_there_is_a_table_for_each_setting_of_the_main_probe():
     settings = product(("cpu", "paper"), ("knn", "ridge"))
     text = leaderboard_text(r for preset, probe in settings for r in runs("simclr", 60, probe=probe, preset=preset))
     assert re.findall("^## (.*)", text, re.MULTILINE) == [
-        "cifar10lt (variant exp-4500-45), preset cpu",
-        "cifar10lt (variant exp-4500-45), preset paper",
+        "cifar10lt (variant exp-4500-45), preset cpu, 34 epochs",
+        "cifar10lt (variant exp-4500-45), preset paper, 34 epochs",
     ]
 
 
@@ -81,3 +84,24 @@ def test_a_submission_keeps_the_bytes_of_its_records(tmp_path):
     submission, found = read_submission(file)
     assert found == records
     assert [bytes(line).decode() for line in submission.records] == [record.to_line() for record in records]
+
+
+def test_two_submissions_of_one_name_are_refused(tmp_path):
+    submit(tmp_path, "mine", runs("simclr", 70))
+    file = submit(tmp_path, "other", runs("simclr", 75))
+    file.write_text(file.read_text().replace('"name": "other"', '"name": "Mine"'))
+    with pytest.raises(UserError, match=r"other.json and mine.json are both named Mine; rename one"):
+        submitted(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_page_has_every_shipped_row_and_the_best_first(tmp_path):
+    page = write_leaderboard_page(tmp_path).read_text()
+    records = [record for record in accuracies(read_records(shipped_files())) if not left_out(record)]
+    assert all(record.run_id in page for record in records)
+    summary = page[page.index('id="table-summary-') :].partition("</table>")[0]
+    few = [float(row.partition('data-value="')[2].partition('"')[0]) for row in summary.split("<tr")[2:]]
+    assert len(few) > 30
+    assert few == sorted(few, reverse=True)
+    assert (tmp_path / "tables" / "cifar10lt").is_dir()
+    assert list((tmp_path / "figures").glob("*.pdf"))

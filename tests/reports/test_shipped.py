@@ -10,7 +10,7 @@ from commands.report import report
 from commands.titles import method_title
 from core.files import append_line
 from reports.shipped import SHIPPED, shipped_beside, shipped_files
-from reports.tables import build_tables, summary_tables
+from reports.tables import all_tables, build_tables, summary_tables
 from run_store.records import read_records
 from tests.commands.test_report import make_run
 from tests.reports.made import made_record
@@ -92,7 +92,17 @@ def test_the_reference_is_simclr_of_the_user_if_there_is_one(own, tmp_path):
     (table,) = summary_tables(build_tables(records, method_title), method_title)
     verdict = [column.key for column in table.columns].index("verdict")
     reference = [row[0].value for row in table.rows if row[verdict].value == "reference"]
+    assert ["[shipped]" in row[0].value for row in table.rows] == ([False, False, True] if own else [False, True])
     assert reference == ["SimCLR (temperature=0.7)" if own else "SimCLR (temperature=0.2) [shipped]"]
+
+
+def test_own_rows_come_first(tmp_path):
+    mine = [*runs("tase"), *runs("sdclr")]
+    records = [*mine, *shipped_beside(mine, ship(tmp_path, *runs("simclr"), *runs("byol"), *runs("sdclr", hparams={"a": 1})))]
+    for table in all_tables([], method_title, tables=build_tables(records, method_title)):
+        titles = [row[0].value for row in table.rows]
+        assert ["[shipped]" in name for name in titles] == [False, False, True, True, True]
+        assert titles[:2] == sorted(titles[:2])
 
 
 def test_every_output_marks_shipped_rows_and_names_their_origin(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ def test_a_name_is_the_benchmark_and_what_the_table_shows():
         ([{}, {"profile": "ir=50"}], ["x-exp-4500-45", "x-ir50"]),
         ([{}, {"profile": "cao"}, {"preset": "paper"}], ["x-exp-4500-45-cpu", "x-exp-5000-50-cpu", "x-exp-4500-45-paper"]),
         ([{}, {"mark": "surrogate order"}], ["x", "x-surrogate-order"]),
+        ([{}, {"epochs": 10}], ["x-34-epochs", "x-10-epochs"]),
         ([{}, {"dataset": "cifar100lt"}], ["x", "x"]),
         ([{"profile": "A"}, {"profile": "a"}], ["x-A-HASH", "x-a-HASH"]),  # one file where letter case is ignored
         ([{"profile": "../a"}, {"profile": "b c"}], ["x-a", "x-b-c"]),

@@ -43,38 +43,44 @@ def numbers(table, method):
 NAMES = {  # file names contain the hash of the setting: a changed one breaks links to the files
     "cifar10lt-balanced-cpu-knn-e6933c",
     "cifar10lt-ir10-n11165-cpu-knn-77c5ef",
-    "cifar10lt-sdclr-paper-sdclr-b55262",
-    "combined-cifar10lt-sdclr-cpu-sdclr-cached-70e9df",
-    "published-cifar10lt-sdclr-cpu-sdclr-cached-a740e6",
+    "cifar10lt-exp-4500-45-paper-sdclr-b55262",
+    "combined-cifar10lt-exp-4500-45-cpu-sdclr-cached-70e9df",
+    "published-cifar10lt-exp-4500-45-cpu-sdclr-cached-a740e6",
     "costs-folderlt-own-surrogate-order-paper-f02e6d",
-    "budget-cifar10lt-sdclr-cpu-knn-cc47a8",
-    "agreement-few-cifar10lt-sdclr-cpu-70e9df",
-    "tail-cifar10lt-sdclr-cpu-70e9df",
-    "imbalance-cifar10lt-sdclr-cpu-knn-1134d0",
+    "budget-cifar10lt-exp-4500-45-cpu-knn-cc47a8",
+    "agreement-few-cifar10lt-exp-4500-45-cpu-70e9df",
+    "tail-cifar10lt-exp-4500-45-cpu-70e9df",
+    "imbalance-cifar10lt-exp-4500-45-cpu-knn-1134d0",
     "ratio-cifar10lt-11157-cpu-knn-1134d0",
-    "geometry-cifar10lt-sdclr-cpu-985018",
-    "curve-cifar10lt-sdclr-cpu-fewshot-curve-bed713",
+    "geometry-cifar10lt-exp-4500-45-cpu-985018",
+    "curve-cifar10lt-exp-4500-45-cpu-fewshot-curve-bed713",
     "missing-runs",
 }
 EXPECTED = {  # by start of the table's name and method
-    ("cifar10lt-sdclr-cpu-knn", "SimCLR"): {
+    ("cifar10lt-exp-4500-45-cpu-knn", "SimCLR"): {
         **{"many": 60.8333, "medium": 53.3333, "few": 46.2222, "mean": 54.2, "group_std": 5.9839, "worst": 43.3333},
         **{"many_sd": 1.4649, "medium_sd": 1.453, "few_sd": 2.5892, "mean_sd": 0.6083, "group_std_sd": 1.6397},
         **{"harmonic_mean": 53.3149, "head_tail_gap": 14.6111, "class_std": 6.72, "other_many": 56.0417},
         **{"other_medium": 46.8333, "other_few": None, "splits": 3, "seeds": 1, "runs": 3},
     },
-    ("cifar10lt-sdclr-paper-sdclr", "SimCLR"): {"many": 82.15, "medium": 74.1333, "few": 67.6, "mean": 75.38, "few_sd": 1.1643},
+    ("cifar10lt-exp-4500-45-paper-sdclr", "SimCLR"): {
+        **{"many": 82.15, "medium": 74.1333, "few": 67.6, "mean": 75.38, "few_sd": 1.1643},
+    },
     ("combined-", "BYOL"): {
         **{"sdclr-cached_many": 65.75, "sdclr-cached_few": 49.8333, "sdclr-cached_mean": 58.6, "sdclr-cached_mean_sd": 0.5657},
         **{"sdclr-cached-1pct_many": 49.75, "sdclr-cached-1pct_few": 36.6667, "sdclr-cached-1pct_mean": 43.65, "runs": 2},
     },
-    ("costs-cifar10lt-sdclr-cpu", "SimCLR"): {
+    ("costs-cifar10lt-exp-4500-45-cpu", "SimCLR"): {
         **{"images_per_second": 1265, "train_minutes": 5.0, "peak_memory_mb": 1500, "images_seen": 379610, "extra_images": 0},
         **{"probe_seconds": 6, "runs": 3},
     },
-    ("budget-cifar10lt-sdclr-cpu-knn", "BYOL"): {"mean": 52.9, "few": 47.0, "relative_images": 1, "relative_time": 1.3333},
+    ("budget-cifar10lt-exp-4500-45-cpu-knn", "BYOL"): {
+        **{"mean": 52.9, "few": 47.0, "relative_images": 1, "relative_time": 1.3333},
+    },
     ("agreement-all-", "knn"): {"knn": 1.0, "sdclr-cached": 0.6667, "sdclr-cached-1pct": 0.3333},
-    ("tail-cifar10lt-sdclr-cpu", "SimCLR"): {"tail_auroc": 0.61, "tail_auroc_sd": 0.0173, "tail_spearman": 0.1, "runs": 3},
+    ("tail-cifar10lt-exp-4500-45-cpu", "SimCLR"): {
+        **{"tail_auroc": 0.61, "tail_auroc_sd": 0.0173, "tail_spearman": 0.1, "runs": 3},
+    },
     ("imbalance-", "BYOL"): {"gap_mean": 9, "gap_few": 9, "runs": 1, "won_mean": -9.5, "won_few": 18.3333, "won_runs": 2},
     ("geometry-", "SimCLR"): {"alignment_few": 0.44, "uniformity_many": -2.25, "effective_rank_all": 40.0, "runs": 2},
 }
@@ -89,8 +95,8 @@ def test_names_values_and_bold_of_the_golden_records(records):
         assert {key: found[key] for key in expected} == pytest.approx(expected, abs=6e-5), (prefix, method)
     assert set(tables) >= NAMES
     bold = {
-        row[0].value: numbers(tables["cifar10lt-sdclr-cpu-sdclr-cached-a740e6"], row[0].value)["bold"]
-        for row in tables["cifar10lt-sdclr-cpu-sdclr-cached-a740e6"].rows
+        row[0].value: numbers(tables["cifar10lt-exp-4500-45-cpu-sdclr-cached-a740e6"], row[0].value)["bold"]
+        for row in tables["cifar10lt-exp-4500-45-cpu-sdclr-cached-a740e6"].rows
     }
     assert set(bold) == {"BYOL", TITLES["odd_name"], "SimCLR", "SimCLR (temperature=0.5)"}
     assert not any(bold.values())  # three runs
@@ -129,7 +135,7 @@ def test_record_csvs_have_a_column_per_field(records, accurate):
 
 def test_metadata_of_a_table(records, tmp_path):
     tables = write_tables(records, tmp_path, title, STATES)
-    (table,) = [table for table in tables if table.name.startswith("cifar10lt-sdclr-cpu-sdclr-cached-1pct")]
+    (table,) = [table for table in tables if table.name.startswith("cifar10lt-exp-4500-45-cpu-sdclr-cached-1pct")]
     meta = json.loads((tmp_path / "cifar10lt" / "sdclr-cached-1pct-probe.meta.json").read_text())
     assert {key: meta[key] for key in ("dataset", "variant", "profile", "preset", "probe", "splits", "seeds", "n")} == {
         "dataset": "cifar10lt",
