@@ -42,10 +42,10 @@ def serve(out: Path, host: str, port: int) -> None:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot serve on {host}, port {port}: {reason}; choose another with --host or --port") from error
     with server:
-        if host not in LOOPBACK:
-            print(f"WARNING: whoever reaches {host} can read the report", flush=True)
-        print(f"http://{host}:{server.server_address[1]}/ (Ctrl-C ends it)", flush=True)
         try:
+            if host not in LOOPBACK:
+                print(f"WARNING: whoever reaches {host} can read the report", flush=True)
+            print(f"http://{host}:{server.server_address[1]}/ (Ctrl-C ends it)", flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             print()

@@ -1,11 +1,14 @@
 """What several tests use: golden numbers, real photographs, command line runs."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # of command lines in processes of their own: other tests need the other cores
 torch.set_num_threads(1)  # test networks are too small to gain from more, and suffer where cores are shared
 
 ROOT = Path(__file__).parent.parent
