@@ -17,7 +17,7 @@ def missing_files(root: Path, names: Iterable[str]) -> list[str]:
     existing: dict[str, Collection[str]] = {}
     missing = []
     for name in names:
-        member = split(f"{root}/{name}")
+        member = split(f"{root}/{name}") if ".tar/" in name else None
         folder, _, file = name.rpartition("/") if member is None else (member[0], "", member[1])
         entries = existing.get(folder)
         if entries is None:
