@@ -439,7 +439,7 @@ def make_lists_(path: Path, *, to: Path | None = None, variant: str | None = Non
     Parameters
     ----------
     path
-        Folder with a folder of images per class, or with train, val and test of these.
+        Folder with a folder of images per class, or with train, val and test of these, or with webdataset shards.
     to
         Folder to write; default: NAME-lists in the current folder, with the name of the benchmark.
     variant

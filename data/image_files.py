@@ -1,4 +1,4 @@
-"""Sets of image files, read and decoded in batches on demand."""
+"""Sets of image files, also in tar archives, read and decoded in batches on demand."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from core.errors import first_line
-from core.files import NotRegularFileError, read_bytes
+from core.files import NotRegularFileError
 from data.rgb import to_rgb
+from data.tar_members import opened, read_bytes
 
 T = TypeVar("T")
 warnings.filterwarnings("ignore", "Palette images with Transparency")  # from Pillow; torchvision drops transparency too
@@ -59,7 +60,7 @@ class Encoded:
 
 
 class ImageFiles:
-    """An indexable set of images of any sizes, each a file or an array; files are read by `read`.
+    """An indexable set of images of any sizes, each a file, a member of a tar archive or an array; files are read by `read`.
 
     Indexing by a slice, an index array or a mask returns a subset, as with an array of images.
     """
@@ -111,7 +112,7 @@ def header_errors(paths: Sequence[str]) -> dict[int, str]:
 
     def check(position: int) -> None:
         try:
-            with Image.open(paths[position]):
+            with opened(paths[position]) as file, Image.open(file):
                 pass
         except MemoryError:
             raise
@@ -135,7 +136,7 @@ def _encoded(entry: str | Path | NDArray[np.uint8]) -> tuple[bytes, tuple[int, i
     if isinstance(entry, np.ndarray):
         return _ppm(Image.fromarray(np.ascontiguousarray(entry.transpose(1, 2, 0)))), entry.shape[1:]
     try:
-        data = read_bytes(Path(entry))
+        data = read_bytes(str(entry))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, NotRegularFileError) as error:
         raise _DecodeError(error.strerror) from error  # other OS errors do not concern this file alone
     with _opened(data) as image:

@@ -1,19 +1,34 @@
 """Types of the values of options: what words of the command line, or of a file of options, are converted to."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from cyclopts import Parameter, Token
+
+from core.registry import FOLDER
 
 GPUS: Literal["gpus"] = "gpus"
 LONGEST = 10_000  # numbers in a range
 
 
 def _names(_: object, tokens: Sequence[Token]) -> list[str]:
-    """Splits at commas, except at that of a variant `ir=RATIO,n=SIZE`."""
-    parts = (part.strip() for token in tokens for part in re.split(r",(?!\s*n=)", token.value))
-    return [part for part in parts if part]
+    return [name for token in tokens for part in _split(token.value) if (name := part.strip())]
+
+
+def _split(text: str) -> Iterator[str]:
+    """Splits at commas, except at that of a variant `ir=RATIO,n=SIZE` and at those of the longest existing `folder:PATH`."""
+    parts = re.split(r",(?!\s*n=)", text)
+    while parts:
+        count = next((n for n in range(len(parts), 1, -1) if _is_existing_folder(",".join(parts[:n]))), 1)
+        yield ",".join(parts[:count])
+        del parts[:count]
+
+
+def _is_existing_folder(text: str) -> bool:
+    name = text.strip()
+    return name.lower().startswith(FOLDER) and os.path.isdir(os.path.expanduser(name[len(FOLDER) :]))
 
 
 def _integer(text: str) -> int:

@@ -28,7 +28,7 @@ class GridOptions:
     "Methods: names, globs, or a group: all (of the main job), long-tail, baselines, every; `list` shows them."
 
     datasets: Annotated[list[str], Names] = field(default_factory=lambda: ["cifar10lt"])
-    "Benchmarks: names, globs, all, or folder:PATH for your own images, in a folder per class."
+    "Benchmarks: names, globs, all, or folder:PATH for your own images, in a folder per class or in webdataset shards."
 
     backbone: str | None = None
     "Network, by its name in this suite or in timm; default: that of the preset."

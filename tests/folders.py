@@ -1,6 +1,8 @@
 """Small benchmarks of photographs in files, for tests."""
 
-from collections.abc import Iterable
+import tarfile
+from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -36,3 +38,21 @@ def write_images(folder: Path, names: Iterable[str]) -> None:
 def class_images(counts: dict[str, int], prefix: str = "") -> list[str]:
     """Paths of so many images in the folder of each class, below the prefix."""
     return [f"{prefix}{name}/{i}.png" for name, count in counts.items() for i in range(count)]
+
+
+def write_tar(file: Path, members: Mapping[str, bytes]) -> None:
+    """Writes a tar file with these members."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, BytesIO(content))
+
+
+def write_shard(file: Path, images: Mapping[str, Path]) -> None:
+    """Writes a webdataset shard: for each key an image file, and the name of its folder as the label in `cls`."""
+    members = {}
+    for key, image in images.items():
+        members |= {f"{key}{image.suffix}": image.read_bytes(), f"{key}.cls": image.parent.name.encode()}
+    write_tar(file, members)

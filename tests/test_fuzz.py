@@ -22,6 +22,7 @@ from data.benchmark import Source
 from data.datasets.inat18 import read_annotations
 from data.lists.class_folders import csv_rows, json_rows
 from data.lists.index_file import check_index_file, read_index_file
+from data.lists.webdataset import read_shards
 from data.passport import Passport
 from data.pools.folder import read_array
 from data.recipe import Recipe
@@ -57,6 +58,7 @@ from run_store.passport import OLD_PASSPORT, read_passport, upgrade_passport, wr
 from run_store.records import read_records
 from run_store.states import save_grid, statuses
 from run_store.submission import Submission, read_submission, write_submission
+from tests.folders import write_tar
 from tests.fuzzing import extremes, mutate
 from tests.reports.made import made_geometry, made_record
 from tests.runs import small_config
@@ -131,6 +133,15 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
     (out / "metadata.csv").write_text("file_name,label\n" + "".join(f"{i}.png,{'abc'[i % 3]}\n" for i in range(9)))
     rows = [{"file_name": f"{i}.png", "label": i % 3} for i in range(9)]
     (out / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    samples = {
+        "a.png": b"1",
+        "a.cls": b"7",
+        "b.png": b"2",
+        "b.json": b'{"label": "cat"}',
+        "größe" * 30 + ".jpg": b"",
+        "c.txt": b"",
+    }
+    write_tar(out / "shard.tar", samples | {"größe" * 30 + ".cls": b"dog"})
     (out / "train2018.json").write_text(json.dumps(ANNOTATIONS))
     (out / "published.csv").write_bytes(b"".join(FILE.read_bytes().splitlines(keepends=True)[:6]))
     network = nn.Linear(2, 2)
@@ -186,6 +197,7 @@ def parsers(tmp_path_factory) -> dict[str, tuple[Path, Callable[[Path], object]]
         "list.txt": lambda file: check_index_file(read_index_file(file), 3),
         "metadata.csv": csv_rows,
         "metadata.jsonl": json_rows,
+        "shard.tar": lambda file: read_shards(file.parent, [file.name], [".jpg", ".png"]),
         "train2018.json": read_annotations,
         "published.csv": read_published,
         CHECKPOINT: lambda file: read_checkpoint(file, run.config.run_id),

@@ -1,4 +1,4 @@
-"""Benchmarks of the user's own class folders: `folder:PATH` in options, `folder-NAME-HASH` in run folders and records.
+"""Benchmarks of the user's own folders of images: `folder:PATH` in options, `folder-NAME-HASH` in run folders and records.
 
 `data/lists/class_folders.py` reads the folder and describes its layouts. The hash is that of parts, relative paths, class names
 and file sizes, so that the names of runs depend on the images and not on their place.

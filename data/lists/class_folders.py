@@ -1,10 +1,12 @@
-"""Folders of images by class, read into index lists; nothing is written.
+"""Folders of images by class, and of webdataset shards, read into index lists; nothing is written.
 
 Layouts, in the order in which they are recognised:
 1. A file `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`, as in Hugging Face's `imagefolder`; the
    paths begin with the name of a part (train, val, test), or all images are training images.
 2. Folders of the parts, each with class folders or with such a file. Those of training images have to exist.
 3. Class folders, all of training images.
+4. Webdataset shards (`data/lists/webdataset.py`) at any depth. The part is a word of the path, as in `train-000012.tar`,
+   `imagenet1k-validation-03.tar` and `test/00000.tar`; without one the shard is of training images.
 
 A missing part is drawn from the training images, class by class: a fifth of the images for the test, a tenth for validation,
 each rounded down, but at least one. One random stream `seed_of(0, "test and validation")` shuffles the classes in order.
@@ -18,7 +20,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -31,6 +33,7 @@ from core.errors import UserError
 from core.schema import InvalidData, decode
 from core.seeds import seed_of
 from data.lists.index_file import IndexFile, preview, printable, read_bytes
+from data.lists.webdataset import COMPRESSED, SHARD, read_shards
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,7 @@ Part = Literal["train", "val", "test"]
 PARTS: Mapping[Part, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 DRAWN: Mapping[Part, int] = {"test": 5, "val": 10}  # one in this many training images of a class is drawn for a missing part
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+SHARDS = (SHARD, *COMPRESSED)
 METADATA = ("metadata.csv", "metadata.jsonl")
 FEWEST_CLASSES = 3  # the groups many, medium and few
 NAMED = 5  # classes that a message names
@@ -72,15 +76,23 @@ def read_class_folders(path: Path) -> ClassFolders:
 
     Raises:
         UserError: the folder is missing or cannot be read, or has no images, fewer than three classes, a class with too few
-            images, empty or missing files, or names of parts or classes that clash.
+            images, empty or missing files, names of parts or classes that clash, or shards that are compressed, damaged or have
+            samples without label.
     """
     folder = path.expanduser().absolute()
     if not folder.is_dir():
         raise UserError(f"folder:{path} {'is not a folder' if folder.exists() else 'does not exist'}; give a folder of images")
-    sizes = dict(_files(folder, ""))
+    files = dict(_files(folder, ""))
+    sizes = {name: size for name, size in files.items() if not name.endswith(SHARDS)}
+    shards = [name for name in files if name not in sizes]
     found = _images_by_part(folder, sizes)
+    if shards and found["train"]:
+        log.warning("%s: %d tar files are not used, as there are image files: %s", folder, len(shards), preview(shards))
+    elif shards:
+        found, sizes = _images_in_shards(folder, shards, sizes)
     if not found["train"]:
-        held = f"holds {len(sizes):,} images, but none in a class folder" if sizes else "contains no image"
+        where = "in a class folder or a shard of training images"
+        held = f"holds {len(sizes):,} images, but none {where}" if sizes else "contains no image"
         raise UserError(f"{folder} {held}; put the images of each class into a folder of its own (suffixes: {_suffixes()})")
     if empty := [image.name for images in found.values() for image in images if not sizes[image.name]]:
         raise UserError(f"{len(empty):,} images in {folder} are empty files: {preview(empty)}; restore or remove them")
@@ -97,7 +109,7 @@ def read_class_folders(path: Path) -> ClassFolders:
 
 
 def _files(folder: Path, prefix: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, int]]:
-    """Yields relative path and size in bytes of all image files below a folder; hidden entries are omitted.
+    """Yields relative path and size in bytes of all image files and tar files below a folder; hidden entries are omitted.
 
     Links to files and folders are followed, except to a folder above them. Raises UserError for a folder that cannot be read.
     """
@@ -111,7 +123,7 @@ def _files(folder: Path, prefix: str, above: tuple[tuple[int, int], ...] = ()) -
         for entry in entries:
             if entry.is_dir():
                 yield from _files(folder / entry.name, f"{prefix}{entry.name}/", above)
-            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+            elif (entry.name.lower().endswith(SUFFIXES) or entry.name.endswith(SHARDS)) and entry.is_file():
                 yield f"{prefix}{entry.name}", entry.stat().st_size
     except OSError as error:
         raise UserError(f"{error.filename or folder} cannot be read ({error.strerror}); check its permissions") from error
@@ -163,6 +175,40 @@ def _by_class_folder(folder: Path, prefix: str, sizes: Mapping[str, int]) -> lis
             "%s: %d images are in no class folder and are not used: %s", folder / prefix, len(classless), preview(classless)
         )
     return images
+
+
+def _images_in_shards(
+    folder: Path, shards: Sequence[str], others: Collection[str]
+) -> tuple[dict[Part, list[_Image]], dict[str, int]]:
+    """The images of each part in tar files, and their sizes in bytes; image files (`others`) are omitted with a warning.
+
+    Raises:
+        UserError: a file is compressed or has the names of two parts, or see `read_shards`.
+    """
+    if packed := [name for name in shards if not name.endswith(SHARD)]:
+        raise UserError(
+            f"{len(packed):,} shards in {folder} are compressed: {preview(packed)}; decompress them, as images are read in "
+            "random order"
+        )
+    part_of = {}
+    for shard in shards:
+        parts = {part for word in re.split("[^a-z]+", shard.lower()) if (part := _part_of(word))}
+        if len(parts) > 1:
+            raise UserError(f"{folder / shard} has the names {' and '.join(sorted(parts))} of parts in its path; rename it")
+        part_of[shard] = parts.pop() if parts else None
+    unnamed = [shard for shard, part in part_of.items() if part is None]
+    if unnamed and len(unnamed) < len(shards):
+        log.warning(
+            "%s: %d shards without a part in the path are of training images: %s", folder, len(unnamed), preview(unnamed)
+        )
+    if others:
+        log.warning("%s: %d image files are in no shard and are not used: %s", folder, len(others), preview(others))
+    found: dict[Part, list[_Image]] = {part: [] for part in PARTS}
+    sizes = {}
+    for sample in read_shards(folder, shards, SUFFIXES):
+        found[part_of[sample.shard] or "train"].append(_Image(sample.name, sample.label))
+        sizes[sample.name] = sample.size
+    return found, sizes
 
 
 def _read_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_Image] | None:

@@ -72,7 +72,8 @@ def merge_lists(found: Mapping[Role, IndexFile]) -> tuple[list[str], Indices, Fi
 
 
 def class_folders(index_file: IndexFile, classes: int) -> tuple[str, ...]:
-    """Class names: the folder of each class's first image, or the label if paths have no folder."""
+    """Class names: the folder of each class's first image, or the label if it is in no folder, or in a tar archive itself."""
     _, first = np.unique(index_file.labels, return_index=True)
     folders = [index_file.names[i].rpartition("/")[0].rpartition("/")[2] for i in first.tolist()]
-    return tuple(printable(folder or str(c)) for c, folder in zip(range(classes), folders, strict=True))
+    names = ["" if folder.endswith(".tar") else folder for folder in folders]
+    return tuple(printable(name or str(c)) for c, name in zip(range(classes), names, strict=True))

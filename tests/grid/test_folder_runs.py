@@ -1,6 +1,7 @@
-"""Runs on class folders from the command line: `folder:PATH`, from folder to records, and mistakes."""
+"""Runs on folders of images from the command line: `folder:PATH`, from folder to records, and mistakes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 import bench
 from data.datasets import image_folder
-from tests.folders import class_images, write_images
+from tests.folders import class_images, write_images, write_shard
 
 COUNTS = {"ant": 20, "bee": 18, "cat": 15}
 SMALL = ("--methods", "simclr", "--preset", "smoke", "--precision", "fp32", "--device", "cpu", "--workers", "1")
@@ -99,6 +100,64 @@ def test_several_folders_and_profiles_in_one_grid(images, tmp_path, capsys):
     tailed = found["ir=2,n=30"][0]
     assert sorted(tailed) == [7, 9, 14]
     assert found == {"ir=2,n=30": (tailed, tailed), "balanced-ir=2,n=30": ([10, 10, 10], tailed)}
+
+
+@pytest.fixture
+def shards(images, tmp_path):
+    """A folder with the same images in shards."""
+    files = {f"{file.parent.name}_{file.stem}": file for file in sorted(images.rglob("*.png"))}
+    for number in range(3):
+        write_shard(tmp_path / "packed" / f"{number:05d}.tar", dict(list(files.items())[number::3]))
+    shutil.rmtree(images)
+    return tmp_path / "packed"
+
+
+def test_a_run_on_shards(shards, tmp_path, capsys):
+    before = _files(shards)
+    assert bench.main(["data", f"folder:{shards}"]) == 0
+    assert "43 training and 10 test images" in capsys.readouterr().out
+    assert bench.main(_command(tmp_path, "--datasets", f"folder:{shards}")) == 0
+    assert _files(shards) == before
+    (run,) = (tmp_path / "runs").glob("folder-packed-*")
+    (record,) = _records(run)
+    assert (record["class_counts"], record["test_counts"]) == ([14, 14, 11], [4, 3, 3])
+    assert json.loads((run / "passport.json").read_text())["class_names"] == list(COUNTS)
+
+
+@pytest.mark.slow
+def test_worker_processes_train_on_shards(shards, tmp_path):
+    assert bench.main(_command(tmp_path, "--datasets", f"folder:{shards}", "--seeds", "0", "1", "--jobs", "2")) == 0
+    assert len(list((tmp_path / "runs").glob("folder-packed-*/done"))) == 2
+
+
+def test_index_lists_of_shards_are_read_as_folderlt(shards, tmp_path, capsys):
+    to = tmp_path / "root" / "folderlt"
+    assert bench.main(["data", "make-lists", str(shards), "--to", str(to), "--variant", "ir=2,n=30"]) == 0
+    for file in shards.iterdir():
+        (to / file.name).symlink_to(file)
+    root = ["--data-root", str(tmp_path / "root")]
+    assert bench.main(["data", "folderlt", *root]) == 0
+    assert "ok    folderlt: 43 training and 10 test images" in capsys.readouterr().out
+    assert bench.main(_command(tmp_path, "--datasets", "folderlt")) == 0
+    (run,) = (tmp_path / "runs").glob("folderlt-*")
+    assert json.loads((run / "passport.json").read_text())["class_names"] == ["0", "1", "2"]
+    (to / "00001.tar").unlink()
+    assert bench.main(["data", "folderlt", *root]) == 1
+    assert "of 53 images in the index files of folderlt are missing" in capsys.readouterr().out
+
+
+def test_folders_with_commas(images, tmp_path, capsys):
+    (tmp_path / "a,b").mkdir()
+    for name in ("cats,dogs", "a,b/pets"):
+        shutil.copytree(images, tmp_path / name)
+    words = f"folder:{tmp_path / 'cats,dogs'},folder:{tmp_path / 'a,b' / 'pets'},digitslt"
+    assert bench.main(_command(tmp_path, "plan", "--datasets", words)) == 0
+    lines = [line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("NEW")]
+    assert [re.sub("-[0-9a-f]{8}-simclr.*|-simclr.*", "", name) for name in lines] == [
+        "folder-cats_dogs",
+        "folder-pets",
+        "digitslt",
+    ]
 
 
 @pytest.mark.slow

@@ -45,5 +45,31 @@ def test_names(option, words, expected):
     assert getattr(parsed(f"--{option}", *words), option) == expected
 
 
+FOLDERS = {  # words after --datasets, and the names they give; the folders `a`, `a,b`, `a,b,c` and `d, e` exist
+    "a comma": (["folder:a,b"], ["folder:a,b"]),
+    "two commas": (["folder:a,b,c"], ["folder:a,b,c"]),
+    "a space": (["folder:d, e"], ["folder:d, e"]),
+    "several in one word": (["folder:a,b,folder:d, e,folder:a"], ["folder:a,b", "folder:d, e", "folder:a"]),
+    "several words": (["folder:a,b", "digitslt,folder:a"], ["folder:a,b", "digitslt", "folder:a"]),
+    "names around it": (["digitslt, Folder:a,b ,cifar10lt"], ["digitslt", "Folder:a,b", "cifar10lt"]),
+    "below it": (["folder:a,b/../a,digitslt"], ["folder:a,b/../a", "digitslt"]),
+    "home": (["folder:~/a,b,x"], ["folder:~/a,b", "x"]),
+    "none such": (["folder:a,x"], ["folder:a", "x"]),
+    "no folder at all": (["folder:x,y"], ["folder:x", "y"]),
+}
+
+
+@pytest.mark.parametrize("option", ["datasets", "variants"])
+@pytest.mark.parametrize("case", FOLDERS)
+def test_paths_of_folders_may_have_commas(tmp_path, monkeypatch, case, option):
+    for name in ("a", "a,b", "a,b,c", "d, e"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "y").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words, expected = FOLDERS[case]
+    assert getattr(parsed(f"--{option}", *words), option) == expected
+
+
 def test_values_of_set_keep_their_commas():
     assert parsed("--set", "recipe.sizes=16,24").set == ["recipe.sizes=16,24"]
