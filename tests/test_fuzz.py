@@ -20,7 +20,7 @@ from core.errors import UserError
 from core.settings import describe, with_changes
 from data.benchmark import Source
 from data.datasets.inat18 import read_annotations
-from data.lists.class_folders import csv_rows, json_rows
+from data.lists.imagefolder_metadata import csv_rows, json_rows
 from data.lists.index_file import check_index_file, read_index_file
 from data.lists.webdataset import read_shards
 from data.passport import Passport

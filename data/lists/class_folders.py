@@ -13,26 +13,24 @@ each rounded down, but at least one. One random stream `seed_of(0, "test and val
 Labels are numbers of the class names in alphabetical order, or in numerical order if all are integers.
 """
 
-import csv
 import hashlib
 import logging
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from random import Random
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal
 
 import numpy as np
 
 from core.errors import UserError
-from core.schema import InvalidData, decode
 from core.seeds import seed_of
-from data.lists.index_file import IndexFile, preview, printable, read_bytes
+from data.lists.imagefolder_metadata import METADATA, read_metadata
+from data.lists.index_file import IndexFile, preview, printable
 from data.lists.webdataset import COMPRESSED, SHARD, read_shards
 
 log = logging.getLogger(__name__)
@@ -42,7 +40,6 @@ PARTS: Mapping[Part, tuple[str, ...]] = {"train": ("train",), "val": ("val", "va
 DRAWN: Mapping[Part, int] = {"test": 5, "val": 10}  # one in this many training images of a class is drawn for a missing part
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 SHARDS = (SHARD, *COMPRESSED)
-METADATA = ("metadata.csv", "metadata.jsonl")
 FEWEST_CLASSES = 3  # the groups many, medium and few
 NAMED = 5  # classes that a message names
 
@@ -62,13 +59,6 @@ class ClassFolders:
 class _Image:
     name: str  # relative POSIX path
     label: str  # name of the class
-
-
-class _Row(TypedDict):
-    """A line of `metadata.jsonl`, as far as it is read."""
-
-    file_name: str
-    label: NotRequired[str | int]
 
 
 def read_class_folders(path: Path) -> ClassFolders:
@@ -136,7 +126,7 @@ def _name(entry: "os.DirEntry[str]") -> str:
 def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_Image]]:
     """The images of each part, in the order of their paths; a missing part is empty."""
     found: dict[Part, list[_Image]] = {part: [] for part in PARTS}
-    rows = _read_metadata(folder, "", sizes)
+    rows = _in_metadata(folder, "", sizes)
     if rows is not None:
         for row in rows:
             found[_part_of(row.name.partition("/")[0]) or "train"].append(row)
@@ -154,7 +144,7 @@ def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_
         if len(present) > 1:
             raise UserError(f"{folder} has the folders {' and '.join(present)} for the same part; keep one of them")
         for name in present:
-            rows = _read_metadata(folder / name, f"{name}/", sizes)
+            rows = _in_metadata(folder / name, f"{name}/", sizes)
             found[part] = _by_class_folder(folder, f"{name}/", sizes) if rows is None else rows
     return found
 
@@ -211,81 +201,23 @@ def _images_in_shards(
     return found, sizes
 
 
-def _read_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_Image] | None:
+def _in_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_Image] | None:
     """Images in the metadata file of a folder, in the order of their paths; None without such a file or without labels.
 
     Raises:
-        UserError: it cannot be read, names an image twice or names images that do not exist.
+        UserError: see `read_metadata`; or images are missing.
     """
-    files = [folder / name for name in METADATA if (folder / name).is_file()]
-    if len(files) > 1:
-        raise UserError(f"{folder} has {' and '.join(METADATA)}; keep one of them")
-    if not files:
+    found = read_metadata(folder)
+    if found is None:
         return None
-    (file,) = files
-    rows = csv_rows(file) if file.suffix == ".csv" else json_rows(file)
-    if rows is None:
-        return None
+    file, rows = found
     images = sorted((_Image(prefix + name, label) for name, label in rows), key=lambda image: image.name)
-    twice = [name for name, count in Counter(image.name for image in images).items() if count > 1]
-    if twice:
-        raise UserError(f"{file} names {len(twice):,} images more than once: {preview(twice)}; correct it")
     if missing := [image.name for image in images if image.name not in sizes]:
         raise UserError(
             f"{len(missing):,} of {len(images):,} images in {file} are missing: {preview(missing)}; restore them, or remove "
             "their rows"
         )
     return images
-
-
-def csv_rows(file: Path) -> list[tuple[str, str]] | None:
-    """Reads (file name, label) of each row; None without a column of labels. Raises UserError for other content."""
-    try:
-        text = read_bytes(file).decode("utf-8-sig", errors="surrogateescape")
-        rows = list(csv.reader(StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise UserError(f"{file} is not a CSV file ({error}); correct it") from error
-    head = rows[0] if rows else []
-    if "file_name" not in head:
-        raise UserError(f"{file} has no column file_name; add it, or remove the file to use class folders")
-    if "label" not in head:
-        return None
-    columns = head.index("file_name"), head.index("label")
-    found = []
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
-        if len(row) != len(head):
-            raise UserError(f"{file}, row {number} has {len(row)} values, not {len(head)}; correct it")
-        name, label = (row[column] for column in columns)
-        _check_row(file, number, name, label)
-        found.append((name, label))
-    return found
-
-
-def json_rows(file: Path) -> list[tuple[str, str]] | None:
-    """Reads (file name, label) of each line; None if no line has a label. Raises UserError for other content."""
-    found, unlabelled = [], []
-    for number, line in enumerate(read_bytes(file).splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = decode(line, _Row)
-        except InvalidData as error:
-            raise UserError(f"{file}, line {number} has no file_name and label ({error}); correct it") from error
-        if "label" not in row:
-            unlabelled.append(number)
-            continue
-        _check_row(file, number, row["file_name"], str(row["label"]))
-        found.append((row["file_name"], str(row["label"])))
-    if unlabelled and found:
-        raise UserError(f"{file}, line {unlabelled[0]} has no label; add it")
-    return found or None
-
-
-def _check_row(file: Path, number: int, name: str, label: str) -> None:
-    if not (name and label.strip()):
-        raise UserError(f"{file}, row {number} has an empty file_name or label: {name!r}, {label!r}; correct it")
 
 
 def _class_names(folder: Path, found: Mapping[Part, Sequence[_Image]]) -> list[str]:
