@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
+from cyclopts import App, Argument, CoercionError, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from core.errors import FailedInMain, ProcessEnded, UserError, is_out_of_memory, memory_message
 from core.registry import ALL
@@ -20,7 +20,7 @@ from core.terminal import Messages, clock, print_any_text, show
 from core.version import version_text
 from grid.option_values import Names, Number, Numbers, Texts
 from grid.options import GridOptions, LauncherOptions, Preset, check_local, check_names, check_positive, current_spelling
-from grid.options_file import apply_file, save_options
+from grid.options_file import OPTION, apply_file, save_options
 from grid.unknown_words import about_option, about_word
 
 app = App(
@@ -696,10 +696,18 @@ def _unknown(error: UnknownOptionError | UnusedCliTokensError) -> str:
     return about_word((error.unused_tokens or [""])[0], commands, options)
 
 
+def _place_of(argument: Argument) -> str:
+    """Where the values of an option are from: the option, and the file of `--config` if it is in one."""
+    (name, *_), sources = argument.names, {token.source for token in argument.tokens}
+    return f"{OPTION} {sources.pop()}: {name.removeprefix('--')}" if not sources & {"", "cli"} else name
+
+
 def _line(error: Exception) -> str:
     """One line on an error that the user can fix, also one of a file or of too little memory. Raises any other error."""
     if isinstance(error, UnknownOptionError | UnusedCliTokensError):
         return _unknown(error)
+    if isinstance(error, CoercionError) and error.msg is not None and error.argument is not None:
+        return f"{_place_of(error.argument)}: {error.msg}"
     if isinstance(error, UserError | CycloptsError):
         return " ".join(str(error).split())
     if is_out_of_memory(error):

@@ -30,7 +30,10 @@ MAIN, REFERENCE = "ridge", "SimCLR"
 METRICS = {"few": "Few", "mean": "All"}
 PUBLISHED = [("SimCLR", "SDCLR"), ("SDCLR", "BCL-D"), ("SimCLR", "BCL-D"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
 POWER = 0.8
-VARIANT, EPOCHS = "sdclr", 22  # of the runs that are compared
+VARIANT, EPOCHS, SEED = "sdclr", 22, 0  # of the runs that are compared
+VARIANTS = {VARIANT: "ratio 100", "ir=10,n=11165": "ratio 10", "balanced": "balanced"}  # sets of equal size
+BUDGET_SPLITS = (1, 2)
+BUDGET_PAIRS = [("SimCLR", "SDCLR"), ("SDCLR", "BCL"), ("SimCLR", "BCL"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
 TASE = "TASE-R"
 Methods = Mapping[str, Sequence[AccuracyRecord]]  # records of one probe by title of the method
 
@@ -54,7 +57,8 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         records: of runs of one benchmark and preset, in several variants of it and with changes of the preset.
         repeated: of some of these runs on another machine.
     """
-    main = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
+    of_preset = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
+    main = [record for record in of_preset if record.seed == SEED]
     runs = [record for record in main if not record.true_labels and record.hparams.get("clusterer") != "random"]
     probes = {name: _methods(runs, name) for name in sorted({record.probe for record in runs})}
     methods = probes[MAIN]
@@ -65,6 +69,9 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         _markdown(_probe_agreement(probes)),
         _markdown(_tail_detection(methods)),
         _markdown(_published_order(probes)),
+        _markdown(_more_seeds(_methods(of_preset, MAIN))),
+        _markdown(_imbalance([record for record in records if record.epochs == EPOCHS and record.seed == SEED])),
+        _markdown(_budgets([r for r in records if r.profile == VARIANT and r.seed == SEED and r.split in BUDGET_SPLITS])),
         _markdown(_spread(again)),
         _markdown(_detectable(methods, again)),
         _markdown(_bounds(_methods(main, MAIN))),
@@ -140,6 +147,63 @@ def _published_order(probes: Mapping[str, Methods]) -> pd.DataFrame:
         for metric, title in METRICS.items():
             rows[f"{worse} < {better}, {title}"] = {
                 name: _interval(paired_differences(methods[better], methods[worse], metric)) for name, methods in probes.items()
+            }
+    return pd.DataFrame(rows).T
+
+
+def _more_seeds(methods: Methods) -> pd.DataFrame:
+    """Differences from SimCLR of the methods with several seeds, averaged over the seeds of a split; n: splits."""
+    rows = {}
+    for name, records in methods.items():
+        if name != REFERENCE and len({record.seed for record in records}) > 1:
+            values = {title: _by_split(records, methods[REFERENCE], metric) for metric, title in METRICS.items()}
+            seeds = len({record.seed for record in records})
+            rows[name] = {
+                **{title: _interval(found) for title, found in values.items()},
+                "seeds": seeds,
+                "n": len(values["All"]),
+            }
+    return pd.DataFrame(rows).T
+
+
+def _by_split(first: Sequence[AccuracyRecord], second: Sequence[AccuracyRecord], metric: str) -> NDArray[np.float64]:
+    """Mean difference of the common runs of each split."""
+    return np.array(
+        [
+            paired_differences([r for r in first if r.split == split], [r for r in second if r.split == split], metric).mean()
+            for split in sorted({record.split for record in first} & {record.split for record in second})
+        ]
+    )
+
+
+def _imbalance(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
+    """Accuracies on sets of equal size, the gap of balanced and long-tailed ones, and how much of SimCLR's is won back."""
+    by_variant = {variant: _methods([r for r in records if r.profile == variant], MAIN) for variant in VARIANTS}
+    tailed, balanced = by_variant[VARIANT], by_variant["balanced"]
+    rows = {}
+    for name in balanced:
+        for metric, title in METRICS.items():
+            gap = paired_differences(balanced[REFERENCE], tailed[REFERENCE], metric).mean()
+            won = 100 * paired_differences(tailed[name], tailed[REFERENCE], metric) / gap
+            rows[f"{name}, {title}"] = {
+                **{head: f"{_mean(by_variant[variant][name], metric):.1f}" for variant, head in VARIANTS.items()},
+                "balanced − ratio 100": _interval(paired_differences(balanced[name], tailed[name], metric)),
+                "won back, %": "-" if name == REFERENCE else _interval(won, 0),
+                "n": len(balanced[name]),
+            }
+    return pd.DataFrame(rows).T
+
+
+def _budgets(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
+    """Differences of the pairs that papers order by number of epochs: the mean, and the difference on each split."""
+    by_epochs = {epochs: _methods([r for r in records if r.epochs == epochs], MAIN) for epochs in {r.epochs for r in records}}
+    rows = {}
+    for worse, better in BUDGET_PAIRS:
+        for metric, title in METRICS.items():
+            rows[f"{worse} < {better}, {title}"] = {
+                f"{epochs} epochs": _each(paired_differences(methods[better], methods[worse], metric))
+                for epochs, methods in sorted(by_epochs.items())
+                if worse in methods and better in methods
             }
     return pd.DataFrame(rows).T
 
@@ -223,6 +287,11 @@ def _interval(values: NDArray[np.float64], decimals: int = 1) -> str:
     half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values))
     mean = values.mean()
     return f"{mean:.{decimals}f} [{mean - half:.{decimals}f}, {mean + half:.{decimals}f}]"
+
+
+def _each(values: NDArray[np.float64]) -> str:
+    """Mean with all values, where these are too few for an interval."""
+    return f"{values.mean():.1f} ({', '.join(f'{value:.1f}' for value in values)})"
 
 
 def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
