@@ -61,7 +61,7 @@ def model_card(model: Model, records: Sequence[Record]) -> str:
         "## Out-of-scope use",
         "\n".join(f"- {line}" for line in _out_of_scope(run)),
         "## Data",
-        f"```text\n{run.data}\n\n{model.passport}\n```",
+        f"```text\n{captions.data([run])}\n\n{model.passport}\n```",
         "## Configuration",
         f"Run {run.run_id}; the id is the hash of this configuration.",
         f"```json\n{model.config}\n```",
