@@ -79,7 +79,7 @@ def _draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images
         loaded = held.read() if isinstance(held, ImageFiles) else held
         originals = _originals(loaded)
     except Unreadable as error:
-        raise UserError(f"cannot read an image file; restore it: {error}") from error
+        raise UserError(f"cannot read an image file; {error.remedy} it: {error}") from error
     size = max(benchmark.recipe.sizes)
     drawn = draw_batch(views, *image_sizes(loaded), seed_of(seed, "views"), strength)
     columns = {"image": originals}

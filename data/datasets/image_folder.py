@@ -26,7 +26,7 @@ from core.seeds import seed_of
 from data.benchmark import BALANCED, Images, MissingData, Profile, Source
 from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size
 from data.datasets.listed import ListedBenchmark
-from data.image_files import header_errors
+from data.image_files import Unreadable, check_headers
 from data.lists.class_folders import ClassFolders, Part, read_class_folders
 from data.lists.holdout import FileIndexLists
 from data.lists.index_file import IndexFile, preview
@@ -90,16 +90,18 @@ class ImageFolder(ListedBenchmark):
     images_folder = ""
 
     def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
-        """Returns the image files, after a check that all have the header of an image."""
+        """Returns the image files, after a check that all have the header of an image in a mode with a defined range."""
         images = self._images(data_root, needs)
         if self.name not in _readable:
             folder = self._folder()
             names = [f"{folder.folder}/{name}" for part in folder.parts.values() for name in part.names]
-            if wrong := header_errors(names):
+            try:
+                check_headers(names)
+            except Unreadable as error:
                 raise UserError(
-                    f"{len(wrong):,} of {len(names):,} images in {folder.folder} cannot be read: "
-                    f"{preview(wrong.values())}; restore or remove them"
-                )
+                    f"{len(error.reasons):,} of {len(names):,} images in {folder.folder} cannot be read: "
+                    f"{preview(error.reasons.values())}; {error.remedy} or remove them"
+                ) from error
             _readable.add(self.name)
         return images
 
