@@ -154,12 +154,16 @@ def plan(options: GridOptions = GridOptions(), *, config: Path | None = None) ->
 
     plan = make_plan(options)
     plan.check_sizes()
-    print(plan_text(plan), flush=True)
+    text = plan_text(plan)
+    print(text, flush=True)
     use_threads(plan.parallelism[1])
     counts = {"DONE": 0, "RESUMABLE": 0, "NEW": 0} | Counter(plan.states)
     print(", ".join(f"{count} {state}" for state, count in counts.items()), end="; ")
     found = estimate(plan)
     print(f"estimated time for training and probes: {found.text}")
+    for line in found.missing.values():
+        if line not in text:  # of images; that of index lists is in the text
+            print(line)
     return 2 if found.missing else 0
 
 

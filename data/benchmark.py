@@ -69,6 +69,10 @@ class Profile:
 class MissingData(UserError):
     """Data is missing, as opposed to damaged."""
 
+    def line(self, dataset: str, variant: str) -> str:
+        """One line on the data of a variant, in place of its passport."""
+        return f"MISSING DATA: {dataset} (variant {variant}): {self}"
+
 
 class Benchmark(ABC):
     """Base class of benchmarks. Subclasses define the class variables and implement loading and index lists."""
