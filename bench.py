@@ -72,7 +72,7 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
     from commands.report import partial_report
     from core.files import writable_folder
     from grid.execute import execute
-    from grid.plan import make_plan, plan_text
+    from grid.plan import make_plan, plan_text, resolved_options
     from grid.time_estimate import NO_ESTIMATE, estimate
     from parallel import processes
     from run_store.lease import file_clock
@@ -85,7 +85,7 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
     use_device(plan.device)
     processes.from_main(plan.load_data)
     if "SUBMITIT_EXECUTOR" not in os.environ:  # else this is a Slurm worker, and the submission has saved its options
-        processes.from_main(lambda: save_options(options, launcher, checkpoint_seconds))
+        processes.from_main(lambda: save_options(resolved_options(options, plan), launcher, checkpoint_seconds))
     estimated = estimate(plan) if processes.count() == 1 else NO_ESTIMATE
     if plan.unfinished and estimated is not NO_ESTIMATE:
         print(f"estimated time for training and probes: {estimated.text}", flush=True)
@@ -123,7 +123,7 @@ def _submit(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds:
     """Submits the grid to Slurm, after all that can be checked on this host."""
     from core.files import writable_folder
     from grid.execute import check_data
-    from grid.plan import plan_text
+    from grid.plan import plan_text, resolved_options
     from grid.slurm import make_launch, submit
 
     launch = make_launch(options, launcher)
@@ -133,7 +133,7 @@ def _submit(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds:
         print("nothing to submit: all runs are DONE")
         return 0
     check_data(launch.plan)
-    save_options(options, launcher, checkpoint_seconds)
+    save_options(resolved_options(options, launch.plan), launcher, checkpoint_seconds)
     print(submit(launch, checkpoint_seconds))
     return 0
 

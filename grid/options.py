@@ -64,7 +64,7 @@ class GridOptions:
     "Compile the networks by torch.compile, for speed in long runs; results change by rounding only."
 
     views: str = "auto"
-    "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."
+    "Augmentation backend: torch, dali, kornia or torchvision; torch+dali: in memory torch, files dali; auto: the fastest."
 
     jobs: Annotated[int | Literal["gpus"] | None, Jobs] = None
     "Processes that train runs in parallel; gpus: one per GPU; default: 1 on GPU and in smoke, else per core; Slurm: per run."

@@ -1,6 +1,7 @@
 """Files of options, YAML or TOML: `--config FILE`, and `grid.yaml`, which `run` writes to the folder of runs.
 
-A file has options without dashes, such as `seeds: [0, 1]` for `--seeds 0 1`. The command line has priority. Values have the
+A file has options without dashes, such as `seeds: [0, 1]` for `--seeds 0 1`. The command line has priority. `grid.yaml` has the
+choices of the plan in place of groups, globs and `auto`, so that it gives the same runs on another machine. Values have the
 syntax of the command line in YAML too, whose own types would make a number of 8:00:00.
 """
 

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -17,6 +18,7 @@ import backbones
 from backbones.precision import has_tf32
 from core.errors import UserError, first_line
 from core.files import check_folder
+from core.registry import FOLDER
 from data.benchmark import BALANCED, BENCHMARKS, Benchmark, MissingData
 from data.cache import DataCache
 from data.lists.holdout import EMPTY, FileIndexLists
@@ -42,6 +44,7 @@ from training.optimizer import training_bytes
 from training.prepare import build_method, check_pool_size
 
 log = logging.getLogger(__name__)
+AUTO_POOL = re.compile(r"(.*\.)?pool=auto")  # argument of --set
 PROCESS_BYTES = 3 * 10**9  # memory per process, which limits the default of --jobs
 
 
@@ -199,6 +202,44 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     loggers = tuple(dict.fromkeys(options.log))
     rest = (jobs, options.workers, options.jobs == GPUS, monitored, options.monitor_every, options.compile, loggers)
     return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, available_cores(), *rest)
+
+
+def resolved_options(options: GridOptions, plan: Plan) -> GridOptions:
+    """Options that give the runs of a plan on any machine: its choices in place of groups, globs and `auto`.
+
+    `device`, `jobs` and `workers` stay, as no run id depends on them. So does the pool of a method that has another one on each
+    benchmark, for which there is no option.
+
+    Args:
+        options: of the plan.
+        plan: from `make_plan`.
+    """
+    configs = [run.config for run in plan.runs]
+    datasets = [
+        name
+        for pattern in options.datasets
+        for name in ([pattern] if pattern.lower().startswith(FOLDER) else BENCHMARKS.select([pattern]))
+    ]
+    backends = {BENCHMARKS[config.dataset].in_files: config.executor for config in configs}
+    given = changes_of(options, METHODS.select(options.methods)).hparams
+    pools: dict[str, set[tuple[str, ...]]] = {}
+    for config in configs:
+        own = given.get(config.method, {})
+        if config.hparams.get("pool") and own.get("pool", "auto") == "auto":
+            defaults = default_hparams(config.method, config.dataset, config.preset)
+            reduced = "budget" not in own and config.hparams["budget"] != defaults.budget
+            keys = ("pool", "budget") if reduced else ("pool",)
+            pools.setdefault(config.method, set()).add(tuple(f"{config.method}.{key}={config.hparams[key]}" for key in keys))
+    chosen = [text for values in pools.values() if len(values) == 1 for text in next(iter(values))]
+    return replace(
+        options,
+        methods=list(dict.fromkeys(config.method for config in configs)),
+        datasets=list(dict.fromkeys(datasets)),
+        preset=plan.preset,  # type: ignore[arg-type]  # one of the names
+        precision=configs[0].precision,  # type: ignore[arg-type]
+        views="+".join(dict.fromkeys(backends[in_files] for in_files in sorted(backends))),
+        set=[*(text for text in options.set if not AUTO_POOL.fullmatch(text)), *chosen],
+    )
 
 
 def check_size(config: RunConfig, benchmark: Benchmark, labels: Indices) -> None:
