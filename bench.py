@@ -101,7 +101,8 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
             left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
-                show(f"\n{how_far}; {partial_report(options.out, plan.runs)}\n")
+                table = partial_report(options.out, plan.runs, run_.config.run_id)
+                show("\n" + "; ".join(filter(None, [how_far, table])) + "\n")
             except Exception as error:  # must not end the grid
                 log.warning("no tables yet: %s", _line(error))
     status = 1 if failed else 0
@@ -228,7 +229,7 @@ def report(
 
 @app.command(name="serve")
 def serve_(*, out: Path = Path("runs"), port: Annotated[int, Number] = 8000, host: str = "127.0.0.1") -> int:
-    """Serve page, tables and figures of a folder of runs, and a status page that reloads itself while runs go on.
+    """Serve page, tables and figures of a folder of runs, and a status page; both pages reload themselves while runs are left.
 
     Parameters
     ----------
