@@ -214,6 +214,8 @@ class BenchmarkRegistry(Registry[type[Benchmark]]):
         for pattern in patterns:
             if pattern.lower().startswith(FOLDER):
                 path = Path(pattern[len(FOLDER) :])
+                if pattern[len(FOLDER) :].strip() == "":
+                    raise UserError(f"the dataset {pattern!r} has no path; write {FOLDER}PATH")
                 name = enter(path)
                 other = chosen.setdefault(name, path)
                 if other is not None and not other.expanduser().samefile(path.expanduser()):

@@ -157,8 +157,13 @@ def check_names(
         kind, _, groups = _REGISTRIES[option]
         patterns = [pattern for pattern in patterns or () if not pattern.lower().startswith(FOLDER)]
         names = names_of(option) if patterns else None
-        if names is not None:
-            select(kind, names, patterns, dict.fromkeys(groups, names))
+        for pattern in patterns if names is not None else ():
+            try:
+                select(kind, names or (), [pattern], dict.fromkeys(groups, names or ()))
+            except UserError as error:
+                if option == "--datasets" and Path(pattern).expanduser().is_dir():
+                    raise UserError(f"no {kind} matches {pattern!r}; did you mean {FOLDER}{pattern}?") from error
+                raise
 
 
 def names_of(option: str) -> list[str] | None:

@@ -28,7 +28,7 @@ from data.pools.pool import POOLS, best_pool, check_pool
 from data.root import data_folder
 from data.views.backend import choose_backend
 from eval.probes import PROBES
-from grid.changes import changes_of
+from grid.changes import changes_of, without_setting
 from grid.option_values import GPUS
 from grid.options import GridOptions, check_positive
 from methods import METHODS, Method
@@ -160,6 +160,8 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     for method in methods if options.compile else ():
         check_compilable(METHODS[method])
     given = changes_of(options, methods)
+    for line in without_setting(options, methods):
+        log.warning(line)
     probes = {dataset: allowed_probes(dataset, options.probes, data_root) for dataset in datasets}
     changes = {}
     for method, dataset in product(methods, datasets):

@@ -1,11 +1,12 @@
 """Profiles of a long-tailed CIFAR set: `sdclr`, Cao et al., `balanced`, and any imbalance ratio and size."""
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from core.errors import UserError
+from core.errors import UserError, nearest
 from data.benchmark import BALANCED, Profile
 from data.lists.longtail import exponential_profile
 
@@ -110,3 +111,9 @@ def ratio_and_size(profile: str) -> tuple[float, int | None]:
     if not (size_text.startswith(SIZE) and digits.isdecimal() and digits.isascii() and len(digits) < 10):
         raise UserError(f"variant {profile} is not of the form {RATIO}NUMBER,{SIZE}INTEGER, e.g. {RATIO}50,{SIZE}10000")
     return ratio, int(digits)
+
+
+def similar_variant(name: str, variants: Iterable[str]) -> str:
+    """Suggestion for an unknown variant: `ir=RATIO` for other spellings of a ratio, such as IR=50 and imb50, else `nearest`."""
+    ratio = re.fullmatch(r"(?:ir|imb)?[ _:=-]?(\d[\d.]*(?:,n=\d+)?)", name, re.IGNORECASE | re.ASCII)
+    return f"; did you mean '{RATIO}{ratio[1]}'?" if ratio else nearest(name, [*variants, RATIO + "NUMBER"])

@@ -21,10 +21,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import UserError, nearest
+from core.errors import UserError
 from core.seeds import seed_of
 from data.benchmark import BALANCED, Images, MissingData, Profile, Source
-from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size
+from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size, similar_variant
 from data.datasets.listed import ListedBenchmark
 from data.image_files import Unreadable, check_headers
 from data.lists.class_folders import ClassFolders, Part, read_class_folders
@@ -144,7 +144,7 @@ class ImageFolder(ListedBenchmark):
         if name == BALANCED:
             raise UserError(f"{self.name} has no variant {name!r}; {TWIN}{RATIO}NUMBER is the balanced twin of {RATIO}NUMBER")
         if name not in self.profiles:
-            raise UserError(f"{self.name} has no variant {name!r}{nearest(name, [NATURAL, RATIO + 'NUMBER'])}")
+            raise UserError(f"{self.name} has no variant {name!r}{similar_variant(name, [NATURAL])}")
         return name
 
     @classmethod

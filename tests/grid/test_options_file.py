@@ -77,6 +77,13 @@ def test_plan_ignores_options_of_run(config):
     [
         ("a.yaml", "epoch: 3", "no option 'epoch'; did you mean 'epochs'?"),
         ("a.yaml", "config: a.yaml", "no option 'config'; choose from: accumulate"),
+        ("a.yaml", "lr: 0.1", "no option 'lr'; did you mean set: recipe.lr=0.1?"),
+        ("a.yaml", "learning-rate: 1e-1", "no option 'learning_rate'; did you mean set: recipe.lr=1e-1?"),
+        ("a.yaml", "sizes: [16, 24]", "no option 'sizes'; did you mean set: recipe.sizes=16,24?"),
+        ("a.yaml", "recipe.lr: 0.1", "no option 'recipe.lr'; did you mean set: recipe.lr=0.1?"),
+        ("a.yaml", "temperature: 0.5", "no option 'temperature'; did you mean set: METHOD.temperature=0.5?"),
+        ("a.yaml", "simclr.temperature: 0.5", "did you mean set: simclr.temperature=0.5?"),
+        ("a.toml", "weight_decay = 0", "no option 'weight_decay'; did you mean set: recipe.weight_decay=0?"),
         ("a.yaml", "epochs: [1, 2]", "epochs is a list; give one value"),
         ("a.yaml", "epochs: 3\nseeds: 1\nepochs: 4", "line 1: epochs is given twice"),
         ("a.yaml", "batch-size: 3\nbatch_size: 3", "batch_size is given twice"),
