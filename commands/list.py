@@ -120,7 +120,8 @@ def _benchmark(benchmark: type[Benchmark]) -> list[str]:
         size = f"{benchmark.size(label)} images" if benchmark.size(label) else "size set by its lists"
         variant = variant_of(benchmark.name, label)
         name = variant if variant == label else f"{variant} (in files: {label})"
-        lines.append(f"      variant {name}: {size}, splits 1 to {profile.splits}{official}; {profile.about}")
+        splits = "one split" if profile.splits == 1 else f"splits 1 to {profile.splits}"
+        lines.append(f"      variant {name}: {size}, {splits}{official}; {profile.about}")
     return lines + [f"      {other}" for other in benchmark.other_profiles]
 
 

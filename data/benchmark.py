@@ -184,9 +184,8 @@ class Benchmark(ABC):
         """Raises UserError for a split number out of range."""
         splits = self.profiles[profile].splits
         if not 1 <= split <= splits:
-            raise UserError(
-                f"{self.name} (variant {variant_of(self.name, profile)}) has splits 1 to {splits}, not {split}; change --splits"
-            )
+            has = "one split" if splits == 1 else f"splits 1 to {splits}"
+            raise UserError(f"{self.name} (variant {variant_of(self.name, profile)}) has {has}, not {split}; change --splits")
 
 
 class BenchmarkRegistry(Registry[type[Benchmark]]):

@@ -19,6 +19,7 @@ from backbones.precision import has_tf32
 from core.errors import UserError, first_line
 from core.files import check_folder
 from core.registry import FOLDER
+from core.words import counted
 from data.benchmark import BALANCED, BENCHMARKS, Benchmark, MissingData
 from data.cache import DataCache
 from data.lists.holdout import EMPTY, FileIndexLists
@@ -249,7 +250,8 @@ def check_size(config: RunConfig, benchmark: Benchmark, labels: Indices) -> None
     size = len(benchmark.lists(labels, config.profile, config.split).pretrain)
     if config.recipe.batch_size > size:
         raise UserError(
-            f"batch size {config.recipe.batch_size} is larger than {config.dataset}'s {size} images; lower --batch-size"
+            f"batch size {config.recipe.batch_size} is larger than {config.dataset}'s {counted(size, 'image')}; "
+            "lower --batch-size"
         )
 
 
@@ -421,11 +423,11 @@ def plan_text(plan: Plan, parallelism: str | None = None) -> str:
         precision += " (--precision tf32 is faster on this device)"
     jobs, threads = plan.parallelism
     processes_of = f"{jobs} processes{', one per GPU,' if plan.on_gpus else ''} of " if jobs > 1 else ""
-    parallelism = parallelism or f"{processes_of}{threads} thread{'' if threads == 1 else 's'}"
+    parallelism = parallelism or f"{processes_of}{counted(threads, 'thread')}"
     return "\n".join(
         [
             f"preset {plan.preset} ({plan.preset_reason}); device {plan.device}, {parallelism}, {precision}; "
-            f"views: {plan.views}; {len(plan.runs)} runs:",
+            f"views: {plan.views}; {counted(len(plan.runs), 'run')}:",
             *(
                 f"{state:9}  {run.path.name}" + (f"  variant {run.config.variant}" if several else "")
                 for run, state in zip(plan.runs, plan.states, strict=True)

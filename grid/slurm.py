@@ -13,6 +13,7 @@ from io import StringIO
 import torch
 
 from core.errors import UserError
+from core.words import counted
 from grid.option_values import GPUS
 from grid.options import LARGEST, GridOptions, LauncherOptions, check_positive, option_of
 from grid.plan import Plan, make_plan, resolved_options
@@ -42,7 +43,7 @@ class Launch:
     def text(self) -> str:
         """Workers and their processes."""
         count = self.nodes * self.tasks_per_node
-        return f"{self.workers} Slurm worker{'s' * (self.workers != 1)} of {count} process{'es' * (count > 1)}"
+        return f"{counted(self.workers, 'Slurm worker')} of {counted(count, 'process')}"
 
 
 def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:

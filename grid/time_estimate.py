@@ -18,6 +18,7 @@ from torch import Tensor
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.terminal import clock
+from core.words import counted
 from data.benchmark import BENCHMARKS, MissingData
 from data.cache import DataCache
 from data.image_files import ImageFiles
@@ -67,7 +68,7 @@ class Estimate:
     @property
     def text(self) -> str:
         """The wall time, and what it does not include, as text."""
-        failed = f", without {self.untimed} configurations whose timing failed" if self.untimed else ""
+        failed = f", without {counted(self.untimed, 'configuration')} whose timing failed" if self.untimed else ""
         missing = f", without {', '.join(self.missing)}: files are missing" if self.missing else ""
         if not self.seconds and (failed or missing):
             return "none" + failed + missing

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from core.errors import UserError, nearest
+from core.words import counted
 from data.benchmark import BALANCED, Profile
 from data.lists.longtail import exponential_profile
 
@@ -87,8 +88,8 @@ class CifarProfiles(Mapping[str, Profile]):
         if counts[-1] < 1:
             most = f"; use a ratio of at most {largest}" if largest else ""
             raise UserError(
-                f"{name} leaves the smallest of {self.classes} classes empty: the largest has {largest} images{most}"
-                + (", or a larger size" if size is not None else "")
+                f"{name} leaves the smallest of {self.classes} classes empty: the largest has "
+                f"{counted(largest, 'image')}{most}" + (", or a larger size" if size is not None else "")
             )
         return counts
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.seeds import seed_of
+from core.words import counted
 from data.benchmark import BALANCED, Images, MissingData, Profile, Source
 from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size, similar_variant
 from data.datasets.listed import ListedBenchmark
@@ -220,8 +221,8 @@ class ImageFolder(ListedBenchmark):
         largest = bisect_right(range(1, available[0] + 1), False, key=too_large)
         if not largest or counts(largest)[-1] < 1:
             raise UserError(
-                f"{self.name}: variant {ratio} leaves the smallest of {len(members)} classes empty: the largest has {largest} "
-                f"images; use a smaller ratio" + (" or a larger size" if size is not None else "")
+                f"{self.name}: variant {ratio} leaves the smallest of {len(members)} classes empty: the largest has "
+                f"{counted(largest, 'image')}; use a smaller ratio" + (" or a larger size" if size is not None else "")
             )
         for n in range(largest, int(largest * (1 - REDUCTION)), -1):
             if counts(n)[-1] >= 1 and sum(counts(n)) % len(members) <= TWIN_TOLERANCE * sum(counts(n)):

@@ -50,7 +50,7 @@ def test_a_plan_whose_image_files_are_missing_has_no_estimate(tmp_path, photogra
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        (["train/class0/0.jpg"], "1 of 47 images in the index files of folderlt are missing in {0}: train/class0/0.jpg; "),
+        (["train/class0/0.jpg"], "1 of 47 images in the index files of folderlt is missing in {0}: train/class0/0.jpg; "),
         (["train/class0/0.jpg", "test/class1/2.jpg"], "2 of 47 images in the index files of folderlt are missing in {0}: "),
         ([FILES["test"]], "{0}/test.txt is missing, the test list of folderlt; put it there"),
         ([FILES["test"], FILES["pretrain"]], "2 index files of folderlt are missing in {0}: "),
