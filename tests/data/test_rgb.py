@@ -32,6 +32,10 @@ def in_mode(mode: str) -> Image.Image:
     return grey
 
 
+def test_every_mode_of_pillow_is_converted_or_refused():
+    assert sorted([*MODES, *SIXTEEN, *WITHOUT_RANGE]) == sorted(Image.MODES)
+
+
 @pytest.mark.parametrize("mode", [*MODES, *SIXTEEN])
 def test_the_picture_is_the_same_in_every_mode(mode):
     found = to_rgb(in_mode(mode))
