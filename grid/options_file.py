@@ -85,7 +85,7 @@ def read_options(path: Path) -> dict[str, str | list[str]]:
     keys = {key: _key(str(key)) for key in content}
     for name, key in keys.items():
         if key not in KEYS:
-            raise UserError(f"{OPTION} {path}: no option {key!r}{_suggestion(key, content[name])}")
+            raise UserError(f"{OPTION} {path}: no option {key!r}{_suggestion(str(name), key, content[name])}")
         if list(keys.values()).count(key) > 1:
             raise UserError(f"{OPTION} {path}: {key} is given twice; give it once")
     given = {keys[key]: value for key, value in content.items() if value is not None}
@@ -97,9 +97,9 @@ def _key(name: str) -> str:
     return current_spelling(option_of(name)).removeprefix("--").replace("-", "_")
 
 
-def _suggestion(key: str, value: Any) -> str:
-    """What was meant by a key that is no option: a setting of `set`, or a similar option."""
-    setting = setting_of(key)
+def _suggestion(name: str, key: str, value: Any) -> str:
+    """What was meant by a name in a file, and the field `key` made of it, which is no option: a setting, or another option."""
+    setting = setting_of(name)
     if setting is None:
         return nearest(key, KEYS)
     return f"; did you mean set: {setting}={','.join(map(str, value)) if isinstance(value, list) else value}?"

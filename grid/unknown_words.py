@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -94,7 +95,8 @@ def about_word(word: str, commands: Set[str], options: Set[str]) -> str:
 
 def setting_of(name: str) -> str | None:
     """The setting of `--set` that a name means: of the recipe, or of METHOD, a placeholder; None if there is none."""
-    owner, dot, key = name.replace("-", "_").rpartition(".")
+    owner, dot, key = name.rpartition(".")
+    key = key.replace("-", "_")
     if key in _RECIPE and owner in ("", "recipe"):
         return f"recipe.{_RECIPE[key]}"
     return f"{owner if dot else 'METHOD'}.{key}" if key in _hyper_parameters() and owner != "recipe" else None
@@ -117,14 +119,12 @@ def _selects(option: str, word: str) -> bool:
 
 @cache
 def _hyper_parameters() -> frozenset[str]:
-    """Hyper-parameters of all methods, parsed from source, which is faster than importing them."""
-    trees = [ast.parse(file.read_bytes()) for file in _METHODS.glob("*.py")]
-    return frozenset(
-        node.target.id
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and isinstance(node.value, ast.Call)
-        and ast.unparse(node.value.func) == "setting"
-    )
+    """Hyper-parameters of all methods, parsed from source, which is faster than importing them; without files in error."""
+    names = set()
+    for file in _METHODS.glob("*.py"):
+        with suppress(SyntaxError):
+            for node in ast.walk(ast.parse(file.read_bytes())):
+                match node:
+                    case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(func=ast.Name(id="setting"))):
+                        names.add(name)
+    return frozenset(names)

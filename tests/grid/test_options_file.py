@@ -83,6 +83,7 @@ def test_plan_ignores_options_of_run(config):
         ("a.yaml", "recipe.lr: 0.1", "no option 'recipe.lr'; did you mean set: recipe.lr=0.1?"),
         ("a.yaml", "temperature: 0.5", "no option 'temperature'; did you mean set: METHOD.temperature=0.5?"),
         ("a.yaml", "simclr.temperature: 0.5", "did you mean set: simclr.temperature=0.5?"),
+        ("a.yaml", "bcl-d.out-dim: 64", "did you mean set: bcl-d.out_dim=64?"),
         ("a.toml", "weight_decay = 0", "no option 'weight_decay'; did you mean set: recipe.weight_decay=0?"),
         ("a.yaml", "epochs: [1, 2]", "epochs is a list; give one value"),
         ("a.yaml", "epochs: 3\nseeds: 1\nepochs: 4", "line 1: epochs is given twice"),

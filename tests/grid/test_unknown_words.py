@@ -1,8 +1,12 @@
 import re
+from dataclasses import fields
 
 import pytest
 
 from bench import app
+from data.recipe import Recipe
+from grid.unknown_words import setting_of
+from methods import METHODS
 from tests.test_docs import parse
 
 
@@ -62,3 +66,15 @@ def test_answers(mistake, arguments, answer, tmp_path, monkeypatch):
         first = next((place for place, word in enumerate(arguments) if word.startswith("-")), 1)
         command = arguments[:first] if arguments[0] in app else []
         parse([*command, *words, *(["1"] if len(words) == 1 else [])])
+
+
+def test_settings_are_those_of_the_recipe_and_of_methods():
+    for name, method in METHODS:
+        for field in fields(method.Hparams):
+            assert setting_of(f"{name}.{field.name}") == f"{name}.{field.name}"
+            # alone, `warmup` is more often that of the learning rate than that of a method
+            expected = "recipe.warmup_epochs" if field.name == "warmup" else f"METHOD.{field.name}"
+            assert setting_of(field.name) == expected
+    for field in fields(Recipe):
+        assert setting_of(field.name) == f"recipe.{field.name}"
+    assert setting_of("temprature") is None
