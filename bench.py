@@ -72,7 +72,7 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
     from commands.report import partial_report
     from core.files import writable_folder
     from grid.execute import execute
-    from grid.plan import make_plan, plan_text
+    from grid.plan import make_plan, plan_text, resolved_options
     from grid.time_estimate import NO_ESTIMATE, estimate
     from parallel import processes
     from run_store.lease import file_clock
@@ -85,7 +85,7 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
     use_device(plan.device)
     processes.from_main(plan.load_data)
     if "SUBMITIT_EXECUTOR" not in os.environ:  # else this is a Slurm worker, and the submission has saved its options
-        processes.from_main(lambda: save_options(options, launcher, checkpoint_seconds))
+        processes.from_main(lambda: save_options(resolved_options(options, plan), launcher, checkpoint_seconds))
     estimated = estimate(plan) if processes.count() == 1 else NO_ESTIMATE
     if plan.unfinished and estimated is not NO_ESTIMATE:
         print(f"estimated time for training and probes: {estimated.text}", flush=True)
@@ -101,7 +101,8 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
             left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
-                show(f"\n{how_far}; {partial_report(options.out, plan.runs)}\n")
+                table = partial_report(options.out, plan.runs, run_.config.run_id)
+                show("\n" + "; ".join(filter(None, [how_far, table])) + "\n")
             except Exception as error:  # must not end the grid
                 log.warning("no tables yet: %s", _line(error))
     status = 1 if failed else 0
@@ -123,7 +124,7 @@ def _submit(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds:
     """Submits the grid to Slurm, after all that can be checked on this host."""
     from core.files import writable_folder
     from grid.execute import check_data
-    from grid.plan import plan_text
+    from grid.plan import plan_text, resolved_options
     from grid.slurm import make_launch, submit
 
     launch = make_launch(options, launcher)
@@ -133,7 +134,7 @@ def _submit(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds:
         print("nothing to submit: all runs are DONE")
         return 0
     check_data(launch.plan)
-    save_options(options, launcher, checkpoint_seconds)
+    save_options(resolved_options(options, launch.plan), launcher, checkpoint_seconds)
     print(submit(launch, checkpoint_seconds))
     return 0
 
@@ -154,12 +155,16 @@ def plan(options: GridOptions = GridOptions(), *, config: Path | None = None) ->
 
     plan = make_plan(options)
     plan.check_sizes()
-    print(plan_text(plan), flush=True)
+    text = plan_text(plan)
+    print(text, flush=True)
     use_threads(plan.parallelism[1])
     counts = {"DONE": 0, "RESUMABLE": 0, "NEW": 0} | Counter(plan.states)
     print(", ".join(f"{count} {state}" for state, count in counts.items()), end="; ")
     found = estimate(plan)
     print(f"estimated time for training and probes: {found.text}")
+    for line in found.missing.values():
+        if line not in text:  # of images; that of index lists is in the text
+            print(line)
     return 2 if found.missing else 0
 
 
@@ -224,7 +229,7 @@ def report(
 
 @app.command(name="serve")
 def serve_(*, out: Path = Path("runs"), port: Annotated[int, Number] = 8000, host: str = "127.0.0.1") -> int:
-    """Serve page, tables and figures of a folder of runs, and a status page that reloads itself while runs go on.
+    """Serve page, tables and figures of a folder of runs, and a status page; both pages reload themselves while runs are left.
 
     Parameters
     ----------

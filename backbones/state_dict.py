@@ -5,6 +5,7 @@ must belong to a classifier or projection head, or to other networks beside the 
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from backbones.stem import SMALL_IMAGE
 from core.errors import UserError, first_line, is_out_of_memory
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")  # `.pth.tar` is torch's format, not an archive
@@ -34,7 +36,11 @@ HEADS = (
 COMPILED = "_orig_mod."  # part of the keys of modules compiled by torch.compile
 COUNTER = ".num_batches_tracked"  # of batch norms; unused in forward passes, and missing in files from before torch 0.4.1
 PREVIEW = 3  # keys listed in a message
-ADVICE = "try another --backbone (images of 64 px or less use a 3x3 stem), or select a part of the file with --prefix"
+ADVICE = "try another --backbone, or select a part of the file with --prefix"
+STEM_ADVICE = (
+    f"only the stem differs: it is a 3x3 convolution for images of {SMALL_IMAGE} px or less, and timm's for larger ones; give "
+    "--datasets with images of the size that the weights were trained on"
+)
 
 
 @dataclass(frozen=True)
@@ -76,28 +82,29 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: st
         backbone: from `backbones.create`.
         tensors: state dict; keys may have a common prefix and may include a head.
         prefix: prefix of the backbone's keys; other keys are ignored. None: the only prefix under which the file has the whole
-            backbone, or of several the only one in PREFIXES.
+            backbone, or of several the only one in PREFIXES; if there is none, that of the error message is found by names.
 
     Raises:
         UserError: missing or unexpected keys, wrong shapes, non-finite values, or an untrained network.
     """
     own = backbone.state_dict()
     tensors = {name.replace(COMPILED, ""): tensor for name, tensor in tensors.items()}
-    complete = _complete_prefixes(own, tensors)
-    found = _prefix(own, tensors, complete) if prefix is None else prefix.replace(COMPILED, "")
+    names = _prefixes(own, tensors)
+    found = _prefix(own, tensors, names) if prefix is None else prefix.replace(COMPILED, "")
     given = {name.removeprefix(found): tensor for name, tensor in tensors.items() if name.startswith(found)}
     missing = [name for name in own if name not in given and not name.endswith(COUNTER)]
     unlike = [name for name in own if name in given and _kind(given[name]) != _kind(own[name])]
     left_out = [name for name in tensors if not name.startswith(found) or name.removeprefix(found) not in own]
     beside = [name for name in left_out if not name.startswith(found)]
-    ignored = beside if prefix is not None or found in complete else []
+    ignored = beside if prefix is not None or not missing else []
     unexpected = [name for name in left_out if name not in ignored and not _of_a_head(name, found, own)]
     if missing or unlike or unexpected:
         shapes = [f"{name} is {_kind(given[name])}, not {_kind(own[name])}" for name in unlike]
         fitting = len(own.keys() & given.keys()) - len(unlike)
         raise UserError(
-            f"{fitting} of {len(own)} keys match{_listed('missing', missing)}{_listed('unexpected', unexpected)}"
-            f"{_listed('of wrong shape', shapes)}; {ADVICE}"
+            f"{fitting} of {len(own)} keys match{f' under {found!r}' if found else ''}{_listed('missing', missing)}"
+            f"{_listed('unexpected', unexpected)}{_listed('of wrong shape', shapes)}; "
+            f"{STEM_ADVICE if unlike == [_stem(backbone)] and not (missing or unexpected) else ADVICE}"
         )
     fitted = {name: given.get(name, tensor) for name, tensor in own.items()}
     if not all(torch.isfinite(tensor).all() for tensor in fitted.values()):
@@ -150,26 +157,41 @@ def _is_state_dict(value: Any) -> bool:
     )
 
 
-def _complete_prefixes(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Prefixes under which `tensors` have every tensor of the backbone, in its shape."""
-    needed = {name: _kind(tensor) for name, tensor in own.items() if not name.endswith(COUNTER)}
-    first = next(iter(needed))
-    candidates = [name.removesuffix(first) for name in tensors if name == first or name.endswith(f".{first}")]
-    return [
-        prefix
-        for prefix in candidates
-        if all(prefix + name in tensors and _kind(tensors[prefix + name]) == kind for name, kind in needed.items())
-    ]
+def _prefixes(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Counter[str]:
+    """Prefixes under which `tensors` have names of the backbone, in any shape: the number of names, except of counters."""
+    starts = ((name, start) for name in tensors for start in (0, *(dot.end() for dot in re.finditer(r"\.", name))))
+    return Counter(name[:start] for name, start in starts if name[start:] in own and not name.endswith(COUNTER))
 
 
-def _prefix(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], complete: list[str]) -> str:
-    """Finds the unique prefix with keys of the backbone, preferably with all of them; the empty string if there is none."""
+def _prefix(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], names: Counter[str]) -> str:
+    """Finds the unique prefix of the whole backbone; if there is none, the one that fits best, for the error message.
+
+    Args:
+        own: state dict of the backbone.
+        tensors: of the file.
+        names: from `_prefixes`.
+
+    Raises:
+        UserError: there are several.
+    """
+    needed = [name for name in own if not name.endswith(COUNTER)]
+    whole = [prefix for prefix, count in names.items() if count == len(needed)]
+    unlike = {prefix: sum(_kind(tensors[prefix + name]) != _kind(own[name]) for name in needed) for prefix in whole}
+    complete = [prefix for prefix in whole if not unlike[prefix]]
+    if whole and not complete:
+        return min(whole, key=unlike.__getitem__)
     partial = [prefix for prefix in PREFIXES if any(prefix + name in tensors for name in own)]
     fitting = [prefix for prefix in complete if prefix in PREFIXES] or complete or partial
     if len(fitting) > 1:
         choices = " and ".join(repr(prefix) for prefix in fitting)
         raise UserError(f"the backbone's keys occur under several prefixes, {choices}; select one with --prefix")
-    return fitting[0] if fitting else ""
+    return next(iter([*fitting, *(prefix for prefix, _ in names.most_common(1))]), "")
+
+
+def _stem(backbone: nn.Module) -> str:
+    """Name of the weight of the first convolution; empty if it is unknown."""
+    first = getattr(backbone, "pretrained_cfg", {}).get("first_conv")
+    return f"{first}.weight" if isinstance(first, str) else ""
 
 
 def _of_a_head(name: str, prefix: str, own: Mapping[str, Tensor]) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.files import new_folder, writable_folder
+from core.words import counted
 from data.benchmark import BENCHMARKS
 from data.datasets.folderlt import FolderLT
 from data.datasets.image_folder import enter, folder_benchmark
@@ -71,5 +72,6 @@ def make_lists(path: Path, to: Path | None, profile: str | None, split: int) -> 
             file = FolderLT.files[role].name
             text = "".join(f"{name} {label}\n" for name, label in zip(names, labels.tolist(), strict=True))
             (folder / file).write_bytes(text.encode(errors="surrogateescape"))
-            lines.append(f"{to / file}: {len(names):,} images, {len(np.unique(labels))} classes")
+            classes = len(np.unique(labels))
+            lines.append(f"{to / file}: {counted(len(names), 'image')}, {counted(classes, 'class')}")
     return lines

@@ -11,7 +11,7 @@ from backbones import BACKBONES
 from commands.titles import value_text
 from core.errors import UserError
 from core.settings import describe
-from data.benchmark import BENCHMARKS, Benchmark
+from data.benchmark import BENCHMARKS, Benchmark, MissingData
 from data.passport import read_passports
 from data.pools.pool import pools_text
 from data.recipe import Recipe
@@ -96,7 +96,7 @@ def _benchmarks_text(datasets: Sequence[str], data_root: Path | None) -> str:
 
 
 def _passports_text(datasets: Sequence[str], variant: str | None, splits: Sequence[int], data_root: Path | None) -> str:
-    """Passports of benchmarks by name or glob; a line with the reason where the labels of a benchmark are missing."""
+    """Passports of benchmarks by name or glob; a line with the reason where the labels of a benchmark cannot be read."""
     blocks = []
     for benchmark in (BENCHMARKS[name]() for name in BENCHMARKS.select(datasets)):
         chosen = benchmark.profile(variant)
@@ -105,8 +105,10 @@ def _passports_text(datasets: Sequence[str], variant: str | None, splits: Sequen
         try:
             passports = read_passports(benchmark, chosen, splits, data_folder(data_root))
             blocks += [passport.text() for passport in passports]
+        except MissingData as error:
+            blocks.append(error.line(benchmark.name, variant_of(benchmark.name, chosen)))
         except UserError as error:
-            blocks.append(f"NO PASSPORT: {benchmark.name}, variant {variant_of(benchmark.name, chosen)}: {error}")
+            blocks.append(f"ERROR: {benchmark.name} (variant {variant_of(benchmark.name, chosen)}): {error}")
     return "\n\n".join(blocks)
 
 
@@ -118,7 +120,8 @@ def _benchmark(benchmark: type[Benchmark]) -> list[str]:
         size = f"{benchmark.size(label)} images" if benchmark.size(label) else "size set by its lists"
         variant = variant_of(benchmark.name, label)
         name = variant if variant == label else f"{variant} (in files: {label})"
-        lines.append(f"      variant {name}: {size}, splits 1 to {profile.splits}{official}; {profile.about}")
+        splits = "one split" if profile.splits == 1 else f"splits 1 to {profile.splits}"
+        lines.append(f"      variant {name}: {size}, {splits}{official}; {profile.about}")
     return lines + [f"      {other}" for other in benchmark.other_profiles]
 
 

@@ -99,7 +99,10 @@ def report(
         page_sections(tables, accuracy_tables),
         [adapter.figure(one) for one in saved],
         runs,
-        About("Self-supervised learning on long-tailed images", facts={"records": f"{len(records):,}"}),
+        About(
+            "Self-supervised learning on long-tailed images",
+            facts={"records": f"{len(records):,}"} | ({} if figures else {"figures": "drawn when the grid ends"}),
+        ),
     )
     if run_ids is not None:
         own, states = [record for record in own if record.run_id in run_ids], {}
@@ -176,25 +179,25 @@ def _text(own: Sequence[AccuracyRecord], baselines: Sequence[str] = SHOWN, state
     return tables_text([*summary_tables(tables, method_title, more_runs), *(table.table() for table in tables)])
 
 
-def partial_report(out: Path, runs: Iterable[RunFolder]) -> str:
-    """Returns the first accuracy table of each setting of an unfinished grid, and writes the page without figures.
-
-    An existing page with figures is not replaced before the end of the grid.
+def partial_report(out: Path, runs: Iterable[RunFolder], run_id: str) -> str:
+    """Writes the report of an unfinished grid, without figures, which take long to draw.
 
     Args:
         out: folder of runs.
         runs: of the grid; those without records are skipped.
+        run_id: of the last run that has ended.
+
+    Returns:
+        The first accuracy table of the setting of that run; empty if the run has no accuracy.
 
     Raises:
         UserError: a record or log cannot be read, or a file cannot be written.
     """
-    if not (out / FIGURES).exists():
-        report(out, figures=False)
+    report(out, figures=False)
     records = read_records([run.results for run in runs if run.results.exists()], warn=False)
-    first: dict[str, AccuracyTable] = {}
-    for table in build_tables(accuracies(records), method_title, bold=False, group=method_group):
-        first.setdefault(table.setting, table)
-    return "\n\n".join(f"{table.title}:\n{terminal_text(table.table())}" for table in first.values())
+    tables = build_tables(accuracies(records), method_title, bold=False, group=method_group)
+    first = next((table for table in tables if any(record.run_id == run_id for record in table.records)), None)
+    return "" if first is None else f"{first.title}:\n{terminal_text(first.table())}"
 
 
 def run_state(folder: Path) -> RunState | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from core.errors import UserError
 from core.files import remove_unfinished, writable_folder, write_atomic
 from core.seeds import seed_of
+from core.words import counted
 from data.benchmark import BENCHMARKS
 from data.image_files import Encoded, ImageFiles, Unreadable
 from data.root import data_folder
@@ -69,7 +70,7 @@ def _draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images
     benchmark = BENCHMARKS[dataset]()
     train = benchmark.load(data_root, {"pretrain", "test"}).train
     if images > len(train):
-        raise UserError(f"{dataset} has only {len(train)} images; lower --images")
+        raise UserError(f"{dataset} has only {counted(len(train), 'image')}; lower --images")
     chosen = np.random.RandomState(seed_of(seed, "gallery") % 2**32).choice(len(train), images, replace=False)
     held = image_set(train[chosen])
     views = method_views(method, dataset)
@@ -79,7 +80,7 @@ def _draw_gallery(method: str, dataset: str, data_root: Path, file: Path, images
         loaded = held.read() if isinstance(held, ImageFiles) else held
         originals = _originals(loaded)
     except Unreadable as error:
-        raise UserError(f"cannot read an image file; restore it: {error}") from error
+        raise UserError(f"cannot read an image file; {error.remedy} it: {error}") from error
     size = max(benchmark.recipe.sizes)
     drawn = draw_batch(views, *image_sizes(loaded), seed_of(seed, "views"), strength)
     columns = {"image": originals}

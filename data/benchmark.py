@@ -69,6 +69,10 @@ class Profile:
 class MissingData(UserError):
     """Data is missing, as opposed to damaged."""
 
+    def line(self, dataset: str, variant: str) -> str:
+        """One line on the data of a variant, in place of its passport."""
+        return f"MISSING DATA: {dataset} (variant {variant}): {self}"
+
 
 class Benchmark(ABC):
     """Base class of benchmarks. Subclasses define the class variables and implement loading and index lists."""
@@ -180,9 +184,8 @@ class Benchmark(ABC):
         """Raises UserError for a split number out of range."""
         splits = self.profiles[profile].splits
         if not 1 <= split <= splits:
-            raise UserError(
-                f"{self.name} (variant {variant_of(self.name, profile)}) has splits 1 to {splits}, not {split}; change --splits"
-            )
+            has = "one split" if splits == 1 else f"splits 1 to {splits}"
+            raise UserError(f"{self.name} (variant {variant_of(self.name, profile)}) has {has}, not {split}; change --splits")
 
 
 class BenchmarkRegistry(Registry[type[Benchmark]]):
@@ -210,6 +213,8 @@ class BenchmarkRegistry(Registry[type[Benchmark]]):
         for pattern in patterns:
             if pattern.lower().startswith(FOLDER):
                 path = Path(pattern[len(FOLDER) :])
+                if pattern[len(FOLDER) :].strip() == "":
+                    raise UserError(f"the dataset {pattern!r} has no path; write {FOLDER}PATH")
                 name = enter(path)
                 other = chosen.setdefault(name, path)
                 if other is not None and not other.expanduser().samefile(path.expanduser()):

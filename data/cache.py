@@ -76,7 +76,7 @@ class DataCache:
         try:
             passports = [self.passport(dataset, profile, split) for split in splits]
         except MissingData as error:
-            return f"NO PASSPORT: {dataset}, variant {variant_of(dataset, profile)}: {error}"
+            return error.line(dataset, variant_of(dataset, profile))
         shorts = ", ".join(f"split {passport.split}: {passport.short}" for passport in passports)
         return f"{with_variants(passports[0].line)}; {shorts}" + (f"; missing: {missing}" if missing else "")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from core.errors import first_line
 from core.files import NotRegularFileError
-from data.rgb import to_rgb
+from data.rgb import NoRangeError, check_mode, to_rgb
 from data.tar_members import opened, read_bytes
 
 T = TypeVar("T")
@@ -26,16 +26,20 @@ warnings.filterwarnings("ignore", "Palette images with Transparency")  # from Pi
 PLAIN_MODES = ("RGB", "L")  # Pillow modes that every decoder converts to the same RGB; others are converted on reading
 
 
+RESTORE, CONVERT = "restore", "convert"  # what to do about a file: damaged or missing, or of an undefined range
+
+
 class Unreadable(Exception):
     """Files of a batch cannot be read or decoded."""
 
-    def __init__(self, reasons: dict[int, str]):
-        """`reasons` maps a position in the batch to the file name and the error."""
+    def __init__(self, reasons: dict[int, str], remedy: str = RESTORE):
+        """`reasons` maps a position in the batch to the file name and the error; `remedy` is a verb, what to do about them."""
         super().__init__("; ".join(reasons.values()))
         self.reasons = reasons
+        self.remedy = remedy
 
     def __reduce__(self) -> tuple[type, tuple]:
-        return Unreadable, (self.reasons,)
+        return Unreadable, (self.reasons, self.remedy)
 
 
 @dataclass(frozen=True)
@@ -107,28 +111,30 @@ class ImageFiles:
         return Encoded([data for data, _ in read], names, height, width)
 
 
-def header_errors(paths: Sequence[str]) -> dict[int, str]:
-    """File name and error by position, of the files that have no valid image header; reads no pixels."""
+def check_headers(paths: Sequence[str]) -> None:
+    """Raises Unreadable for files that have no valid image header, or a mode without a defined range; reads no pixels."""
 
     def check(position: int) -> None:
         try:
-            with opened(paths[position]) as file, Image.open(file):
-                pass
+            with opened(paths[position]) as file, Image.open(file) as image:
+                check_mode(image.mode)
         except MemoryError:
             raise
+        except NoRangeError as error:
+            raise _DecodeError(str(error), CONVERT) from error
         except Exception as error:  # decoders raise arbitrary exceptions for damaged files
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not an image"
             raise _DecodeError(reason) from error
 
-    try:
-        _map_in_threads(check, paths)
-    except Unreadable as unreadable:
-        return unreadable.reasons
-    return {}
+    _map_in_threads(check, paths)
 
 
 class _DecodeError(Exception):
     """One file cannot be read or decoded."""
+
+    def __init__(self, reason: str, remedy: str = RESTORE):
+        super().__init__(reason)
+        self.remedy = remedy
 
 
 def _encoded(entry: str | Path | NDArray[np.uint8]) -> tuple[bytes, tuple[int, int]]:
@@ -138,7 +144,7 @@ def _encoded(entry: str | Path | NDArray[np.uint8]) -> tuple[bytes, tuple[int, i
     try:
         data = read_bytes(str(entry))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, NotRegularFileError) as error:
-        raise _DecodeError(error.strerror) from error  # other OS errors do not concern this file alone
+        raise _DecodeError(error.strerror or first_line(error)) from error  # other OS errors do not concern this file alone
     with _opened(data) as image:
         (width, height), mode = image.size, image.mode
     if mode not in PLAIN_MODES:
@@ -159,6 +165,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             yield image
     except MemoryError:
         raise
+    except NoRangeError as error:
+        raise _DecodeError(str(error), CONVERT) from error
     except Exception as error:  # decoders raise arbitrary exceptions for damaged files
         raise _DecodeError(first_line(error)) from error
 
@@ -180,9 +188,10 @@ def _map_in_threads(function: Callable[[int], T], names: Sequence[str]) -> list[
             return error
 
     results = list(_threads(torch.get_num_threads()).map(attempt, range(len(names))))
-    failed = {i: f"{names[i]} ({result})" for i, result in enumerate(results) if isinstance(result, _DecodeError)}
+    failed = {i: result for i, result in enumerate(results) if isinstance(result, _DecodeError)}
     if failed:
-        raise Unreadable(failed)
+        remedies = {error.remedy for error in failed.values()}
+        raise Unreadable({i: f"{names[i]} ({error})" for i, error in failed.items()}, " or ".join(sorted(remedies)))
     return [result for result in results if not isinstance(result, _DecodeError)]
 
 

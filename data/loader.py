@@ -118,7 +118,9 @@ class Loader:
                 kept += islice((rank for rank in others if self._known_readable(files, [rank])), MIN_BATCH - len(kept))
             if len(kept) < MIN_BATCH:
                 first = next(iter(self.unreadable))
-                raise UserError(f"fewer than {MIN_BATCH} of {len(files)} images can be read; restore {first} and the others")
+                raise UserError(
+                    f"fewer than {MIN_BATCH} of {len(files)} images can be read; restore or convert {first} and the others"
+                )
             part = Part(processes.own_rows(len(kept)), len(kept))
             own = torch.tensor(kept)[part.rows]
             found: dict[str, str] = {}  # reason by name

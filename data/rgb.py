@@ -7,8 +7,18 @@ WITHOUT_RANGE = {"I": "32-bit integers", "F": "floating point numbers"}  # modes
 STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # by mode with premultiplied alpha
 
 
+class NoRangeError(ValueError):
+    """The mode of an image has no defined range."""
+
+
+def check_mode(mode: str) -> None:
+    """Raises NoRangeError for a Pillow mode that cannot be converted."""
+    if mode in WITHOUT_RANGE:
+        raise NoRangeError(f"mode {mode}, {WITHOUT_RANGE[mode]}, has no range; save the image with 8 or 16 bits")
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts to RGB; alpha is dropped. Raises ValueError like `eight_bit`."""
+    """Converts to RGB; alpha is dropped. Raises NoRangeError like `eight_bit`."""
     return eight_bit(image).convert("RGB")
 
 
@@ -18,10 +28,9 @@ def eight_bit(image: Image.Image) -> Image.Image:
     16-bit grey is scaled by its range; Pillow's own conversion clips it at 255.
 
     Raises:
-        ValueError: the mode has no defined range.
+        NoRangeError: the mode has no defined range.
     """
-    if image.mode in WITHOUT_RANGE:
-        raise ValueError(f"mode {image.mode}, {WITHOUT_RANGE[image.mode]}, has no range; save the image with 8 or 16 bits")
+    check_mode(image.mode)
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.float64) / 257).round().astype(np.uint8))
     return image.convert(STRAIGHT[image.mode]) if image.mode in STRAIGHT else image

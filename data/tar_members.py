@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 
 import core.files
 from core.errors import UserError, first_line
+from core.words import counted
 from data.lists.index_file import preview
 
 _ARCHIVE = re.compile(r"\.tar(?=/)")  # in the path of a member; a folder may have such a name too
@@ -121,5 +122,7 @@ def _read_headers(archive: str) -> Mapping[str, Place]:
             f"{archive} is truncated, damaged or not an uncompressed tar file ({first_line(error)}); restore or decompress it"
         ) from error
     if repeated:
-        raise UserError(f"{archive} has several members of {len(repeated):,} names: {preview(repeated)}; write it again")
+        raise UserError(
+            f"{archive} has several members of {counted(len(repeated), 'name')}: {preview(repeated)}; write it again"
+        )
     return places

@@ -206,7 +206,7 @@ class FrozenFeatures:
                 yield rows
                 self.counter.advance(len(rows))
         except Unreadable as error:  # accuracies on the remaining images would not be comparable
-            raise UserError(f"cannot read an image file that the probes use; restore it: {error}") from error
+            raise UserError(f"cannot read an image file that the probes use; {error.remedy} it: {error}") from error
 
     @torch.no_grad()  # not around the loop over batches: the context of a generator stays active in its caller
     def _forward(self, images: Tensor) -> Tensor:

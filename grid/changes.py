@@ -69,5 +69,17 @@ def _owner(text: str, key: str, methods: Sequence[str]) -> str:
     return owners[0]
 
 
+def without_setting(options: GridOptions, methods: Sequence[str]) -> list[str]:
+    """A line for each KEY=VALUE of `--set` that changes one of several methods: which the others are."""
+    lines = []
+    for text in options.set:
+        owner, key, _ = _parse(text, methods)
+        lacking = [name for name in methods if key not in _keys(METHODS[name].Hparams)]
+        if lacking and owner != RECIPE and not text.startswith(f"{owner}."):
+            verb = "has" if len(lacking) == 1 else "have"
+            lines.append(f"--set {text} changes {owner} only; {', '.join(lacking)} {verb} no such setting")
+    return lines
+
+
 def _keys(settings: type) -> set[str]:
     return {field.name for field in fields(settings)}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.errors import ProcessEnded, UserError, is_out_of_memory, memory_message
 from core.files import removed, write_text
+from core.words import counted
 from data.benchmark import BENCHMARKS
 from data.pools.pool import Pool, load_pool
 from data.split import Split
@@ -76,7 +77,8 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
         if len(busy) == len(waiting):
             if len(busy) != announced:
                 first = processes.from_main(partial(is_busy, plan.runs[busy[0]].path))
-                log.info("waiting for %d runs of other workers%s", len(busy), f"; the first: {first}" if first else "")
+                what = f"{counted(len(busy), 'run')}"
+                log.info("waiting for %s of other workers%s", what, f"; the first: {first}" if first else "")
             announced = len(busy)
             time.sleep(BUSY_SECONDS)
         waiting = sorted(busy, key=order.index)

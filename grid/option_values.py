@@ -46,6 +46,9 @@ def _integers(_: object, tokens: Sequence[Token]) -> list[int]:
 def _range(text: str) -> Sequence[int]:
     bounds = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", text, re.ASCII)
     if bounds is None:
+        other = re.fullmatch(r"\s*(\d+)\s*(?::|\.{2,3}|–)\s*(\d+)\s*", text, re.ASCII)  # of Python, Bash or Rust
+        if other is not None:
+            raise ValueError(f"{text!r} is not a range; did you mean {other[1]}-{other[2]}?")
         return [_integer(text)]
     first, last = map(int, bounds.groups())
     if not first <= last < first + LONGEST:

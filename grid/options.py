@@ -64,7 +64,7 @@ class GridOptions:
     "Compile the networks by torch.compile, for speed in long runs; results change by rounding only."
 
     views: str = "auto"
-    "Augmentation backend: torch, dali, kornia or torchvision; auto: the fastest available for these images."
+    "Augmentation backend: torch, dali, kornia or torchvision; torch+dali: in memory torch, files dali; auto: the fastest."
 
     jobs: Annotated[int | Literal["gpus"] | None, Jobs] = None
     "Processes that train runs in parallel; gpus: one per GPU; default: 1 on GPU and in smoke, else per core; Slurm: per run."
@@ -157,8 +157,13 @@ def check_names(
         kind, _, groups = _REGISTRIES[option]
         patterns = [pattern for pattern in patterns or () if not pattern.lower().startswith(FOLDER)]
         names = names_of(option) if patterns else None
-        if names is not None:
-            select(kind, names, patterns, dict.fromkeys(groups, names))
+        for pattern in patterns if names is not None else ():
+            try:
+                select(kind, names or (), [pattern], dict.fromkeys(groups, names or ()))
+            except UserError as error:
+                if option == "--datasets" and Path(pattern).expanduser().is_dir():
+                    raise UserError(f"no {kind} matches {pattern!r}; did you mean {FOLDER}{pattern}?") from error
+                raise
 
 
 def names_of(option: str) -> list[str] | None:

@@ -1,6 +1,7 @@
 """Files of options, YAML or TOML: `--config FILE`, and `grid.yaml`, which `run` writes to the folder of runs.
 
-A file has options without dashes, such as `seeds: [0, 1]` for `--seeds 0 1`. The command line has priority. Values have the
+A file has options without dashes, such as `seeds: [0, 1]` for `--seeds 0 1`. The command line has priority. `grid.yaml` has the
+choices of the plan in place of groups, globs and `auto`, so that it gives the same runs on another machine. Values have the
 syntax of the command line in YAML too, whose own types would make a number of 8:00:00.
 """
 
@@ -18,6 +19,7 @@ from cyclopts import App, ArgumentCollection, Token
 from core.errors import UserError, nearest
 from core.files import read_bytes, write_text
 from grid.options import GridOptions, LauncherOptions, current_spelling, option_of
+from grid.unknown_words import setting_of
 
 OPTIONS_FILE = "grid.yaml"  # in the folder of runs
 OPTION = "--config"
@@ -81,9 +83,9 @@ def read_options(path: Path) -> dict[str, str | list[str]]:
     if not isinstance(content, dict):
         raise UserError(f"{OPTION} {path} has no options; write lines such as `seeds: [0, 1]`")
     keys = {key: _key(str(key)) for key in content}
-    for key in keys.values():
+    for name, key in keys.items():
         if key not in KEYS:
-            raise UserError(f"{OPTION} {path}: no option {key!r}{nearest(key, KEYS)}")
+            raise UserError(f"{OPTION} {path}: no option {key!r}{_suggestion(str(name), key, content[name])}")
         if list(keys.values()).count(key) > 1:
             raise UserError(f"{OPTION} {path}: {key} is given twice; give it once")
     given = {keys[key]: value for key, value in content.items() if value is not None}
@@ -93,6 +95,14 @@ def read_options(path: Path) -> dict[str, str | list[str]]:
 def _key(name: str) -> str:
     """Field of an option by its name without dashes at the start."""
     return current_spelling(option_of(name)).removeprefix("--").replace("-", "_")
+
+
+def _suggestion(name: str, key: str, value: Any) -> str:
+    """What was meant by a name in a file, and the field `key` made of it, which is no option: a setting, or another option."""
+    setting = setting_of(name)
+    if setting is None:
+        return nearest(key, KEYS)
+    return f"; did you mean set: {setting}={','.join(map(str, value)) if isinstance(value, list) else value}?"
 
 
 def _words(value: Any, place: str) -> str | list[str]:

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -17,6 +18,8 @@ import backbones
 from backbones.precision import has_tf32
 from core.errors import UserError, first_line
 from core.files import check_folder
+from core.registry import FOLDER
+from core.words import counted
 from data.benchmark import BALANCED, BENCHMARKS, Benchmark, MissingData
 from data.cache import DataCache
 from data.lists.holdout import EMPTY, FileIndexLists
@@ -26,7 +29,7 @@ from data.pools.pool import POOLS, best_pool, check_pool
 from data.root import data_folder
 from data.views.backend import choose_backend
 from eval.probes import PROBES
-from grid.changes import changes_of
+from grid.changes import changes_of, without_setting
 from grid.option_values import GPUS
 from grid.options import GridOptions, check_positive
 from methods import METHODS, Method
@@ -42,6 +45,7 @@ from training.optimizer import training_bytes
 from training.prepare import build_method, check_pool_size
 
 log = logging.getLogger(__name__)
+AUTO_POOL = re.compile(r"(.*\.)?pool=auto")  # argument of --set
 PROCESS_BYTES = 3 * 10**9  # memory per process, which limits the default of --jobs
 
 
@@ -157,6 +161,8 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     for method in methods if options.compile else ():
         check_compilable(METHODS[method])
     given = changes_of(options, methods)
+    for line in without_setting(options, methods):
+        log.warning(line)
     probes = {dataset: allowed_probes(dataset, options.probes, data_root) for dataset in datasets}
     changes = {}
     for method, dataset in product(methods, datasets):
@@ -201,12 +207,51 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     return Plan(options.out, runs, probes, preset, preset_reason, device, views, data, available_cores(), *rest)
 
 
+def resolved_options(options: GridOptions, plan: Plan) -> GridOptions:
+    """Options that give the runs of a plan on any machine: its choices in place of groups, globs and `auto`.
+
+    `device`, `jobs` and `workers` stay, as no run id depends on them. So does the pool of a method that has another one on each
+    benchmark, for which there is no option.
+
+    Args:
+        options: of the plan.
+        plan: from `make_plan`.
+    """
+    configs = [run.config for run in plan.runs]
+    datasets = [
+        name
+        for pattern in options.datasets
+        for name in ([pattern] if pattern.lower().startswith(FOLDER) else BENCHMARKS.select([pattern]))
+    ]
+    backends = {BENCHMARKS[config.dataset].in_files: config.executor for config in configs}
+    given = changes_of(options, METHODS.select(options.methods)).hparams
+    pools: dict[str, set[tuple[str, ...]]] = {}
+    for config in configs:
+        own = given.get(config.method, {})
+        if config.hparams.get("pool") and own.get("pool", "auto") == "auto":
+            defaults = default_hparams(config.method, config.dataset, config.preset)
+            reduced = "budget" not in own and config.hparams["budget"] != defaults.budget
+            keys = ("pool", "budget") if reduced else ("pool",)
+            pools.setdefault(config.method, set()).add(tuple(f"{config.method}.{key}={config.hparams[key]}" for key in keys))
+    chosen = [text for values in pools.values() if len(values) == 1 for text in next(iter(values))]
+    return replace(
+        options,
+        methods=list(dict.fromkeys(config.method for config in configs)),
+        datasets=list(dict.fromkeys(datasets)),
+        preset=plan.preset,  # type: ignore[arg-type]  # one of the names
+        precision=configs[0].precision,  # type: ignore[arg-type]
+        views="+".join(dict.fromkeys(backends[in_files] for in_files in sorted(backends))),
+        set=[*(text for text in options.set if not AUTO_POOL.fullmatch(text)), *chosen],
+    )
+
+
 def check_size(config: RunConfig, benchmark: Benchmark, labels: Indices) -> None:
     """Raises UserError if the pretraining list is missing or smaller than a batch; its size can depend on files on disk."""
     size = len(benchmark.lists(labels, config.profile, config.split).pretrain)
     if config.recipe.batch_size > size:
         raise UserError(
-            f"batch size {config.recipe.batch_size} is larger than {config.dataset}'s {size} images; lower --batch-size"
+            f"batch size {config.recipe.batch_size} is larger than {config.dataset}'s {counted(size, 'image')}; "
+            "lower --batch-size"
         )
 
 
@@ -378,11 +423,11 @@ def plan_text(plan: Plan, parallelism: str | None = None) -> str:
         precision += " (--precision tf32 is faster on this device)"
     jobs, threads = plan.parallelism
     processes_of = f"{jobs} processes{', one per GPU,' if plan.on_gpus else ''} of " if jobs > 1 else ""
-    parallelism = parallelism or f"{processes_of}{threads} thread{'' if threads == 1 else 's'}"
+    parallelism = parallelism or f"{processes_of}{counted(threads, 'thread')}"
     return "\n".join(
         [
             f"preset {plan.preset} ({plan.preset_reason}); device {plan.device}, {parallelism}, {precision}; "
-            f"views: {plan.views}; {len(plan.runs)} runs:",
+            f"views: {plan.views}; {counted(len(plan.runs), 'run')}:",
             *(
                 f"{state:9}  {run.path.name}" + (f"  variant {run.config.variant}" if several else "")
                 for run, state in zip(plan.runs, plan.states, strict=True)

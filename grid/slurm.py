@@ -13,9 +13,10 @@ from io import StringIO
 import torch
 
 from core.errors import UserError
+from core.words import counted
 from grid.option_values import GPUS
 from grid.options import LARGEST, GridOptions, LauncherOptions, check_positive, option_of
-from grid.plan import Plan, make_plan
+from grid.plan import Plan, make_plan, resolved_options
 from grid.slurm_worker import ROOT, Worker
 from training.device import choose_device
 
@@ -42,14 +43,14 @@ class Launch:
     def text(self) -> str:
         """Workers and their processes."""
         count = self.nodes * self.tasks_per_node
-        return f"{self.workers} Slurm worker{'s' * (self.workers != 1)} of {count} process{'es' * (count > 1)}"
+        return f"{counted(self.workers, 'Slurm worker')} of {counted(count, 'process')}"
 
 
 def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:
     """Makes the plan on this host, for the device of the workers.
 
-    Workers get its device, preset, precision and backend of augmentation in place of `auto`, which could have another meaning
-    on their hosts.
+    Workers get its device, preset, precision, augmentation backend and OOD pools in place of `auto`, which could have another
+    meaning on their hosts.
 
     Raises:
         UserError: an invalid option or run; Slurm or submitit is missing.
@@ -67,14 +68,15 @@ def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:
     count = nodes * tasks_per_node
     device = _device(options.device, request)
     plan = make_plan(replace(options, jobs=None), device, count)
-    backends = {run.config.executor for run in plan.runs}
+    resolved = resolved_options(options, plan)
     chosen = replace(
         options,
         jobs=1 if count == 1 else None,
         device=device.type,
-        preset=plan.preset,  # type: ignore[arg-type]  # one of the names
-        precision=plan.runs[0].config.precision,  # type: ignore[arg-type]
-        views=backends.pop() if len(backends) == 1 else options.views,
+        preset=resolved.preset,
+        precision=resolved.precision,
+        views=resolved.views,
+        set=resolved.set,
         out=options.out.absolute(),
         data_root=options.data_root.absolute() if options.data_root else None,
     )

@@ -6,7 +6,7 @@ Benchmarks in memory are timed on random pixels, benchmarks of image files on th
 import heapq
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.terminal import clock
+from core.words import counted
 from data.benchmark import BENCHMARKS, MissingData
 from data.cache import DataCache
 from data.image_files import ImageFiles
@@ -51,7 +52,7 @@ class Estimate:
     seconds: Mapping[int, float]  # of each run that could be timed, by its index
     jobs: int  # processes that run in parallel
     untimed: int  # configurations whose timing failed
-    missing: Sequence[str]  # benchmarks whose files are missing
+    missing: Mapping[str, str]  # by benchmark and variant whose files are missing: a line on them
 
     def order(self, numbers: Iterable[int]) -> list[int]:
         """Starting order of runs: with several processes the longest first, so that all end at about the same time."""
@@ -67,21 +68,21 @@ class Estimate:
     @property
     def text(self) -> str:
         """The wall time, and what it does not include, as text."""
-        failed = f", without {self.untimed} configurations whose timing failed" if self.untimed else ""
+        failed = f", without {counted(self.untimed, 'configuration')} whose timing failed" if self.untimed else ""
         missing = f", without {', '.join(self.missing)}: files are missing" if self.missing else ""
         if not self.seconds and (failed or missing):
             return "none" + failed + missing
         return clock(self.wall_seconds()) + failed + missing
 
 
-NO_ESTIMATE = Estimate({}, 1, 0, [])  # of a run of several processes, which cannot be timed by one
+NO_ESTIMATE = Estimate({}, 1, 0, {})  # of a run of several processes, which cannot be timed by one
 
 
 def estimate(plan: Plan) -> Estimate:
     """Times a few steps of each configuration. Writes and downloads nothing."""
     seconds: dict[int, float] = {}
     timed: dict[str, tuple[list[float], float] | None] = {}
-    missing: dict[str, None] = {}
+    missing: dict[str, str] = {}
     for number in plan.unfinished:
         run = plan.runs[number]
         config = run.config
@@ -90,8 +91,8 @@ def estimate(plan: Plan) -> Estimate:
             counts = _counts(config, plan.data)
             if key not in timed:
                 timed[key] = _try_to_time(config, plan, counts)
-        except MissingData:
-            missing[f"{config.dataset} (variant {config.variant})"] = None
+        except MissingData as error:
+            missing.setdefault(f"{config.dataset} (variant {config.variant})", error.line(config.dataset, config.variant))
             continue
         found = timed[key]
         if found is not None:
@@ -106,7 +107,7 @@ def estimate(plan: Plan) -> Estimate:
         jobs = 1 if plan.device.type == "cuda" else max(1, min(jobs, plan.cores // threads))
     if plan.device.type == "cuda":
         torch.cuda.empty_cache()  # worker processes need it
-    return Estimate(seconds, jobs, sum(found is None for found in timed.values()), list(missing))
+    return Estimate(seconds, jobs, sum(found is None for found in timed.values()), missing)
 
 
 def _try_to_time(config: RunConfig, plan: Plan, counts: tuple[int, int]) -> tuple[list[float], float] | None:

@@ -10,6 +10,7 @@ import torch
 from torch import distributed
 
 from core.errors import ProcessEnded, UserError
+from core.words import counted
 from parallel import processes
 from training.device import choose_device
 from training.progress import redirect_bars
@@ -40,7 +41,9 @@ def process_group(device: str) -> Iterator[None]:
             raise UserError(f"--device {device}: torchrun gives each process a GPU; give --device cuda")
         if local >= torch.cuda.device_count():
             here, gpus = processes.local_count(), torch.cuda.device_count()
-            raise ProcessEnded(f"torchrun started {here} processes on a machine with {gpus} GPUs; lower --nproc_per_node")
+            raise ProcessEnded(
+                f"torchrun started {here} processes on a machine with {counted(gpus, 'GPU')}; lower --nproc_per_node"
+            )
         torch.cuda.set_device(local)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:

@@ -1,13 +1,17 @@
 """Answers to options and words that a command does not have, such as options of other suites."""
 
-from collections.abc import Set
+import ast
+from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
-from core.errors import closest, nearest
+from core.errors import UserError, closest, nearest
+from core.registry import FOLDER
 from data.recipe import Recipe
-from grid.options import Preset, names_of
+from grid.options import Preset, check_names, names_of
 
 _ANSWERS = {  # to options of a grid: what to do; {value}: the word after the option
     "a stopped run resumes when the command is repeated": ("resume", "resume-from", "auto-resume"),
@@ -25,7 +29,24 @@ _ANSWERS = {  # to options of a grid: what to do; {value}: the word after the op
     "did you mean --out?": ("output", "output-dir", "save-dir", "log-dir"),
     "did you mean --workers?": ("num-workers",),
 }
-_RECIPE = {field.name: field.name for field in fields(Recipe)} | {"learning_rate": "lr", "wd": "weight_decay"}
+_RECIPE = {field.name: field.name for field in fields(Recipe)} | {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "optim": "optimizer",
+    "warmup": "warmup_epochs",
+}
+_COMMANDS = {  # for words that are commands of other suites: what to do
+    "`run` trains a grid, as does the command line without a word": ("train", "pretrain", "fit", "start", "main"),
+    "a stopped run resumes when the command is repeated": ("resume",),
+    "did you mean 'probe'?": ("eval", "evaluate", "test"),
+    "did you mean 'report'?": ("tables", "figures", "plot", "results"),
+    "did you mean 'data'?": ("download",),
+    "did you mean 'list'?": ("methods", "datasets", "models"),
+    "did you mean --help?": ("help",),
+    "did you mean --version?": ("version",),
+}
+_SELECTING = ("--methods", "--datasets", "--probes")
+_METHODS = Path(__file__).parent.parent / "methods"
 
 
 def about_option(option: str, value: str, options: Set[str]) -> str:
@@ -37,11 +58,10 @@ def about_option(option: str, value: str, options: Set[str]) -> str:
         options: those of the command.
     """
     name = option.removeprefix("--").replace("_", "-")
-    answer = next((answer for answer, names in _ANSWERS.items() if name in names), None)
-    setting = _RECIPE.get(name.replace("-", "_"))
-    if setting is not None:
-        answer = f"did you mean --set recipe.{setting}={{value}}?"
-    if answer is None or "--seeds" not in options:  # not a command of a grid
+    answer = _answer(_ANSWERS, name) if "--seeds" in options else None  # a command of a grid
+    if answer is None and "--set" in options and (setting := setting_of(name)) is not None:
+        answer = f"did you mean --set {setting}={{value}}?"
+    if answer is None:
         close = closest(option, sorted(options))
         answer = f"did you mean {' or '.join(close)}?" if close else "--help prints the options"
     return f"no option {option}; {answer.format(value=value or 'VALUE')}"
@@ -55,13 +75,56 @@ def about_word(word: str, commands: Set[str], options: Set[str]) -> str:
         commands: those that the word could have been, if any.
         options: those of the command.
     """
-    names = {option: names_of(option) or [] for option in ("--methods", "--datasets", "--probes")}
-    names["--preset"] = list(get_args(Preset))
-    matching = [option for option in names if option in options and word.lower() in names[option]]
-    if matching:
-        answer = f"; did you mean {matching[0]} {word}?"
-    elif "--out" in options and Path(word).is_dir():
-        answer = f"; did you mean --out {word}?"
+    known = _answer(_COMMANDS, word.lower()) if commands or word == "help" else None
+    meant = [f"{option} {word}" for option in _SELECTING if option in options and _selects(option, word)]
+    if "--preset" in options and word.lower() in get_args(Preset):
+        meant.append(f"--preset {word}")
+    if "--out" in options and Path(word).is_dir():
+        meant.append(f"--out {word}")
+    if not meant and not closest(word, commands):
+        near = {option: closest(word, names_of(option) or ()) for option in _SELECTING if option in options}
+        meant = next(([" or ".join(f"{option} {name}" for name in names)] for option, names in near.items() if names), [])
+    if known is not None:
+        answer = f"; {known}"
+    elif meant:
+        answer = f"; did you mean {meant[0]}?"
     else:
         answer = nearest(word, commands) if commands else "; --help prints the options"
     return f"{word!r} is neither a command nor an option{answer}"
+
+
+def setting_of(name: str) -> str | None:
+    """The setting of `--set` that a name means: of the recipe, or of METHOD, a placeholder; None if there is none."""
+    owner, dot, key = name.rpartition(".")
+    key = key.replace("-", "_")
+    if key in _RECIPE and owner in ("", "recipe"):
+        return f"recipe.{_RECIPE[key]}"
+    return f"{owner if dot else 'METHOD'}.{key}" if key in _hyper_parameters() and owner != "recipe" else None
+
+
+def _answer(answers: Mapping[str, tuple[str, ...]], name: str) -> str | None:
+    return next((answer for answer, names in answers.items() if name in names), None)
+
+
+def _selects(option: str, word: str) -> bool:
+    """Whether a word is a name, glob or group of the values of an option, or the prefix of several names."""
+    if word.lower().startswith(FOLDER):
+        return option == "--datasets"
+    try:
+        check_names(**{option.removeprefix("--"): [word]})
+    except UserError:
+        return False
+    return True
+
+
+@cache
+def _hyper_parameters() -> frozenset[str]:
+    """Hyper-parameters of all methods, parsed from source, which is faster than importing them; without files in error."""
+    names = set()
+    for file in _METHODS.glob("*.py"):
+        with suppress(SyntaxError):
+            for node in ast.walk(ast.parse(file.read_bytes())):
+                match node:
+                    case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(func=ast.Name(id="setting"))):
+                        names.add(name)
+    return frozenset(names)

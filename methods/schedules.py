@@ -7,6 +7,7 @@ that a run of 60 epochs has the same schedule in proportion.
 import math
 
 from core.errors import UserError
+from core.words import counted
 
 MIN_TEMPERATURE = 1e-3  # below it, float32 does not resolve differences of similarities divided by the temperature
 
@@ -78,5 +79,6 @@ def check_warmup(name: str, warmup: Duration, run: int) -> None:
     """Raises UserError if the warm-up of the method `name` is not shorter than the run of `run` epochs."""
     if run and warmup.epochs(run) >= run:
         raise UserError(
-            f"{name}.warmup={warmup} is as long as the run of {run} epochs, or longer: the method would not start; lower it"
+            f"{name}.warmup={warmup} is as long as the run of {counted(run, 'epoch')}, or longer: the method would not start; "
+            "lower it"
         )

@@ -13,6 +13,7 @@ from torch import nn
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
+from core.words import counted
 from data.split import Split
 from eval.features import FrozenFeatures, ProgressCounter
 from eval.probes import PROBES, GeometryResult
@@ -104,6 +105,6 @@ def _check_trained(training: Training) -> None:
         return  # untrained network on request, marked in every table
     if weight_change(training) == 0:
         raise UserError(
-            f"after {config.recipe.epochs} epochs the backbone of {config.label} equals its initialisation; "
+            f"after {counted(config.recipe.epochs, 'epoch')} the backbone of {config.label} equals its initialisation; "
             f"{likely_cause(config) or 'check the learning rate'}; delete the run folder"
         )

@@ -75,6 +75,8 @@ def probe_path(
     Raises:
         UserError: invalid options, weights or data.
     """
+    if path.is_dir() and not (path / CONFIG).exists():
+        raise UserError(f"{path} is not a run folder: it has no {CONFIG}; give a run folder, or a file of weights")
     run = open_run(path) if path.is_dir() else None
     if run is not None and not datasets:
         _remember_folder(run)

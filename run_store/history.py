@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from core.schema import InvalidData, convert, decode
+from core.words import counted
 from run_store.contents import run_id_of
 from run_store.layout import LOG
 from training.log import GroupValues, LogLine, log_lines
@@ -60,10 +61,10 @@ def read_histories(folders: Iterable[Path]) -> list[History]:
     histories = [read_history(folder) for folder in folders if (folder / LOG).exists()]
     damaged = sum(history.damaged for history in histories)
     if damaged:
-        log.warning("skipped %d damaged lines in training logs", damaged)
+        log.warning("skipped %s in training logs", counted(damaged, "damaged line"))
     for history in histories:
         if missing := history.missing:
-            log.warning("%s lacks %d epochs, the first is %d", history.folder / LOG, len(missing), missing[0])
+            log.warning("%s lacks %s, the first is %d", history.folder / LOG, counted(len(missing), "epoch"), missing[0])
     return histories
 
 

@@ -74,7 +74,7 @@ def read_config(path: Path) -> RunConfig:
     """Reads `config.json` in a run folder. Raises UserError where it is not that of a run of this version of the suite."""
     file = path / CONFIG
     if not file.exists():
-        raise UserError(f"{path} is not a run folder: it has no {CONFIG}; give a run folder, or a file of weights")
+        raise UserError(f"{path} is not a run folder: it has no {CONFIG}; give a run folder")
     advice = f"delete {path} to train this run again"
     content = read_json(file, dict[str, Any], advice)
     if "tailbench" in content:

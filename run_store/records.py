@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.errors import UserError
 from core.files import read_bytes
 from core.schema import Count, InvalidData, Percent, decode
+from core.words import counted
 from data.variants import variant_of
 from run_store.consistency import contradictions
 from run_store.contents import run_folders
@@ -222,11 +223,12 @@ def read_records(files: Iterable[Path], *, warn: bool = True) -> list[Record]:
     wrong = {id(record): reason for record, reason in contradictions(accuracies(found))}
     damaged += [f"run {record.run_id}, probe {record.probe}: {wrong[id(record)]}" for record in found if id(record) in wrong]
     if damaged and warn:
-        log.warning("skipped %d damaged or unknown lines in results.jsonl files (%s)", len(damaged), damaged[0])
+        lines = counted(len(damaged), "damaged or unknown line")
+        log.warning("skipped %s in results.jsonl files (%s)", lines, damaged[0])
     if older and warn:
         log.warning(
-            "skipped %d records of another format version; repeat the `run` command to probe those runs again",
-            older,
+            "skipped %s of another format version; repeat the `run` command to probe those runs again",
+            counted(older, "record"),
         )
     return list({(record.run_id, record.probe): record for record in found if id(record) not in wrong}.values())
 

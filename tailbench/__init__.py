@@ -5,5 +5,6 @@ from tailbench.models import ImageTransform, Pretrained, load, push
 from tailbench.probes import probe
 from tailbench.runs import Run, UserError, train
 from tailbench.tables import results
+from tailbench.version import __version__
 
-__all__ = ["ImageTransform", "Pretrained", "Run", "UserError", "load", "probe", "push", "results", "train"]
+__all__ = ["ImageTransform", "Pretrained", "Run", "UserError", "__version__", "load", "probe", "push", "results", "train"]

@@ -130,7 +130,7 @@ def find_warnings(config: RunConfig, found: CollapseMeasures | None, steps: int)
     decay = recipe.lr * recipe.weight_decay
     if decay >= 1:
         problems.append(f"weight decay erases the weights: learning rate times weight decay is {decay:.3g}, above 1")
-    cause = likely_cause(config) or "no setting is far from the preset's; try a lower learning rate"
+    cause = likely_cause(config) or "all settings are close to those of the preset; try a lower learning rate"
     return [f"{problem}; {cause}" for problem in problems]
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 import backbones
 from core.errors import UserError
 from core.settings import with_changes
+from core.words import counted
 from data.benchmark import BENCHMARKS
 from data.loader import MIN_BATCH
 from data.recipe import Recipe
@@ -125,7 +126,7 @@ def resolve(
         recipe = with_changes(recipe, {"warmup_epochs": base.warmup_epochs * recipe.epochs / base.epochs}, "recipe")
     if recipe.epochs and recipe.warmup_epochs >= recipe.epochs:
         raise UserError(
-            f"recipe.warmup_epochs={recipe.warmup_epochs} must be less than the {recipe.epochs} epochs of the run; "
+            f"recipe.warmup_epochs={recipe.warmup_epochs} must be less than the {counted(recipe.epochs, 'epoch')} of the run; "
             "lower it with --set recipe.warmup_epochs=..."
         )
     if MIN_BATCH * recipe.accumulate > recipe.batch_size:
@@ -136,7 +137,9 @@ def resolve(
     if recipe.accumulate > 1 and METHODS[method].loss is not Method.loss:
         raise UserError(f"{method} overrides `loss` and cannot accumulate; define `encode` and `objective` instead")
     if 0 < size < recipe.batch_size:
-        raise UserError(f"batch size {recipe.batch_size} is larger than {dataset}'s {size} images; lower --batch-size")
+        raise UserError(
+            f"batch size {recipe.batch_size} is larger than {dataset}'s {counted(size, 'image')}; lower --batch-size"
+        )
 
     hparams = with_changes(default_hparams(method, dataset, preset), hparam_changes, method)
     return RunConfig(method, asdict(hparams), dataset, profile, split, seed, preset, recipe, precision, executor)

@@ -13,6 +13,7 @@ import backbones
 from backbones.corpus import Corpus
 from core.errors import UserError
 from core.seeds import seed_of
+from core.words import counted
 from data.benchmark import BENCHMARKS
 from data.image_files import ImageFiles
 from data.loader import Loader, steps_per_epoch
@@ -105,7 +106,8 @@ def check_pool_size(config: RunConfig, available: int) -> None:
     if sampled > available:
         name = config.method
         raise UserError(
-            f"{name} samples {sampled} images, but its OOD pool has {available}; lower {name}.budget or choose another pool"
+            f"{name} samples {counted(sampled, 'image')}, but its OOD pool has {available}; lower {name}.budget or choose "
+            "another pool"
         )
 
 

@@ -21,16 +21,15 @@ shuffles each class in order; class 0 is the largest, and pretraining includes t
 step 1.
 """
 
-import re
 from random import Random
 from typing import ClassVar
 
 import numpy as np
 
-from core.errors import UserError, nearest
+from core.errors import UserError
 from core.seeds import seed_of
 from data.benchmark import BALANCED, Benchmark
-from data.datasets.cifar_profiles import OFFICIAL_SPLITS, RATIO, SIZE, CifarProfiles
+from data.datasets.cifar_profiles import OFFICIAL_SPLITS, RATIO, SIZE, CifarProfiles, similar_variant
 from data.lists.longtail import IndexLists, Indices, cut, fingerprint, hold_out, shuffled_classes, take
 from data.variants import profile_of
 
@@ -57,9 +56,7 @@ class CifarLT(Benchmark):
         if name.startswith(RATIO):
             return self.profiles.normalised(name)
         if profile not in self.profiles:
-            ratio = re.fullmatch(r"(?:ir|imb)?[ _:-]?(\d[\d.]*)", name, re.IGNORECASE | re.ASCII)
-            like = f"; did you mean '{RATIO}{ratio[1]}'?" if ratio else nearest(name, [*self.variants(), RATIO + "NUMBER"])
-            raise UserError(f"{self.name} has no variant {name!r}{like}")
+            raise UserError(f"{self.name} has no variant {name!r}{similar_variant(name, self.variants())}")
         return profile
 
     def lists(self, train_labels: Indices, profile: str, split: int) -> IndexLists:

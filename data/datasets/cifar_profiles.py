@@ -1,11 +1,13 @@
 """Profiles of a long-tailed CIFAR set: `sdclr`, Cao et al., `balanced`, and any imbalance ratio and size."""
 
+import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from core.errors import UserError
+from core.errors import UserError, nearest
+from core.words import counted
 from data.benchmark import BALANCED, Profile
 from data.lists.longtail import exponential_profile
 
@@ -86,8 +88,8 @@ class CifarProfiles(Mapping[str, Profile]):
         if counts[-1] < 1:
             most = f"; use a ratio of at most {largest}" if largest else ""
             raise UserError(
-                f"{name} leaves the smallest of {self.classes} classes empty: the largest has {largest} images{most}"
-                + (", or a larger size" if size is not None else "")
+                f"{name} leaves the smallest of {self.classes} classes empty: the largest has "
+                f"{counted(largest, 'image')}{most}" + (", or a larger size" if size is not None else "")
             )
         return counts
 
@@ -110,3 +112,9 @@ def ratio_and_size(profile: str) -> tuple[float, int | None]:
     if not (size_text.startswith(SIZE) and digits.isdecimal() and digits.isascii() and len(digits) < 10):
         raise UserError(f"variant {profile} is not of the form {RATIO}NUMBER,{SIZE}INTEGER, e.g. {RATIO}50,{SIZE}10000")
     return ratio, int(digits)
+
+
+def similar_variant(name: str, variants: Iterable[str]) -> str:
+    """Suggestion for an unknown variant: `ir=RATIO` for other spellings of a ratio, such as IR=50 and imb50, else `nearest`."""
+    ratio = re.fullmatch(r"(?:ir|imb)?[ _:=-]?(\d[\d.]*(?:,n=\d+)?)", name, re.IGNORECASE | re.ASCII)
+    return f"; did you mean '{RATIO}{ratio[1]}'?" if ratio else nearest(name, [*variants, RATIO + "NUMBER"])

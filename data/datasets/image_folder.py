@@ -21,12 +21,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import UserError, nearest
+from core.errors import UserError
 from core.seeds import seed_of
+from core.words import counted
 from data.benchmark import BALANCED, Images, MissingData, Profile, Source
-from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size
+from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size, similar_variant
 from data.datasets.listed import ListedBenchmark
-from data.image_files import header_errors
+from data.image_files import Unreadable, check_headers
 from data.lists.class_folders import ClassFolders, Part, read_class_folders
 from data.lists.holdout import FileIndexLists
 from data.lists.index_file import IndexFile, preview
@@ -90,16 +91,18 @@ class ImageFolder(ListedBenchmark):
     images_folder = ""
 
     def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
-        """Returns the image files, after a check that all have the header of an image."""
+        """Returns the image files, after a check that all have the header of an image in a mode with a defined range."""
         images = self._images(data_root, needs)
         if self.name not in _readable:
             folder = self._folder()
             names = [f"{folder.folder}/{name}" for part in folder.parts.values() for name in part.names]
-            if wrong := header_errors(names):
+            try:
+                check_headers(names)
+            except Unreadable as error:
                 raise UserError(
-                    f"{len(wrong):,} of {len(names):,} images in {folder.folder} cannot be read: "
-                    f"{preview(wrong.values())}; restore or remove them"
-                )
+                    f"{len(error.reasons):,} of {len(names):,} images in {folder.folder} cannot be read: "
+                    f"{preview(error.reasons.values())}; {error.remedy} or remove them"
+                ) from error
             _readable.add(self.name)
         return images
 
@@ -142,7 +145,7 @@ class ImageFolder(ListedBenchmark):
         if name == BALANCED:
             raise UserError(f"{self.name} has no variant {name!r}; {TWIN}{RATIO}NUMBER is the balanced twin of {RATIO}NUMBER")
         if name not in self.profiles:
-            raise UserError(f"{self.name} has no variant {name!r}{nearest(name, [NATURAL, RATIO + 'NUMBER'])}")
+            raise UserError(f"{self.name} has no variant {name!r}{similar_variant(name, [NATURAL])}")
         return name
 
     @classmethod
@@ -218,8 +221,8 @@ class ImageFolder(ListedBenchmark):
         largest = bisect_right(range(1, available[0] + 1), False, key=too_large)
         if not largest or counts(largest)[-1] < 1:
             raise UserError(
-                f"{self.name}: variant {ratio} leaves the smallest of {len(members)} classes empty: the largest has {largest} "
-                f"images; use a smaller ratio" + (" or a larger size" if size is not None else "")
+                f"{self.name}: variant {ratio} leaves the smallest of {len(members)} classes empty: the largest has "
+                f"{counted(largest, 'image')}; use a smaller ratio" + (" or a larger size" if size is not None else "")
             )
         for n in range(largest, int(largest * (1 - REDUCTION)), -1):
             if counts(n)[-1] >= 1 and sum(counts(n)) % len(members) <= TWIN_TOLERANCE * sum(counts(n)):

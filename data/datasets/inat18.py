@@ -13,6 +13,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.schema import InvalidData, decode
+from core.words import counted
 from data.benchmark import Profile, register
 from data.datasets.listed import ListedBenchmark, ListFile
 from data.lists.index_file import IndexFile, read_bytes
@@ -91,7 +92,9 @@ def read_annotations(file: Path) -> IndexFile:
     given = [category.get(image.id, -1) for image in content.images]
     count = len(content.annotations)
     if -1 in given or count != len(given):
-        raise UserError(f"{file} has {count:,} annotations for {len(given):,} images, but needs one per image; restore it")
+        raise UserError(
+            f"{file} has {counted(count, 'annotation')} for {counted(len(given), 'image')}, but needs one per image; restore it"
+        )
     known = {entry.id for entry in content.categories}
     i = next((i for i, label in enumerate(given) if label not in known), None)
     if i is not None:

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from core.errors import UserError
+from core.words import are, counted
 from data.benchmark import BALANCED, Benchmark, Images, MissingData, Source
 from data.image_files import ImageFiles
 from data.lists.holdout import FileIndexLists, add_missing_lists
@@ -184,8 +185,8 @@ class ListedBenchmark(Benchmark):
         facts = {"images": len(index_file.names), "smallest": int(counts[counts > 0].min()), "largest": int(counts.max())}
         for fact, found in facts.items():
             if (expected := getattr(declared, fact)) not in (None, found):
-                of = "images" if fact == "images" else f"images of its {fact} class"
-                raise UserError(f"{file} has {found:,} {of}, not {expected:,}; it is not {self.lists_source}: restore it")
+                has = counted(found, "image") + ("" if fact == "images" else f" of its {fact} class")
+                raise UserError(f"{file} has {has}, not {expected:,}; it is not {self.lists_source}: restore it")
         return index_file
 
     def _images(self, data_root: Path, needs: Collection[str] | None) -> Images:
@@ -200,8 +201,8 @@ class ListedBenchmark(Benchmark):
         if missing := missing_files(folder, [*required, *opened.test.names]):
             count = f"{len(missing):,} of {len(required) + len(opened.test.names):,} images"
             raise MissingData(
-                f"{count} in the index files of {self.name} are missing in {folder}: {preview(missing)}; it must contain "
-                f"{self.images_description}"
+                f"{count} in the index files of {self.name} {are(len(missing))} missing in {folder}: {preview(missing)}; it "
+                f"must contain {self.images_description}"
             )
         train, test = (ImageFiles([f"{folder}/{name}" for name in names]) for names in (opened.names, opened.test.names))
         return Images(train, opened.labels, test, opened.test.labels, opened.source)

@@ -29,6 +29,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.seeds import seed_of
+from core.words import are, counted
 from data.lists.imagefolder_metadata import METADATA, read_metadata
 from data.lists.index_file import IndexFile, preview, printable
 from data.lists.webdataset import COMPRESSED, SHARD, read_shards
@@ -77,15 +78,16 @@ def read_class_folders(path: Path) -> ClassFolders:
     shards = [name for name in files if name not in sizes]
     found = _images_by_part(folder, sizes)
     if shards and found["train"]:
-        log.warning("%s: %d tar files are not used, as there are image files: %s", folder, len(shards), preview(shards))
+        tars = f"{counted(len(shards), 'tar file')} {are(len(shards))} not used"
+        log.warning("%s: %s, as there are image files: %s", folder, tars, preview(shards))
     elif shards:
         found, sizes = _images_in_shards(folder, shards, sizes)
     if not found["train"]:
         where = "in a class folder or a shard of training images"
-        held = f"holds {len(sizes):,} images, but none {where}" if sizes else "contains no image"
+        held = f"holds {counted(len(sizes), 'image')}, but none {where}" if sizes else "contains no image"
         raise UserError(f"{folder} {held}; put the images of each class into a folder of its own (suffixes: {_suffixes()})")
     if empty := [image.name for images in found.values() for image in images if not sizes[image.name]]:
-        raise UserError(f"{len(empty):,} images in {folder} are empty files: {preview(empty)}; restore or remove them")
+        raise UserError(f"{folder} has {counted(len(empty), 'empty image file')}: {preview(empty)}; restore or remove them")
     names = _class_names(folder, found)
     digest = hashlib.sha256()
     for part, images in found.items():
@@ -162,7 +164,8 @@ def _by_class_folder(folder: Path, prefix: str, sizes: Mapping[str, int]) -> lis
             images.append(_Image(name, label)) if slash else classless.append(name)
     if classless and images:
         log.warning(
-            "%s: %d images are in no class folder and are not used: %s", folder / prefix, len(classless), preview(classless)
+            "%s: %s %s in no class folder and not used: %s",
+            *(folder / prefix, counted(len(classless), "image"), are(len(classless)), preview(classless)),
         )
     return images
 
@@ -177,8 +180,8 @@ def _images_in_shards(
     """
     if packed := [name for name in shards if not name.endswith(SHARD)]:
         raise UserError(
-            f"{len(packed):,} shards in {folder} are compressed: {preview(packed)}; decompress them, as images are read in "
-            "random order"
+            f"{counted(len(packed), 'shard')} in {folder} {are(len(packed))} compressed: {preview(packed)}; decompress them, "
+            "as images are read in random order"
         )
     part_of = {}
     for shard in shards:
@@ -189,10 +192,14 @@ def _images_in_shards(
     unnamed = [shard for shard, part in part_of.items() if part is None]
     if unnamed and len(unnamed) < len(shards):
         log.warning(
-            "%s: %d shards without a part in the path are of training images: %s", folder, len(unnamed), preview(unnamed)
+            "%s: %s without a part in the path %s of training images: %s",
+            *(folder, counted(len(unnamed), "shard"), are(len(unnamed)), preview(unnamed)),
         )
     if others:
-        log.warning("%s: %d image files are in no shard and are not used: %s", folder, len(others), preview(others))
+        log.warning(
+            "%s: %s %s in no shard and not used: %s",
+            *(folder, counted(len(others), "image file"), are(len(others)), preview(others)),
+        )
     found: dict[Part, list[_Image]] = {part: [] for part in PARTS}
     sizes = {}
     for sample in read_shards(folder, shards, SUFFIXES):
@@ -214,8 +221,8 @@ def _in_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_I
     images = sorted((_Image(prefix + name, label) for name, label in rows), key=lambda image: image.name)
     if missing := [image.name for image in images if image.name not in sizes]:
         raise UserError(
-            f"{len(missing):,} of {len(images):,} images in {file} are missing: {preview(missing)}; restore them, or remove "
-            "their rows"
+            f"{len(missing):,} of {len(images):,} images in {file} {are(len(missing))} missing: {preview(missing)}; restore "
+            "them, or remove their rows"
         )
     return images
 
@@ -232,7 +239,7 @@ def _class_names(folder: Path, found: Mapping[Part, Sequence[_Image]]) -> list[s
     names = sorted(train, key=int) if all(re.fullmatch("[0-9]{1,18}", name) for name in train) else sorted(train)
     if len(names) < FEWEST_CLASSES:
         raise UserError(
-            f"{folder} has {len(names)} class{'es' * (len(names) > 1)} of training images ({_named(names)}); the groups many, "
+            f"{folder} has {counted(len(names), 'class')} of training images ({_named(names)}); the groups many, "
             f"medium and few need at least {FEWEST_CLASSES}"
         )
     alike = defaultdict(list)
@@ -273,8 +280,8 @@ def _draw_missing(folder: Path, found: dict[Part, list[_Image]], names: Sequence
     if few := [f"{name!r} ({len(images)})" for name, images in members.items() if len(images) <= len(missing)]:
         shown = ", ".join(few[:NAMED]) + (", ..." if len(few) > NAMED else "")
         raise UserError(
-            f"{len(few)} of {len(names)} classes in {folder} have fewer than {len(missing) + 1} training images, which a split "
-            f"into train and {' and '.join(missing)} needs: {shown}; add images, or remove these classes"
+            f"{len(few)} of {len(names)} classes in {folder} {are(len(few))} too small: {shown}; a split into train and "
+            f"{' and '.join(missing)} needs {len(missing) + 1} training images of each; add images, or remove these classes"
         )
     stream = Random(seed_of(0, "test and validation"))
     found["train"] = []

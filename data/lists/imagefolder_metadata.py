@@ -8,6 +8,7 @@ from typing import NotRequired, TypedDict
 
 from core.errors import UserError
 from core.schema import InvalidData, decode
+from core.words import counted
 from data.lists.index_file import preview, read_bytes
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -36,7 +37,7 @@ def read_metadata(folder: Path) -> tuple[Path, list[tuple[str, str]]] | None:
     if rows is None:
         return None
     if twice := [name for name, count in Counter(name for name, _ in rows).items() if count > 1]:
-        raise UserError(f"{file} names {len(twice):,} images more than once: {preview(sorted(twice))}; correct it")
+        raise UserError(f"{file} names {counted(len(twice), 'image')} more than once: {preview(sorted(twice))}; correct it")
     return file, rows
 
 
@@ -58,7 +59,7 @@ def csv_rows(file: Path) -> list[tuple[str, str]] | None:
         if not row:
             continue
         if len(row) != len(head):
-            raise UserError(f"{file}, row {number} has {len(row)} values, not {len(head)}; correct it")
+            raise UserError(f"{file}, row {number} has {counted(len(row), 'value')}, not {len(head)}; correct it")
         name, label = (row[column] for column in columns)
         _check_row(file, number, name, label)
         found.append((name, label))

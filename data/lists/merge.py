@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from core.errors import UserError
+from core.words import counted
 from data.lists.holdout import EMPTY, FileIndexLists
 from data.lists.index_file import (
     IndexFile,
@@ -35,7 +36,9 @@ def class_count(found: Mapping[Role, IndexFile], declared: int | None) -> int:
     classes = declared or int(found["pretrain"].labels.max()) + 1
     if declared is None:
         if classes < 3:
-            raise UserError(f"{found['pretrain'].file} has {classes} classes; the groups many, medium and few need at least 3")
+            raise UserError(
+                f"{found['pretrain'].file} has {counted(classes, 'class')}; the groups many, medium and few need at least 3"
+            )
         for index_file in found.values():
             check_index_file(index_file, classes)
     for role, index_file in found.items():
@@ -65,8 +68,8 @@ def merge_lists(found: Mapping[Role, IndexFile]) -> tuple[list[str], Indices, Fi
     for role in roles:
         if both := [name for name in found[role].names if name in tested]:
             raise UserError(
-                f"{found[role].file} and {found['test'].file} share {len(both):,} images, {preview(both)}: test images "
-                "must not be training images; correct one of them"
+                f"{found[role].file} and {found['test'].file} share {counted(len(both), 'image')}, {preview(both)}: test "
+                "images must not be training images; correct one of them"
             )
     return names, labels, FileIndexLists(**(dict.fromkeys(TRAINING, EMPTY) | dict(zip(roles, positions, strict=True))))
 

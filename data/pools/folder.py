@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from core.arrays import map_array
 from core.errors import UserError, is_out_of_memory
+from core.words import counted
 from data.rgb import eight_bit
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def decode(files: list[Path], image_size: int) -> NDArray[np.uint8]:
         UserError: no file can be read.
     """
     folder = Path(os.path.commonpath([file.parent for file in files]))
-    log.info("decoding %d images in %s", len(files), folder)
+    log.info("decoding %s in %s", counted(len(files), "image"), folder)
     images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
     kept, unreadable = 0, []
     for file, image in zip(files, _decoded(files, image_size), strict=True):
@@ -81,7 +82,9 @@ def decode(files: list[Path], image_size: int) -> NDArray[np.uint8]:
         names = ", ".join(unreadable[:NAMED]) + (f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else "")
         if not kept:
             raise UserError(f"no image in the pool {folder} can be read ({names})")
-        log.warning("skipped %d unreadable of %d images in the pool %s: %s", len(unreadable), len(files), folder, names)
+        log.warning(
+            "skipped %d unreadable of %s in the pool %s: %s", len(unreadable), counted(len(files), "image"), folder, names
+        )
     return images[:kept]
 
 

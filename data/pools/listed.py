@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from core.errors import UserError
+from core.words import are, counted
 from data.image_files import ImageFiles
 from data.lists.index_file import IndexFile, check_index_file, preview, read_index_file, verify_checksum
 from data.lists.missing_files import missing_files
@@ -32,7 +33,9 @@ class ListedPool(PoolSource):
         index_file = self._index_file(data_root / "lists" / self.folder / self.list_url.rsplit("/", 1)[1])
         if missing := missing_files(folder, index_file.names):
             count = f"{len(missing):,} of the {len(index_file.names):,} images of the pool {self.name}"
-            raise UserError(f"{count} are missing in {folder}: {preview(missing)}; restore them, or choose another pool")
+            raise UserError(
+                f"{count} {are(len(missing))} missing in {folder}: {preview(missing)}; restore them, or choose another pool"
+            )
         return ImageFiles([f"{folder}/{name}" for name in index_file.names]), index_file.sha256()
 
     def _index_file(self, file: Path) -> IndexFile:
@@ -45,6 +48,6 @@ class ListedPool(PoolSource):
         check_index_file(index_file, None)
         if self.exact and len(index_file.names) != self.count:
             raise UserError(
-                f"{file} lists {len(index_file.names):,} images, not {self.count:,}; delete it to download it again"
+                f"{file} lists {counted(len(index_file.names), 'image')}, not {self.count:,}; delete it to download it again"
             )
         return index_file

@@ -124,7 +124,9 @@ def pixels_sha256(images: NDArray[np.uint8]) -> str:
 
 def _source(name: str) -> PoolSource:
     if name not in POOLS:
-        raise UserError(f"no pool is named {name!r}{nearest(name, [*POOLS.names(), FOLDER + 'PATH'])}")
+        exists = Path(name).expanduser().exists()
+        like = f"; did you mean {FOLDER}{name}?" if exists else nearest(name, [*POOLS.names(), FOLDER + "PATH"])
+        raise UserError(f"no pool is named {name!r}{like}")
     return POOLS[name]()
 
 

@@ -108,13 +108,16 @@ def choose_backend(wanted: str, *, in_files: bool, device: torch.device) -> tupl
     """Selects a backend; returns its name and the reason.
 
     Args:
-        wanted: a registered name, or "auto".
+        wanted: a registered name, "auto", or two of these as in "torch+dali": for images in memory, and for image files.
         in_files: whether the images are image files.
         device: training device.
 
     Raises:
         UserError: unknown backend, or a missing dependency.
     """
+    of_memory, both, of_files = wanted.partition("+")
+    if both:
+        wanted = of_files if in_files else of_memory
     if wanted != "auto":
         if wanted not in BACKENDS:
             raise UserError(f"--views {wanted}: unknown augmentation backend{nearest(wanted, [*BACKENDS.names(), 'auto'])}")

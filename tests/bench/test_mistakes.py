@@ -37,7 +37,7 @@ from tests.runs import SMALL
         (["--methods", "colt", "--set", "colt.pool=emojis"], "no pool is named 'emojis'; did you mean 'emoji'"),
         (
             ["--methods", "colt", "--set", "colt.pool=emoji", "colt.budget=4000"],
-            "samples 4000 images, but its OOD pool has 3786",
+            "samples 4,000 images, but its OOD pool has 3786",
         ),
         (["--methods", "tase", "--set", "tase.warmup=100%"], "tase.warmup=100% is as long as the run of 22 epochs, or longer"),
         (["--methods", "tase", "--set", "tase.clusterer=gh", "tase.clusters=200"], "gh allows at most 128 clusters, not 200"),
@@ -54,10 +54,14 @@ from tests.runs import SMALL
         (["--variants", "exp-500-50"], "cifar10lt has no variant 'exp-500-50'; did you mean 'exp-5000-50'?"),
         (["--variants", "ir50"], "cifar10lt has no variant 'ir50'; did you mean 'ir=50'?"),
         (["--variants", "100"], "did you mean 'ir=100'?"),
+        (["--variants", "IR=50"], "cifar10lt has no variant 'IR=50'; did you mean 'ir=50'?"),
+        (["--variants", "Ir=10,n=500"], "did you mean 'ir=10,n=500'?"),
         (["--variants", "ir=5000"], "leaves the smallest of 10 classes empty"),
+        (["--datasets", "folderlt", "--splits", "2"], "folderlt (variant own) has one split, not 2; change --splits"),
+        (["export", "nosuch"], "nosuch is not a run folder: it has no config.json; give a run folder"),
         (["list", "--variant", "exp-5000-50"], "add --passport"),
         (["list", "--passport", "--splits", "0"], "has splits 1 to 1000, not 0"),
-        (["--batch-size", "99999"], "batch size 99999 is larger than cifar10lt's 11165 images"),
+        (["--batch-size", "99999"], "batch size 99999 is larger than cifar10lt's 11,165 images"),
         (["--epochs", "-1"], "recipe.epochs=-1 is out of range"),
         (["--epochs", "1000000000000"], "recipe.epochs=1000000000000 is out of range; it must be from 0 to 1000000"),
         (["--methods", "byol", "--set", "byol.hidden_dim=99999999999999999999"], "it must be from 1 to 2147483647"),
@@ -118,6 +122,8 @@ def test_an_out_that_cannot_be_written_is_told(mistake, tmp_path):
         ["report", "--out", "file"],
         ["status", "--out", "file"],
         ["views", "--out", "file"],
+        ["serve", "--out", "file"],
+        ["serve", "--out", "file/runs"],
     ],
     ids=" ".join,
 )
@@ -196,3 +202,26 @@ def test_misspelt_names_are_told_before_torch_is_imported(arguments):
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert finished.stdout == "2 False\n"
     assert "did you mean" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["plan", "--datasets", "./rgb"], "no dataset matches './rgb'; did you mean folder:./rgb?"),
+        (["plan", "--datasets", "digitslt", "rgb"], "no dataset matches 'rgb'; did you mean folder:rgb?"),
+        (["data", "rgb/"], "no dataset matches 'rgb/'; did you mean folder:rgb/?"),
+        (["list", "--datasets", "~/rgb"], "no dataset matches '~/rgb'; did you mean folder:~/rgb?"),
+        (["plan", "--datasets", "./nosuch"], "no dataset matches './nosuch'; choose from: all, "),
+        (["plan", "--methods", "./rgb"], "no method matches './rgb'; choose from: all, "),
+        (["plan", "--datasets", "folder:"], "the dataset 'folder:' has no path; write folder:PATH"),
+        (["data", "Folder: "], "has no path; write folder:PATH"),
+        (["plan", "--methods", "colt", "--set", "colt.pool=rgb"], "no pool is named 'rgb'; did you mean folder:rgb?"),
+        (["plan", "--methods", "colt", "--set", "colt.pool=folder:"], "the pool 'folder:' has no path"),
+    ],
+)
+def test_a_folder_is_given_as_folder_and_path(mistake, words, message, tmp_path, monkeypatch):
+    (tmp_path / "rgb").mkdir()
+    (tmp_path / "digitslt").mkdir()  # a name has priority
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert message in mistake(*words)

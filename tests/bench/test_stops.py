@@ -88,7 +88,7 @@ def test_a_run_that_another_process_has_locked_is_awaited(tmp_path, caplog, monk
     assert bench.main(asked) == 0
     assert f"another process has locked {folder}; wait until it ends" in caplog.text
     assert f"delete {folder / '.lock'} if no process on any machine uses the folder" in caplog.text
-    assert "waiting for 1 runs of other workers" in caplog.text
+    assert "waiting for 1 run of other workers" in caplog.text
     assert (folder / "done").exists()
     assert not (folder / "error.txt").exists()
 

@@ -97,7 +97,7 @@ def test_a_users_methods(tmp_path):
     [
         (["simcrl"], "no method matches 'simcrl'; did you mean 'simclr'?"),
         (["simclr", "--set", "simclr.temprature=1"], "did you mean 'temperature'?"),
-        (["colt", "--set", "colt.budget=5000"], "samples 5000 images, but its OOD pool has 500; lower colt.budget"),
+        (["colt", "--set", "colt.budget=5000"], "samples 5,000 images, but its OOD pool has 500; lower colt.budget"),
         ([], "--methods requires an argument"),
     ],
 )

@@ -186,7 +186,7 @@ def test_untrained_and_unfinished_runs_are_errors(tmp_path):
     untrained = trained_run(tmp_path / "b", epochs=0)
     probe_path(untrained.path, probes=["knn"], device="cpu")
     assert "untrained network (0 epochs)" in error(untrained.path)
-    assert "is not a run folder" in error(tmp_path)
+    assert error(tmp_path).endswith("is not a run folder: it has no config.json; give a run folder")
     done = _finished(tmp_path / "c")
     assert "is an export; probe its model.safetensors with --backbone tiny-resnet8" in error(export(done.path))
     full = tmp_path / "full"

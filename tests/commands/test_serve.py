@@ -1,18 +1,21 @@
 """The server of a report: what it serves and what it does not, its status page, and its mistakes."""
 
+import re
 import signal
 import subprocess
 import sys
 from http.client import HTTPConnection
 from threading import Thread
+from urllib.request import urlopen
 
 import pytest
+from msgspec.structs import replace
 
 import bench
 from commands.report import report
-from commands.serve import make_server, served_file, status_page
+from commands.serve import make_server, report_page, served_file, status_page
 from tests.commands.test_report import make_run
-from tests.reports.made import made_record
+from tests.reports.made import made_grid, made_record
 from tests.shared_runs import DONE, write_lease
 from tests.shared_runs import make_run as make_shared_run
 
@@ -53,7 +56,9 @@ def get(out):
 
 
 def test_every_file_of_the_report_is_served(out, get):
-    assert get("/report.html") == (200, (out / "report.html").read_bytes())
+    page = (out / "report.html").read_bytes()
+    assert get("/report.html") == (200, page.replace(b"<head>", b'<head><meta http-equiv="refresh" content="30">'))
+    assert (out / "report.html").read_bytes() == page
     files = [path for folder in ("tables", "figures") for path in (out / folder).rglob("*")]
     found = {
         path.relative_to(out).as_posix() for path in files if path.is_file() and served_file(out, str(path.relative_to(out)))
@@ -94,6 +99,28 @@ def test_the_status_page_shows_what_status_prints_and_reloads_until_all_runs_hav
     assert 'http-equiv="refresh"' in page
 
 
+@pytest.mark.parametrize(("files", "left"), [(DONE, False), (("config", "error"), False), (("config",), True), ((), False)])
+def test_the_report_reloads_while_runs_are_left(tmp_path, files, left):
+    (tmp_path / "report.html").write_text("<html><head><title>a</title></head><body><head></body></html>")
+    make_shared_run(tmp_path / "a", *files)
+    page = report_page(tmp_path)
+    assert page.count(b'<head><meta http-equiv="refresh"') == page.count(b"refresh") == left
+
+
+def test_the_status_page_has_the_summaries_and_links_of_the_last_report(tmp_path):
+    assert "no report yet" in status_page(tmp_path)
+    records = list(made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",)))
+    records += [replace(record, dataset="folder-a_b-00000000", data="own", run_id=f"b{record.method}") for record in records]
+    for record in records:
+        make_run(tmp_path, f"{record.dataset}-{record.method}-split1-seed0-{record.run_id}", record)
+    report(tmp_path, figures=False)
+    page = status_page(tmp_path)
+    assert '<a href="/report.html">report</a>, <a href="/tables/index.md">tables</a>' in page
+    captions = re.findall(r"<p>(\S+) \(variant .*?summary, test accuracy in %, probe linear \(ridge\)", page)
+    assert captions == ["cifar10lt", "folder-a_b-00000000"]
+    assert len(re.findall(r"\| BYOL .*\| +51\.0 ", page)) == 2
+
+
 def test_the_status_page_is_the_first_page(get):
     assert b"<title>Status of runs</title>" in get("/")[1]
     assert get("/status.html")[0] == 200
@@ -106,7 +133,8 @@ def test_a_busy_port_and_a_missing_folder_are_one_line(out, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"bench.py: cannot serve on 127.0.0.1, port {port}: ")
     for words in (
-        ["--out", str(tmp_path / "no")],
+        ["--out", str(out / "grid.yaml")],
+        ["--out", str(out / "grid.yaml" / "runs")],
         ["--out", str(out), "--port", "99999"],
         ["--out", str(out), "--host", "no.invalid"],
     ):
@@ -114,12 +142,26 @@ def test_a_busy_port_and_a_missing_folder_are_one_line(out, tmp_path, capsys):
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_a_folder_that_a_grid_has_not_made_yet_is_waited_for(tmp_path):
+    command = [sys.executable, bench.__file__, "serve", "--out", "runs", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        address = process.stdout.readline().split(" ")[0]
+        assert process.stdout.readline() == "waiting for the folder runs, which a grid makes when it starts\n"
+        assert "no report yet" in urlopen(address, timeout=10).read().decode()
+        (tmp_path / "runs").mkdir()
+        make_shared_run(tmp_path / "runs" / "a", "config", "trained", "weights", "knn", "done")
+        assert "DONE       a" in urlopen(address, timeout=10).read().decode()
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=30)
+    assert (process.returncode, said.strip(), errors) == (0, "", "")
+
+
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_ctrl_c_ends_it_quietly(out, host, warned):
     command = [sys.executable, bench.__file__, "serve", "--out", str(out), "--port", "0", "--host", host]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         first = process.stdout.readline()
-        assert first.startswith("WARNING" if warned else "http://")
+        assert first.startswith("WARNING: anyone who can reach this address can read the report\n" if warned else "http://")
         if warned:
             process.stdout.readline()
         process.send_signal(signal.SIGINT)

@@ -144,7 +144,7 @@ def test_the_methods_of_the_main_job_pass(capsys):  # all others: `check-method 
         (["simclr", "--epochs", "1"], "--epochs 1: give at least 2"),
         (["simclr", "--batch-size", "1000"], "batch size 1000 is larger than digitslt's 335 images"),
         (["simclr", "--set", "simclr.temprature=1"], "did you mean 'temperature'?"),
-        (["colt", "--set", "colt.budget=5000"], "samples 5000 images, but its OOD pool has 500; lower colt.budget"),
+        (["colt", "--set", "colt.budget=5000"], "samples 5,000 images, but its OOD pool has 500; lower colt.budget"),
         (["colt", "--set", "colt.pool=folder:nowhere"], "the pool nowhere does not exist"),
         ([], "--methods requires an argument"),
     ],

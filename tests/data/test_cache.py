@@ -31,7 +31,7 @@ def test_the_data_of_a_plan_is_a_line_for_each_profile(root):
     )
     assert folder.startswith("folderlt (variant own): 23 images, 12 to 4 of a class, ratio 3; the user's own lists; ")
     assert folder.split("; ")[-1].startswith("split 1: ")
-    assert cifar.startswith("NO PASSPORT: cifar10lt, variant exp-4500-45: CIFAR-10 is not in ")
+    assert cifar.startswith("MISSING DATA: cifar10lt (variant exp-4500-45): CIFAR-10 is not in ")
     assert {path.name for path in root.iterdir()} == {"folderlt"}
 
 
@@ -44,7 +44,7 @@ def test_all_splits_stand_in_the_line(tmp_path):
 def test_what_is_missing_yet_is_reported(root):
     (root / "lists").mkdir()
     (line,) = _plan(root, datasets=["inat18"]).passports
-    assert line.startswith("NO PASSPORT: inat18, variant official: ")
+    assert line.startswith("MISSING DATA: inat18 (variant official): ")
     (root / "folderlt" / "train").rename(root / "elsewhere")
     (line,) = _plan(root, datasets=["folderlt"], batch_size=4).passports  # images are looked for by `data` and `run`
     assert "missing" not in line

@@ -80,7 +80,7 @@ def test_the_command_line_prints_passports_of_existing_data(tmp_path, capsys):
     second, third, missing = capsys.readouterr().out.strip().split("\n\n")
     assert "digitslt, variant own, split 2\n" in second
     assert "digitslt, variant own, split 3\n" in third
-    assert missing.startswith(f"NO PASSPORT: cifar100lt, variant exp-450-4: CIFAR-100 is not in {tmp_path}")
+    assert missing.startswith(f"MISSING DATA: cifar100lt (variant exp-450-4): CIFAR-100 is not in {tmp_path}")
     assert "\n" not in missing
     assert list(tmp_path.iterdir()) == []
 

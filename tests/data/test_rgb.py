@@ -1,11 +1,17 @@
 """Every mode of Pillow: the same picture in training and probing, or a refusal by name."""
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from data.image_files import ImageFiles, Unreadable
+from core.errors import UserError
+from data.benchmark import BENCHMARKS
+from data.datasets.image_folder import enter
+from data.image_files import ImageFiles, Unreadable, check_headers
 from data.rgb import WITHOUT_RANGE, to_rgb
+from tests.folders import class_images, write_images
 
 RAMP = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (32, 1))
 GREY = (RAMP / 257).round().astype(np.uint8)
@@ -24,6 +30,10 @@ def in_mode(mode: str) -> Image.Image:
     for step in [*steps, mode]:
         grey = grey.convert(step)
     return grey
+
+
+def test_every_mode_of_pillow_is_converted_or_refused():
+    assert sorted([*MODES, *SIXTEEN, *WITHOUT_RANGE]) == sorted(Image.MODES)
 
 
 @pytest.mark.parametrize("mode", [*MODES, *SIXTEEN])
@@ -52,3 +62,40 @@ def test_a_file_of_a_mode_without_a_range_is_named(tmp_path):
     Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(tmp_path / "float.tiff")
     with pytest.raises(Unreadable, match=r"float\.tiff \(mode F, floating point numbers, has no range"):
         ImageFiles([tmp_path / "float.tiff"]).read()
+
+
+REMEDIES = {  # content of a file by its name: what to do about these files
+    ("I",): "convert",
+    ("F",): "convert",
+    ("I", "F", "RGB", "I;16"): "convert",
+    ("damaged",): "restore",
+    ("missing", "RGB"): "restore",
+    ("F", "damaged", "missing"): "convert or restore",
+}
+
+
+@pytest.mark.parametrize("contents", REMEDIES, ids=" ".join)
+def test_images_without_a_range_are_converted_and_damaged_ones_restored(contents, tmp_path):
+    paths = [f"{tmp_path}/{content.replace(';', '')}.tiff" for content in contents]
+    for path, content in zip(paths, contents, strict=True):
+        if content == "damaged":
+            (tmp_path / "damaged.tiff").write_bytes(b"no image")
+        elif content != "missing":
+            (in_mode(content) if content == "I;16" else Image.new(content, (4, 4))).save(path)
+    refused = [i for i, content in enumerate(contents) if content not in ("RGB", "I;16")]
+    for read in (lambda: check_headers(paths), lambda: ImageFiles(paths).read()):
+        with pytest.raises(Unreadable) as caught:
+            read()
+        assert (sorted(caught.value.reasons), caught.value.remedy) == (refused, REMEDIES[contents])
+        assert pickle.loads(pickle.dumps(caught.value)).remedy == REMEDIES[contents]
+        for i in refused:
+            assert (f"(mode {contents[i]}, " in caught.value.reasons[i]) == (contents[i] in WITHOUT_RANGE)
+
+
+@pytest.mark.parametrize("mode", WITHOUT_RANGE)
+def test_a_folder_with_an_image_without_a_range_is_refused_before_a_run(mode, tmp_path):
+    write_images(tmp_path, class_images({"a": 6, "b": 6, "c": 6}))
+    Image.new(mode, (4, 4)).save(tmp_path / "b" / "9.tiff")
+    said = rf"1 of 19 images in .* cannot be read: .*b/9\.tiff \(mode {mode}, .* 8 or 16 bits\); convert or remove them$"
+    with pytest.raises(UserError, match=said):
+        BENCHMARKS[enter(tmp_path)]().load(tmp_path)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from core.errors import UserError
-from data.image_files import ImageFiles, Unreadable, header_errors
+from data.image_files import ImageFiles, Unreadable, check_headers
 from data.lists.missing_files import missing_files
 from data.loader import Loader
 from data.tar_members import members, opened, read_bytes, split
@@ -154,10 +154,9 @@ def test_unreadable_members_are_named(pictures, tmp_path):
         image = file.read()
     write_tar(tmp_path / "x.tar", {"good.jpg": image, "text.jpg": b"no image", "cut.jpg": image[: len(image) // 2]})
     paths = [f"{tmp_path}/x.tar/{name}.jpg" for name in ("good", "text", "cut", "gone")]
-    assert header_errors(paths) == {
-        1: f"{paths[1]} (not an image)",
-        3: f"{paths[3]} (No such file or directory)",
-    }
+    with pytest.raises(Unreadable) as wrong:
+        check_headers(paths)
+    assert wrong.value.reasons == {1: f"{paths[1]} (not an image)", 3: f"{paths[3]} (No such file or directory)"}
     with pytest.raises(Unreadable) as caught:
         ImageFiles(paths).read()
     assert sorted(caught.value.reasons) == [1, 3]

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from backbones.corpus import Corpus
+from core.errors import UserError
 from data.benchmark import Images
+from data.image_files import ImageFiles
 from data.lists.longtail import IndexLists
 from data.views.spec import Evaluation
 from data.views.torch_backend import TorchViews
@@ -54,6 +57,18 @@ def test_images_outside_the_needed_lists_are_not_extracted(make):
     assert sum(seen) == 30 + len(frozen.test)
     with pytest.raises(ValueError, match="no features for images outside the index lists"):
         frozen.unaugmented(LISTS.train)
+
+
+@pytest.mark.parametrize(("mode", "remedy"), [("F", "convert"), ("I", "convert"), (None, "restore")])
+def test_an_image_that_a_probe_cannot_read_is_named_with_what_to_do(tmp_path, mode, remedy):
+    file = tmp_path / "x.tiff"
+    if mode:
+        Image.new(mode, (40, 40)).save(file)
+    files, labels = ImageFiles([file] * 3), np.zeros(3, dtype=np.int64)
+    split = synthetic_split(Images(files, labels, files, labels), IndexLists(*[np.arange(3)] * 5), 1)
+    corpus = Corpus(files, TorchViews(()), Evaluation(resize=36, crop=32))
+    with pytest.raises(UserError, match=rf"^cannot read an image file that the probes use; {remedy} it: .*x\.tiff \("):
+        FrozenFeatures(nn.Flatten(), split, corpus, ("train",), ProgressCounter(lambda done, total: None))
 
 
 def test_augmented_batches_are_full_except_the_last(make, photographs):

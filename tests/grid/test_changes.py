@@ -1,7 +1,7 @@
 import pytest
 
 from core.errors import UserError
-from grid.changes import Changes, changes_of
+from grid.changes import Changes, changes_of, without_setting
 from grid.options import GridOptions
 
 
@@ -18,6 +18,19 @@ from grid.options import GridOptions
 )
 def test_owners_of_settings(sets, methods, expected):
     assert changes_of(GridOptions(set=sets), methods) == expected
+
+
+@pytest.mark.parametrize(
+    ("sets", "methods", "lines"),
+    [
+        (["temperature=1"], ["simclr", "byol"], ["--set temperature=1 changes simclr only; byol has no such setting"]),
+        (["prune=0.5"], ["simclr", "sdclr", "byol"], ["--set prune=0.5 changes sdclr only; simclr, byol have no such setting"]),
+        (["simclr.temperature=1", "lr=0.1", "recipe.lr=0.1"], ["simclr", "byol"], []),
+        (["temperature=1"], ["simclr"], []),
+    ],
+)
+def test_methods_without_a_setting_are_named(sets, methods, lines):
+    assert without_setting(GridOptions(set=sets), methods) == lines
 
 
 @pytest.mark.parametrize("option", ["backbone", "epochs", "batch_size", "accumulate"])

@@ -197,9 +197,12 @@ MISTAKES = {
     "no folder": (shutil.rmtree, "does not exist"),
     "no images": (lambda images: [file.unlink() for file in images.rglob("*.png")], "contains no image"),
     "one class": (lambda images: [shutil.rmtree(images / name) for name in ("ant", "bee")], "has 1 class of training images"),
-    "too few": (lambda images: [(images / "cat" / f"{i}.png").unlink() for i in range(13)], "needs: 'cat' (2)"),
+    "too few": (
+        lambda images: [(images / "cat" / f"{i}.png").unlink() for i in range(13)],
+        "is too small: 'cat' (2); a split into",
+    ),
     "unreadable": (_damaged, "1 of 53 images in"),
-    "empty": (lambda images: (images / "ant" / "3.png").write_bytes(b""), "1 images in"),
+    "empty": (lambda images: (images / "ant" / "3.png").write_bytes(b""), "has 1 empty image file: "),
     "clash": (lambda images: (images / "ant").rename(images / "Cat"), "look the same: 'Cat', 'cat'"),
 }
 

@@ -134,7 +134,7 @@ def test_data_prints_sizes_and_errors(root, capsys):
     (root / "folderlt" / "test" / "class0" / "1.jpg").unlink()
     assert bench.main(["data", "folderlt", "digitslt", "--data-root", str(root)]) == 1
     folder, digits = capsys.readouterr().out.splitlines()
-    assert folder.startswith("ERROR folderlt: 1 of 47 images in the index files of folderlt are missing in ")
+    assert folder.startswith("ERROR folderlt: 1 of 47 images in the index files of folderlt is missing in ")
     assert digits.startswith("ok ")
 
 

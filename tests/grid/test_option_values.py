@@ -28,6 +28,24 @@ def test_numbers(option, words, expected):
     assert getattr(parsed(f"--{option}", *words), option) == expected
 
 
+@pytest.mark.parametrize("option", ["splits", "seeds"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1:5", "'1:5' is not a range; did you mean 1-5?"),
+        ("1..5", "'1..5' is not a range; did you mean 1-5?"),
+        ("1...5", "'1...5' is not a range; did you mean 1-5?"),
+        ("1–5", "'1–5' is not a range; did you mean 1-5?"),
+        ("0,1:2", "'1:2' is not a range; did you mean 1-2?"),
+        ("1.5", "'1.5' is not an integer"),
+        ("1:5:2", "'1:5:2' is not an integer"),
+        ("5-1", "'5-1' is not a range of 1 to 10000 numbers, such as 1-5"),
+    ],
+)
+def test_numbers_that_are_refused(mistake, option, text, message):
+    assert mistake("plan", f"--{option}", text) == f"bench.py: --{option}: {message}"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

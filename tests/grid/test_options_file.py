@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import bench
 from bench import app
 from core.errors import UserError
+from data.views.backend import BACKENDS
 from grid.options import GridOptions, LauncherOptions, option_of
 from grid.options_file import KEYS, OPTIONS_FILE, save_options
+from grid.plan import make_plan, resolved_options
+from tests.folders import class_images, write_images
 from tests.runs import SMALL
 
 
@@ -73,6 +77,14 @@ def test_plan_ignores_options_of_run(config):
     [
         ("a.yaml", "epoch: 3", "no option 'epoch'; did you mean 'epochs'?"),
         ("a.yaml", "config: a.yaml", "no option 'config'; choose from: accumulate"),
+        ("a.yaml", "lr: 0.1", "no option 'lr'; did you mean set: recipe.lr=0.1?"),
+        ("a.yaml", "learning-rate: 1e-1", "no option 'learning_rate'; did you mean set: recipe.lr=1e-1?"),
+        ("a.yaml", "sizes: [16, 24]", "no option 'sizes'; did you mean set: recipe.sizes=16,24?"),
+        ("a.yaml", "recipe.lr: 0.1", "no option 'recipe.lr'; did you mean set: recipe.lr=0.1?"),
+        ("a.yaml", "temperature: 0.5", "no option 'temperature'; did you mean set: METHOD.temperature=0.5?"),
+        ("a.yaml", "simclr.temperature: 0.5", "did you mean set: simclr.temperature=0.5?"),
+        ("a.yaml", "bcl-d.out-dim: 64", "did you mean set: bcl-d.out_dim=64?"),
+        ("a.toml", "weight_decay = 0", "no option 'weight_decay'; did you mean set: recipe.weight_decay=0?"),
         ("a.yaml", "epochs: [1, 2]", "epochs is a list; give one value"),
         ("a.yaml", "epochs: 3\nseeds: 1\nepochs: 4", "line 1: epochs is given twice"),
         ("a.yaml", "batch-size: 3\nbatch_size: 3", "batch_size is given twice"),
@@ -151,6 +163,62 @@ def test_a_grid_writes_its_options_and_repeats_from_them(tmp_path, capsys):
     assert "1 DONE, 0 RESUMABLE, 0 NEW" in capsys.readouterr().out
     assert bench.main(["--config", str(out / OPTIONS_FILE)]) == 0
     assert (out / OPTIONS_FILE).read_bytes() == content
+
+
+MACHINES = {  # device, whether it has bfloat16, OOD pools on disk
+    "laptop": ("cpu", False, ()),
+    "server": ("cpu", True, ("cifar100",)),
+    "workstation": ("cuda", True, ("300k",)),
+    "cluster": ("cuda", False, ("300k", "cifar100")),
+}
+
+
+@pytest.fixture
+def ids(monkeypatch, tmp_path):
+    """Run ids of a plan on one of MACHINES, which its resolved options are saved from."""
+
+    def of(machine: str, *words: str) -> list[str]:
+        device, bf16, pools = MACHINES[machine]
+        for module in ("grid.plan", "training.device"):
+            monkeypatch.setattr(f"{module}.has_bf16", lambda device: bf16)
+        monkeypatch.setattr(BACKENDS["dali"], "missing_dependency", lambda device: None)
+        monkeypatch.setattr("grid.plan.best_pool", lambda root, without, order: next((p for p in order if p in pools), "emoji"))
+        options, *rest = parsed(*words)
+        plan = make_plan(options, torch.device(device))
+        save_options(resolved_options(options, plan), *rest)
+        return [run.config.run_id for run in plan.runs]
+
+    return of
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--methods", "simclr", "ts", "--datasets", "digitslt", "--seeds", "0-1"],
+        ["--methods", "sim*", "--datasets", "*10lt", "imagenet100lt", "--variants", "balanced"],
+        ["--methods", "simclr", "--datasets", "imagenet100lt", "cifar10lt", "--preset", "smoke"],
+        ["--methods", "simclr", "--precision", "fp32", "--views", "torch", "--epochs", "5", "--set", "temperature=0.5"],
+        ["--methods", "colt", "sdclr+colt", "--datasets", "cifar10lt", "--set", "colt.pool=auto"],
+        ["--methods", "colt", "--datasets", "cifar10lt", "digitslt", "--set", "budget=100"],
+        ["--methods", "colt", "--preset", "smoke", "--set", "colt.pool=emoji", "colt.budget=50"],
+    ],
+    ids=" ".join,
+)
+def test_saved_options_give_the_same_runs_on_another_machine(ids, machine, words, tmp_path):
+    made = ids(machine, *words, "--out", str(tmp_path), "--data-root", str(tmp_path))
+    for other in MACHINES:
+        assert ids(other, "--config", str(tmp_path / OPTIONS_FILE)) == made
+
+
+def test_saved_options_have_the_folder_of_the_images(ids, tmp_path):
+    write_images(tmp_path / "pets", class_images({"a": 16, "b": 15, "c": 14}))
+    words = ["--methods", "simclr", "--preset", "cpu", "--batch-size", "8", "--out", str(tmp_path)]
+    made = ids("server", *words, "--datasets", "digits*", f"folder:{tmp_path / 'pets'}")
+    saved = yaml.safe_load((tmp_path / OPTIONS_FILE).read_bytes())
+    assert saved["datasets"] == ["digitslt", f"folder:{tmp_path / 'pets'}"]
+    assert saved["views"] == "torch+torchvision"
+    assert ids("cluster", "--config", str(tmp_path / OPTIONS_FILE)) == made
 
 
 def test_a_grid_that_is_refused_writes_no_options(mistake, tmp_path):

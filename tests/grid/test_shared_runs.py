@@ -50,7 +50,7 @@ def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog):
 
     _later(1, fail)
     assert failures(plan) == {run.path.name: "Diverged: the loss is not finite"}
-    assert "waiting for 1 runs of other workers; the first: another process has locked" in caplog.text
+    assert "waiting for 1 run of other workers; the first: another process has locked" in caplog.text
     assert not (run.path / "config.json").exists()
 
 

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 
+import bench
 from core.errors import UserError
 from core.terminal import clock
 from data.image_files import ImageFiles
@@ -46,12 +47,37 @@ def test_a_plan_whose_image_files_are_missing_has_no_estimate(tmp_path, photogra
     )
 
 
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        (["train/class0/0.jpg"], "1 of 47 images in the index files of folderlt is missing in {0}: train/class0/0.jpg; "),
+        (["train/class0/0.jpg", "test/class1/2.jpg"], "2 of 47 images in the index files of folderlt are missing in {0}: "),
+        ([FILES["test"]], "{0}/test.txt is missing, the test list of folderlt; put it there"),
+        ([FILES["test"], FILES["pretrain"]], "2 index files of folderlt are missing in {0}: "),
+    ],
+)
+def test_plan_states_what_is_missing_once_as_the_other_commands_do(tmp_path, photographs, capsys, mistake, gone, message):
+    folder = tmp_path / "folderlt"
+    make_folder(folder, photographs)
+    for name in gone:
+        (folder / name).unlink()
+    words = ["--methods", "simclr", "--datasets", "folderlt", "--preset", "smoke", "--batch-size", "4", "--device", "cpu"]
+    words += ["--data-root", str(tmp_path), "--out", str(tmp_path / "runs")]
+    assert bench.main(["plan", *words]) == 2
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("MISSING DATA: "))
+    assert line.startswith(f"MISSING DATA: folderlt (variant own): {message.format(folder)}")
+    assert bench.main(["data", "folderlt", "--data-root", str(tmp_path)]) == 1
+    said = line.removeprefix("MISSING DATA: folderlt (variant own): ")
+    assert capsys.readouterr().out == f"ERROR folderlt: {said}\n"
+    assert mistake(*words) == f"bench.py: {said}"
+
+
 def test_missing_index_lists_are_reported_and_other_benchmarks_are_timed(tmp_path):
     plan = _plan(tmp_path, ["folderlt", "digitslt"])
     assert re.fullmatch(r"\d+ s, without folderlt \(variant own\): files are missing", time_estimate.estimate(plan).text)
-    no_passport, digits = plan.passports
+    index_files, digits = plan.passports
     missing = f"2 index files of folderlt are missing in {tmp_path / 'folderlt'}"
-    assert no_passport.startswith(f"NO PASSPORT: folderlt, variant own: {missing}")
+    assert index_files.startswith(f"MISSING DATA: folderlt (variant own): {missing}")
     assert "; scikit-learn's digits, sha256 " in digits
 
 
@@ -86,11 +112,11 @@ def test_an_estimate_grows_with_the_passes_of_the_probes(tmp_path, monkeypatch):
 
 def test_the_longest_runs_start_first_and_the_estimate_is_the_wall_time():
     seconds = {0: 10.0, 1: 40.0, 2: 20.0, 3: 30.0}
-    shared = time_estimate.Estimate(seconds, jobs=2, untimed=0, missing=[])
+    shared = time_estimate.Estimate(seconds, jobs=2, untimed=0, missing={})
     assert shared.order([0, 1, 2, 3]) == [1, 3, 2, 0]
     assert shared.wall_seconds() == 50  # max(40 + 10, 30 + 20)
     assert shared.text == "50 s"
-    alone = time_estimate.Estimate(seconds, jobs=1, untimed=0, missing=[])
+    alone = time_estimate.Estimate(seconds, jobs=1, untimed=0, missing={})
     assert alone.order([2, 0]) == [2, 0]
     assert alone.wall_seconds() == 100
 

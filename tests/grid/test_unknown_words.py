@@ -1,8 +1,12 @@
 import re
+from dataclasses import fields
 
 import pytest
 
 from bench import app
+from data.recipe import Recipe
+from grid.unknown_words import setting_of
+from methods import METHODS
 from tests.test_docs import parse
 
 
@@ -32,6 +36,24 @@ from tests.test_docs import parse
         (["report", "."], "'.' is neither a command nor an option; did you mean --out .?"),
         (["status", "simclr"], "'simclr' is neither a command nor an option; --help prints the options"),
         (["plann"], "did you mean 'plan'?"),
+        (["--temperature", "0.5"], "no option --temperature; did you mean --set METHOD.temperature=0.5?"),
+        (["plan", "--out-dim=64"], "no option --out-dim; did you mean --set METHOD.out_dim=64?"),
+        (["--warmup", "5"], "no option --warmup; did you mean --set recipe.warmup_epochs=5?"),
+        (["verify-resume", "simclr", "--prune", "0.5"], "no option --prune; did you mean --set METHOD.prune=0.5?"),
+        (["report", "--temperature", "1"], "no option --temperature; --help prints the options"),
+        (["moco"], "'moco' is neither a command nor an option; did you mean --methods mocov2 or --methods mocov3?"),
+        (["plan", "moco"], "did you mean --methods mocov2 or --methods mocov3?"),
+        (["cifar10"], "did you mean --datasets cifar10lt?"),
+        (["sim*"], "did you mean --methods sim*?"),
+        (["baselines"], "did you mean --methods baselines?"),
+        (["folder:images"], "did you mean --datasets folder:images?"),
+        (["train"], "'train' is neither a command nor an option; `run` trains a grid, as does the command line without a word"),
+        (["train", "--methods", "simclr"], "`run` trains a grid"),
+        (["status", "train"], "'train' is neither a command nor an option; --help prints the options"),
+        (["evaluate"], "did you mean 'probe'?"),
+        (["help"], "did you mean --help?"),
+        (["plan", "help"], "did you mean --help?"),
+        (["version"], "did you mean --version?"),
     ],
 )
 def test_answers(mistake, arguments, answer, tmp_path, monkeypatch):
@@ -39,7 +61,20 @@ def test_answers(mistake, arguments, answer, tmp_path, monkeypatch):
     line = mistake(*arguments)
     assert answer in line
     suggested = re.search(r"did you mean (--.*)\?$", line)
-    if suggested:  # can be typed as it is
+    if suggested and suggested[1] not in ("--help", "--version"):  # can be typed as it is
         words = suggested[1].split()
-        command = arguments[:1] if arguments[0] in app else []
+        first = next((place for place, word in enumerate(arguments) if word.startswith("-")), 1)
+        command = arguments[:first] if arguments[0] in app else []
         parse([*command, *words, *(["1"] if len(words) == 1 else [])])
+
+
+def test_settings_are_those_of_the_recipe_and_of_methods():
+    for name, method in METHODS:
+        for field in fields(method.Hparams):
+            assert setting_of(f"{name}.{field.name}") == f"{name}.{field.name}"
+            # alone, `warmup` is more often that of the learning rate than that of a method
+            expected = "recipe.warmup_epochs" if field.name == "warmup" else f"METHOD.{field.name}"
+            assert setting_of(field.name) == expected
+    for field in fields(Recipe):
+        assert setting_of(field.name) == f"recipe.{field.name}"
+    assert setting_of("temprature") is None

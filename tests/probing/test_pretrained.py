@@ -138,7 +138,7 @@ def test_errors_have_one_line(run, file, tmp_path):
     assert "omit --backbone" in _error(run.path, backbone="resnet18")
     assert f"give the run folder {run.path}" in _error(run.weights, backbone="tiny-resnet8")
     assert "there is no file" in _error(tmp_path / "no.pth", backbone="tiny-resnet8")
-    assert "is not a run folder" in _error(tmp_path)
+    assert _error(tmp_path).endswith("is not a run folder: it has no config.json; give a run folder, or a file of weights")
     assert "omit the option" in _error(run.path, views="torchvision", probes=["ridge"])
     message = _error(file, backbone="slim-resnet8", **DIGITS)
     assert message.startswith(f"{file} as slim-resnet8 for digitslt: 9 of ")

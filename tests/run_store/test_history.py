@@ -59,7 +59,7 @@ def test_damaged_lines_are_skipped_and_counted(tmp_path, damaged, caplog):
     assert history.loss.tolist() == [2.5, 1.0]
     skipped, missing = caplog.messages
     assert "1 damaged" in skipped
-    assert "log.jsonl lacks 1 epochs, the first is 2" in missing
+    assert "log.jsonl lacks 1 epoch, the first is 2" in missing
 
 
 def test_the_last_line_of_a_repeated_epoch_is_used(tmp_path):

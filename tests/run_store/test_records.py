@@ -26,7 +26,7 @@ def test_damaged_and_unknown_lines_are_skipped_and_counted(records, tmp_path, ca
         found = read_accuracy_records([tmp_path / RESULTS])
     assert found == [records[0]]
     assert "skipped 3 damaged or unknown lines" in caplog.text
-    assert "skipped 1 records of another format version" in caplog.text
+    assert "skipped 1 record of another format version" in caplog.text
 
 
 def test_the_last_record_of_a_run_and_probe_is_used(records, tmp_path):

@@ -5,6 +5,7 @@ import inspect
 import re
 from dataclasses import fields
 
+import msgspec
 import numpy as np
 import pytest
 import timm
@@ -14,14 +15,18 @@ from PIL import Image
 import bench
 import tailbench
 from commands.export import export
+from commands.titles import method_title
 from core.errors import UserError
+from core.version import version_text
 from data.datasets.digitslt import DigitsLT
 from data.views.backend import BACKENDS
 from grid.options import GridOptions
 from grid.plan import make_plan
 from run_store.loading import load_trained_backbone
 from run_store.records import GeometryRecord
+from tailbench.tables import table
 from tests.conftest import ROOT
+from tests.reports.made import made_grid
 from tests.trained_run import trained_run
 
 SMOKE = {"preset": "smoke", "precision": "fp32", "epochs": 2, "batch_size": 64, "device": "cpu", "probes": "knn"}
@@ -189,12 +194,33 @@ def test_results_are_the_accuracies_of_the_records(trained):
     table = tailbench.results(str(trained.path.parent))
     assert list(table) == [
         "method", "benchmark", "variant", "split", "seed", "preset", "probe", "all", "many", "medium", "few", "std", "run_id",
+        "true_labels", "title",
     ]  # fmt: skip
     (record,) = trained.records
     (row,) = table.itertuples(index=False)
     assert row[:7] == ("sdclr", "digitslt", "own", 1, 3, "smoke", "knn")
-    assert row[7:] == (record.mean, record.many, record.medium, record.few, record.group_std, record.run_id)
+    assert row[7:13] == (record.mean, record.many, record.medium, record.few, record.group_std, record.run_id)
+    assert row[13:] == (False, method_title(record))
     assert (table[["all", "many", "medium", "few", "std"]].dtypes == np.float64).all()
+
+
+def test_titles_of_results_tell_hyper_parameters_and_ablations_apart():
+    records = [
+        msgspec.structs.replace(record, hparams=record.hparams | changes, true_labels=labels)
+        for record in made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+        for changes, labels in (({}, False), ({"temperature": 0.7}, False), ({}, True))
+    ]
+    found = table(records)
+    assert found["title"].tolist() == [method_title(record) for record in records]
+    assert found["title"].nunique() == 3
+    assert found["title"][1] == "SimCLR (temperature=0.7)"
+    assert found["title"][2].endswith(" [true labels]")
+    assert found["true_labels"].tolist() == [False, False, True]
+    assert table([]).columns.tolist() == found.columns.tolist()
+
+
+def test_the_version_is_that_of_the_command_line():
+    assert version_text().split()[1] == tailbench.__version__
 
 
 def test_a_folder_without_results_is_an_error(tmp_path):

@@ -95,7 +95,7 @@ def test_precision_by_preset_and_device(wanted, preset, capability, chosen, monk
         ({"split": 1001}, r"splits 1 to 1000, not 1001"),
         ({"split": 0}, r"splits 1 to 1000, not 0"),
         ({"profile": "exp-500-50"}, "did you mean 'exp-5000-50'"),
-        ({"recipe_changes": {"batch_size": 20_000}}, "batch size 20000 is larger than cifar10lt's 11165 images"),
+        ({"recipe_changes": {"batch_size": 20_000}}, "batch size 20000 is larger than cifar10lt's 11,165 images"),
         (
             {"recipe_changes": {"accumulate": 257}},
             "accumulate=257 divides a batch of 512 into parts of less than 2 images",

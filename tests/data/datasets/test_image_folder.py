@@ -115,7 +115,7 @@ def test_a_twin_needs_large_classes(tmp_path):
 def test_splits_are_checked(loaded):
     benchmark, _ = loaded
     benchmark.check_split("ir=10", 1000)
-    with pytest.raises(UserError, match=r"has splits 1 to 1, not 2"):
+    with pytest.raises(UserError, match=r"has one split, not 2"):
         benchmark.check_split("natural", 2)
 
 

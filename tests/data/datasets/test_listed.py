@@ -233,7 +233,7 @@ def test_an_uneven_balanced_list_is_grouped_as_the_long_tailed_list_too(root, tw
 def test_a_balanced_list_that_is_missing_or_tested_is_reported(root, twin):
     _edit(root, "test", lambda text: text + twin[0])
     _edit(root, "pretrain", lambda text: text.replace(twin[0], ""))
-    with pytest.raises(UserError, match=r"balanced_twin\.txt and .*test\.txt share 1 images"):
+    with pytest.raises(UserError, match=r"balanced_twin\.txt and .*test\.txt share 1 image,"):
         opened(root)
     (root / "folderlt" / "balanced_twin.txt").unlink()
     opened(root)

@@ -78,7 +78,7 @@ def test_a_foreign_published_list_is_reported(imagenet, root):
 @pytest.mark.parametrize(
     ("val", "said"),
     [
-        ("train/class0/0.jpg 0\n", "has 1 images, not 3"),
+        ("train/class0/0.jpg 0\n", "has 1 image, not 3"),
         ("train/class0/0.jpg 0\ntrain/class0/1.jpg 0\ntrain/class1/0.jpg 1\n", "has 2 images of its largest class, not 1"),
     ],
 )

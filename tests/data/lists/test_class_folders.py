@@ -124,7 +124,7 @@ def test_a_class_may_have_the_name_of_a_part_and_hidden_files_are_no_images(tmp_
 def test_images_that_are_not_used_are_reported(tmp_path, caplog):
     write_images(tmp_path, [*class_images(THREE), "logo.png"])
     read_class_folders(tmp_path)
-    assert "1 images are in no class folder and are not used: logo.png" in caplog.text
+    assert "1 image is in no class folder and not used: logo.png" in caplog.text
     write_images(tmp_path / "parts", _part_folders(("train", "tets")))
     read_class_folders(tmp_path / "parts")
     assert "images in tets are not used" in caplog.text
@@ -160,11 +160,11 @@ MISTAKES = {  # what is in the folder, and what is said about it; " .* " stands 
     "two classes": (lambda folder: write_images(folder, class_images({"a": 9, "b": 9})), "has 2 classes of training images"),
     "too few": (
         lambda folder: write_images(folder, class_images(THREE | {"c": 2, "d": 1})),
-        "2 of 5 classes .* fewer than 3 training images, .* train and test and val needs: 'c' (2), 'd' (1)",
+        "2 of 5 classes .* are too small: 'c' (2), 'd' (1); a split into train and test and val needs 3 training images",
     ),
     "too few for validation": (
         lambda folder: write_images(folder, _part_folders(["test"]) + class_images(THREE | {"cat": 1}, "train/")),
-        "1 of 3 classes .* fewer than 2 training images, .* train and val needs: 'cat' (1)",
+        "1 of 3 classes .* is too small: 'cat' (1); a split into train and val needs 2 training images of each",
     ),
     "same part twice": (
         lambda folder: write_images(folder, _part_folders(["train", "val", "valid"])),
@@ -189,7 +189,7 @@ MISTAKES = {  # what is in the folder, and what is said about it; " .* " stands 
     ),
     "empty files": (
         lambda folder: (write_images(folder, class_images(THREE)), [_empty(folder / "ant" / f"{i}.png") for i in range(5)]),
-        "5 images .* are empty files: ant/0.png, ant/1.png, ant/2.png, ...",
+        "has 5 empty image files: ant/0.png, ant/1.png, ant/2.png, ...",
     ),
     "missing in metadata": (
         lambda folder: (write_images(folder, ["0.png", "1.png"]), _csv(folder, ROWS)),
@@ -197,7 +197,7 @@ MISTAKES = {  # what is in the folder, and what is said about it; " .* " stands 
     ),
     "twice in metadata": (
         lambda folder: (write_images(folder, ["0.png"]), _csv(folder, ["0.png,a", "0.png,b"])),
-        "metadata.csv names 1 images more than once: 0.png",
+        "metadata.csv names 1 image more than once: 0.png",
     ),
     "two metadata files": (
         lambda folder: (_csv(folder, ROWS), (folder / "metadata.jsonl").touch()),
@@ -205,7 +205,7 @@ MISTAKES = {  # what is in the folder, and what is said about it; " .* " stands 
     ),
     "empty label": (lambda folder: _csv(folder, ["0.png, "]), "row 2 has an empty file_name or label: '0.png', ' '"),
     "no file names": (lambda folder: _csv(folder, ["0.png,a"], "name,label"), "metadata.csv has no column file_name"),
-    "short row": (lambda folder: _csv(folder, ["0.png"]), "row 2 has 1 values, not 2"),
+    "short row": (lambda folder: _csv(folder, ["0.png"]), "row 2 has 1 value, not 2"),
     "no JSON": (lambda folder: (folder / "metadata.jsonl").write_text("{}\n"), "line 1 has no file_name and label"),
     "a line without label": (
         lambda folder: (folder / "metadata.jsonl").write_text('{"file_name": "0.png", "label": 1}\n{"file_name": "1.png"}\n'),

@@ -145,7 +145,7 @@ def test_a_ratio_has_one_name(spelled, profile):
         ("cifar100lt", "ir=10,n=40000", "needs more than the 450 available images per class; use a size of at most 17614"),
         ("cifar100lt", "ir=100,n=2000", "variant ir=100,n=2000 leaves the smallest of 100 classes empty: .* or a larger size"),
         ("cifar10lt", "ir=1,n=9", "empty: the largest has 0 images, or a larger size"),
-        ("cifar10lt", "ir=4501", "empty: the largest has 4500 images; use a ratio of at most 4500"),
+        ("cifar10lt", "ir=4501", "empty: the largest has 4,500 images; use a ratio of at most 4500"),
         ("cifar100lt", "ir=451", "leaves the smallest of 100 classes empty"),
     ],
 )

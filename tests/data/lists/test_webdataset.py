@@ -185,8 +185,8 @@ def test_what_is_not_used_is_reported(tmp_path, caplog):
         write_tar(tmp_path / "shards" / name, _samples("aaabbbccc"))
     write_images(tmp_path / "shards", ["logo.png"])
     assert len(_labelled(read_class_folders(tmp_path / "shards"))) == 18
-    assert "1 image files are in no shard and are not used: logo.png" in caplog.text
-    assert "1 shards without a part in the path are of training images: extra.tar" in caplog.text
+    assert "1 image file is in no shard and not used: logo.png" in caplog.text
+    assert "1 shard without a part in the path is of training images: extra.tar" in caplog.text
 
 
 GOOD = _samples("aaabbbccc")
@@ -223,7 +223,7 @@ MISTAKES = {  # members by shard, and what is said about them; " .* " stands for
         {"0.tar": GOOD | {"k.png": b"1", "k.json": json.dumps({"label": [1]}).encode()}},
         "0.tar/k.json (Expected",
     ),
-    "empty image": ({"0.tar": GOOD | {"k.png": b"", "k.cls": b"a"}}, "1 images in .* are empty files: 0.tar/k.png"),
+    "empty image": ({"0.tar": GOOD | {"k.png": b"", "k.cls": b"a"}}, "has 1 empty image file: 0.tar/k.png"),
     "two classes": ({"0.tar": _samples("aaabbb")}, "has 2 classes of training images ('a', 'b')"),
     "foreign test class": (
         {"train.tar": GOOD, "test.tar": _samples("abcd")},
@@ -254,7 +254,7 @@ def test_compressed_shards_are_refused(tmp_path, suffix, beside):
     if beside:
         write_tar(tmp_path / "train-0.tar", GOOD)
     (tmp_path / f"train-1{suffix}").write_bytes(gzip.compress(b""))
-    _refused(tmp_path, f"1 shards in .* are compressed: train-1{suffix}; decompress them")
+    _refused(tmp_path, f"1 shard in .* is compressed: train-1{suffix}; decompress them")
 
 
 def test_a_truncated_shard_is_named(tmp_path):

@@ -53,7 +53,7 @@ def test_beside_images_in_memory_it_is_read_into_memory(root):
 
 def test_what_is_wrong_with_it_is_reported(root):
     (root / "imagenet-r" / "n0" / "art_2.jpg").unlink()
-    with pytest.raises(UserError, match=r"1 of the 5 images of the pool imagenet-r are missing in .*: n0/art_2\.jpg; restore"):
+    with pytest.raises(UserError, match=r"1 of the 5 images of the pool imagenet-r is missing in .*: n0/art_2\.jpg; restore"):
         load_pool("imagenet-r", None, root)
     file = root / "lists" / "imagenet-r" / "imagenet-r.txt"
     file.write_text(file.read_text() + "n0/more.jpg 0\n")
