@@ -32,7 +32,7 @@ def rank_diagrams(setting: Setting[AccuracyRecord], title: Title) -> Iterator[Pl
         set_subtitle(figure, setting.subtitle)
         caption = (
             f"{found.blocks} runs of each method. Grey: methods that do not differ significantly (Nemenyi, {LEVEL:.0%}). "
-            f"Friedman test: p = {found.p:.2g}."
+            f"{found.friedman}"
         )
         yield Plot(
             f"ranks-{METRICS[metric].lower()}", f"Mean ranks by {METRICS[metric]}", figure, caption, "Demšar, JMLR 2006."
