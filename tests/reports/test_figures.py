@@ -188,6 +188,26 @@ def test_records_that_are_not_comparable_have_separate_figures(tmp_path):
     assert sum("torch views" in one.details for one in drawn) == 2
 
 
+def test_titles_are_numbered_within_a_figure_only_and_keep_their_style_in_all():
+    def runs(preset, *temperatures):
+        made = [(name, temperature) for name in ("sdclr", "tase") for temperature in temperatures]
+        return [
+            made_record(name, preset=preset, hparams={"temperature": temperature}, run_id=f"{preset}{name}{temperature}")
+            for name, temperature in made
+        ]
+
+    records = [*runs("cpu", 0.2), *runs("paper", 0.3), *runs("smoke", 0.2, 0.4)]
+    order = MethodOrder(records, method_name)
+    labels = {
+        setting.first.preset: {one.label: one.index for one in setting.series} for setting in probe_settings(records, order)
+    }
+    assert list(labels["cpu"]) == list(labels["paper"]) == ["sdclr", "tase"]
+    assert list(labels["smoke"]) == ["sdclr", "sdclr [2]", "tase", "tase [2]"]
+    assert len(set(labels["smoke"].values())) == 4
+    assert labels["cpu"].items() <= labels["smoke"].items()
+    assert labels["cpu"] == labels["paper"]
+
+
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
