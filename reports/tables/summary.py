@@ -1,15 +1,16 @@
 """One summary per setting: accuracy of each method, and its difference from SimCLR on the same runs, with a verdict."""
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 from reports import captions
 from reports.comparable import SETTING, Title, by_method, comparable_groups, method_name, run_ids, table_name
 from reports.shipped_record import ShippedRecord
-from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell
+from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell, mean_std
 from reports.tables.costs import BASELINE
 from reports.tables.significance import LEVEL, MIN_RUNS, TEST, Difference, difference
 from reports.tables.table import Cell, Column, Table
-from run_store.records import Record
+from run_store.records import AccuracyRecord, Record
 
 SUMMARY = "summary-"  # prefix of the tables' file names
 SHOWN = ("few", "mean", "group_std")
@@ -32,7 +33,8 @@ def summary_tables(
 ) -> list[Table]:
     """One summary for each setting, of the first of its tables, which is that of the main probe.
 
-    Of the settings of a benchmark, that with the most methods comes first.
+    Of the settings of a benchmark, that with the most methods comes first, those of balanced variants last. Rows of the user's
+    own runs come before shipped ones, each by accuracy on the few group, the best first.
 
     Args:
         tables: result of `build_tables`.
@@ -42,12 +44,12 @@ def summary_tables(
     first: dict[str, AccuracyTable] = {}
     for table in tables:
         first.setdefault(table.setting + table.passport, table)
-    ordered = sorted(first.values(), key=lambda table: (table.first.dataset, -len(table.rows)))
+    ordered = sorted(first.values(), key=lambda table: (table.first.dataset, _is_balanced(table.first), -len(table.rows)))
     return [_summary(table, title, more_runs(table.first)) for table in ordered]
 
 
 def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
-    methods = by_method(table.records)
+    methods = dict(sorted(by_method(table.records).items(), key=lambda row: _order(row[1])))
     baseline = max((key for key in methods if key[0] == BASELINE), key=lambda key: _preference(methods[key]), default=None)
     reference = title(methods[baseline][0]) if baseline else "SimCLR"
     groups = {row.key: row.group for row in table.rows}
@@ -80,6 +82,17 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
         [run_ids(records) for records in methods.values()],
         file="summary",
     )
+
+
+def _is_balanced(record: Record) -> bool:
+    return len(set(record.class_counts)) == 1
+
+
+def _order(records: Sequence[AccuracyRecord]) -> tuple[bool, float]:
+    """Sort key of a row: shipped rows last, but submissions among the others; then the mean accuracy on few, the best first."""
+    few = mean_std(record.few for record in records)
+    first = records[0]
+    return isinstance(first, ShippedRecord) and not first.submission, inf if few is None else -few.mean
 
 
 def _preference(records: Sequence[Record]) -> tuple[bool, int]:
