@@ -37,11 +37,26 @@ def scale_label(preset: str) -> str:
     return f"{SCALES[preset]} numbers, not comparable with published ones." if preset in SCALES else ""
 
 
-def caption(records: Sequence[Record], *sentences: str) -> str:
-    """A short caption: number of runs, splits and seeds, the given sentences, and the scale label."""
-    splits, seeds = {r.split for r in records}, {r.seed for r in records}
-    over = f"split{'s' * (len(splits) > 1)} {number_list(splits)}; seed{'s' * (len(seeds) > 1)} {number_list(seeds)}"
-    return with_notes(" ".join(filter(None, [f"Mean ± std over n runs ({over}).", *sentences])), records)
+def caption(records: Sequence[Record], *sentences: str, mean: str = "Mean ± std") -> str:
+    """A short caption: number of runs, splits and seeds, the given sentences, and the scale label.
+
+    Args:
+        records: of the table.
+        sentences: empty ones are left out.
+        mean: what the numbers are.
+    """
+    return with_notes(" ".join(filter(None, [f"{mean} over n runs ({over(records)}).", *sentences])), records)
+
+
+def over(records: Sequence[Record]) -> str:
+    """Splits and seeds: `splits 1-5; seed 0`."""
+    numbers = {name: {getattr(record, name) for record in records} for name in ("split", "seed")}
+    return "; ".join(f"{name}{'s' * (len(found) > 1)} {number_list(found)}" for name, found in numbers.items())
+
+
+def between_splits(records: Sequence[Record]) -> str:
+    """What a standard deviation over several splits includes; empty for one split."""
+    return "± includes the differences between splits." if len({record.split for record in records}) > 1 else ""
 
 
 def with_notes(text: str, records: Sequence[Record]) -> str:

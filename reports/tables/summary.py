@@ -1,6 +1,6 @@
 """One summary per setting: accuracy of each method, and its difference from SimCLR on the same runs, with a verdict."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from reports import captions
@@ -50,7 +50,7 @@ def summary_tables(
 
 def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
     methods = dict(sorted(by_method(table.records).items(), key=lambda row: _order(row[1])))
-    baseline = max((key for key in methods if key[0] == BASELINE), key=lambda key: _preference(methods[key]), default=None)
+    baseline = reference_of(methods)
     reference = title(methods[baseline][0]) if baseline else "SimCLR"
     groups = {row.key: row.group for row in table.rows}
     rows = []
@@ -73,7 +73,7 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
     return Table(
         f"{SUMMARY}{table_name(table.first, setting + table.passport)}",
         f"{captions.subject(table.first)}, summary, test accuracy in %, probe {captions.probe_title(table.probe)}",
-        captions.caption(table.records, f"Differences are paired, with {LEVEL:.0%} intervals."),
+        captions.caption(table.records, f"Differences are paired, with {LEVEL:.0%} intervals.", mean="Mean"),
         f"{table.setting} {captions.protocol(table.records)} {RULE}",
         _columns(reference),
         rows,
@@ -82,6 +82,16 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
         [run_ids(records) for records in methods.values()],
         file="summary",
     )
+
+
+def reference_of(methods: Mapping[tuple[str, str], Sequence[Record]]) -> tuple[str, str] | None:
+    """The SimCLR that other methods are compared with: the user's own before a shipped one, then that with the most runs.
+
+    Args:
+        methods: result of `by_method`.
+    """
+    candidates = [key for key in methods if key[0] == BASELINE]
+    return max(candidates, key=lambda key: (not isinstance(methods[key][0], ShippedRecord), len(methods[key])), default=None)
 
 
 def _is_balanced(record: Record) -> bool:
@@ -95,14 +105,9 @@ def _order(records: Sequence[AccuracyRecord]) -> tuple[bool, float]:
     return isinstance(first, ShippedRecord) and not first.submission, inf if few is None else -few.mean
 
 
-def _preference(records: Sequence[Record]) -> tuple[bool, int]:
-    """Sort key of the reference: one's own runs before shipped ones, then the number of runs."""
-    return not isinstance(records[0], ShippedRecord), len(records)
-
-
 def _columns(reference: str) -> list[Column]:
     columns = [Column("Method", "method"), Column("Group", "method_group", csv_only=True)]
-    columns += [Column(METRICS[metric], metric, std=True) for metric in SHOWN]
+    columns += [Column(METRICS[metric], metric, std=True, std_printed=False) for metric in SHOWN]
     for metric in DIFFERENCES:
         columns.append(Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"))
         columns += [

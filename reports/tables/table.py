@@ -24,6 +24,7 @@ class Column:
     group: str = ""  # common heading of neighbouring columns
     decimals: int = 1
     std: bool = False  # whether the CSV has a second column `<key>_sd`
+    std_printed: bool = True  # whether other outputs have the standard deviation
     placeholder: str = "empty"  # printed for a missing value; the CSV field is empty
     csv_only: bool = False
     in_latex: bool = True  # false for wide columns
@@ -45,14 +46,15 @@ class Cell:
     placeholder: str | None = None  # replaces the column's for a missing value, e.g. "failed"
 
     def format(self, column: Column) -> tuple[str, str]:
-        """The value and its standard deviation as text; the latter is empty if there is none."""
+        """The value and its standard deviation as text; the latter is empty if there is none or it is not printed."""
         if self.value is None:
             return (column.placeholder if self.placeholder is None else self.placeholder), ""
         if isinstance(self.value, str):
             return single_line(self.value), ""
         if isinstance(self.value, int):
             return f"{self.value:,}", ""
-        return _fixed(self.value, column.decimals), "" if self.std is None else _fixed(self.std, column.decimals)
+        std = self.std if column.std_printed else None
+        return _fixed(self.value, column.decimals), "" if std is None else _fixed(std, column.decimals)
 
 
 @dataclass(frozen=True)

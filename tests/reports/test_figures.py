@@ -8,18 +8,20 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 from msgspec.structs import replace
 from PIL import Image
 
 from core.files import write_atomic
 from reports.comparable import method_name
 from reports.figures import write_figures
-from reports.figures.accuracy import class_accuracy
+from reports.figures.accuracy import class_accuracy, group_accuracy
 from reports.figures.curves import imbalance_curve, imbalance_settings
 from reports.figures.setting import MethodOrder, mean_and_std, probe_settings, run_settings
 from reports.figures.style import figure_style, line_style
 from reports.figures.temperature import quantity_by_epoch
 from reports.figures.training import tail_curves, training_curves
+from reports.tables.significance import difference
 from run_store.history import LOG, read_history
 from run_store.records import CurvePoint
 from tests.reports.made import made_geometry, made_grid, made_record
@@ -206,6 +208,42 @@ def test_titles_are_numbered_within_a_figure_only_and_keep_their_style_in_all():
     assert len(set(labels["smoke"].values())) == 4
     assert labels["cpu"].items() <= labels["smoke"].items()
     assert labels["cpu"] == labels["paper"]
+
+
+@pytest.mark.parametrize(("methods", "bands"), [(3, 3), (4, 0)])
+def test_accuracy_by_class_has_bands_for_few_methods(methods, bands):
+    records = list(made_grid(["bcl", "byol", "simclr", "ts"][:methods], 2, 1, ["ridge"]))
+    (setting,) = probe_settings(records, MethodOrder(records, method_name))
+    (plot,) = class_accuracy(setting)
+    assert len(plot.figure.axes[0].collections) == bands
+    assert ("Band: std over runs." in plot.caption) == (bands > 0)
+
+
+@pytest.mark.parametrize(
+    ("methods", "splits", "bars"), [(("simclr", "byol", "ts"), 5, 2), (("simclr", "byol"), 4, 0), (("byol", "ts"), 5, 0)]
+)
+def test_error_bars_of_groups_are_intervals_of_the_differences_from_simclr(methods, splits, bars):
+    records = list(made_grid(methods, splits, 1, ["ridge"]))
+    (setting,) = probe_settings(records, MethodOrder(records, method_name))
+    (plot,) = group_accuracy(setting)
+    found = [one for one in plot.figure.axes[0].containers if isinstance(one, ErrorbarContainer)]
+    assert len(found) == bars
+    assert ("Error bars: 95% interval of the paired difference from simclr." in plot.caption) == (bars > 0)
+    assert "std" not in plot.caption
+    for one in found:
+        segments = one.lines[2][0].get_segments()
+        lengths = [high - low for (_, low), (_, high) in segments]
+        of_method = {name: [r for r in records if r.method == name] for name in methods}
+        expected = [
+            [
+                found.high - found.low
+                for key in ("mean", "many", "medium", "few")
+                if (found := difference(runs, of_method["simclr"], key))
+            ]
+            for name, runs in of_method.items()
+            if name != "simclr"
+        ]
+        assert any(lengths == pytest.approx(each) for each in expected)
 
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

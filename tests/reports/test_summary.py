@@ -1,11 +1,17 @@
 """The summary: differences from SimCLR on common runs, and the verdicts."""
 
+import csv
+import io
+
 import pytest
 from msgspec.structs import asdict, replace
 
+from reports.page.adapter import table_section
 from reports.shipped_record import ShippedRecord
-from reports.tables import build_tables, summary_tables
-from tests.reports.made import made_record
+from reports.tables import all_tables, build_tables, summary_tables, terminal_text
+from reports.tables.latex import latex_text
+from reports.tables.text import csv_text, markdown_text
+from tests.reports.made import made_grid, made_record
 
 
 def runs(method, few, *, splits=range(1, 6), **fields):
@@ -41,6 +47,27 @@ def test_verdicts(few, verdict):
     assert found["byol"]["few_difference"] == pytest.approx(sum(few) / len(few) - sum(BASE[: len(few)]) / len(few))
     assert found["simclr"]["verdict"] == "reference"
     assert found["simclr"]["few_difference"] is None
+
+
+def test_means_are_printed_without_the_standard_deviations_that_the_csv_has():
+    (table,) = summary_tables(build_tables([*runs("simclr", BASE), *runs("byol", BASE[::-1])]))
+    assert all("±" not in write(table) for write in (terminal_text, markdown_text))
+    assert "pm" not in latex_text(table)
+    assert not any(cell.spread for row in table_section(table).rows for cell in row.cells)
+    (line, _) = csv.DictReader(io.StringIO(csv_text(table)))
+    assert float(line["few_sd"]) == pytest.approx(15.8114)
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+def test_accuracy_tables_say_that_their_standard_deviation_includes_the_differences_between_splits(splits):
+    grid = list(made_grid(["simclr", "byol"], splits, 2, ["ridge", "ridge-1pct"]))
+    tables = [
+        table for table in all_tables(grid) if table.file in ("linear-probe", "linear-probe-1pct", "combined-linear-probe")
+    ]
+    assert len(tables) == 3
+    for table in tables:
+        assert "±" in terminal_text(table)
+        assert ("± includes the differences between splits." in table.caption) == (splits > 1)
 
 
 def test_without_simclr_there_is_no_verdict():

@@ -115,7 +115,7 @@ def test_captions_are_short_and_complete(records):
 def test_the_terminal_prints_data_set_probe_n_and_scale(accurate):
     text = tables_text(table.table() for table in build_tables(accurate, title, STATES))
     assert "cifar10lt (variant exp-4500-45), test accuracy in %, probe knn\n" in text
-    assert "n runs (splits 1-3; seed 0). †" in text
+    assert "n runs (splits 1-3; seed 0). ± includes the differences between splits. †" in text
     assert text.count("CPU-scale") == 4  # consecutive tables with the same caption share it
     assert "sha256" not in text
 
