@@ -27,6 +27,11 @@ def scale(record: Record) -> str:
     return f"{scale_label(record.preset)} {'Untrained networks.' if record.epochs == 0 else ''}".strip()
 
 
+def without(text: str, scale: str) -> str:
+    """A caption without the sentences on the scale, for outputs that print these as a label."""
+    return " ".join(text.replace(scale, "").split())
+
+
 def epochs(number: int | str | None) -> str:
     """Number of epochs as printed; empty if it is unknown or not one number."""
     return f"{number} epochs" if isinstance(number, int) else ""
@@ -69,12 +74,23 @@ def notes(records: Sequence[Record]) -> str:
     found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
     if any(record.true_labels for record in records):
         found.append("[true labels]: an ablation that uses the labels of the training images.")
-    origins: dict[str, set[str]] = {}
+    if labels := sorted({f"[{record.label}]" for record in records if isinstance(record, ShippedRecord)}):
+        found.append(f"{', '.join(labels)}: results in the repository.")
+    return " ".join(found)
+
+
+def origins(records: Sequence[Record]) -> str:
+    """Device, precision and versions of shipped runs, a sentence for each label; empty without shipped runs."""
+    found: dict[str, set[str]] = {}
     for record in records:
         if isinstance(record, ShippedRecord):
-            origins.setdefault(record.label, set()).add(record.origin)
-    found += [f"[{label}]: results in the repository, from {'; '.join(sorted(origins[label]))}." for label in sorted(origins)]
-    return " ".join(found)
+            found.setdefault(record.label, set()).add(record.origin)
+    return " ".join(f"[{label}]: trained on {'; '.join(sorted(found[label]))}." for label in sorted(found))
+
+
+def with_origins(text: str, records: Sequence[Record]) -> str:
+    """Text followed by the sentences of `origins`."""
+    return f"{text} {origins(records)}".strip()
 
 
 def setting(record: Record) -> str:
@@ -141,14 +157,15 @@ def groups(record: Record) -> str:
 
 
 def runs(records: Sequence[Record]) -> str:
-    """Definition of mean and standard deviation, splits with their passports, seeds, and number of unreadable images."""
+    """Definition of the standard deviation, splits with their passports, seeds, unreadable images, and `origins`."""
     splits = sorted({(r.split, r.official_split, r.passport) for r in records})
     listed = ", ".join(f"{split}{'' if official else ' (not official)'} [{passport}]" for split, official, passport in splits)
     unreadable = max(r.unreadable for r in records)
     left_out = f" Up to {unreadable} unreadable images were left out of training." if unreadable else ""
-    return (
+    return with_origins(
         f"Sample standard deviation over runs, none for n = 1. {counted(len({r.split for r in records}), 'split')} [passport]: "
-        f"{listed}; {counted(len({r.seed for r in records}), 'seed')}: {number_list({r.seed for r in records})}.{left_out}"
+        f"{listed}; {counted(len({r.seed for r in records}), 'seed')}: {number_list({r.seed for r in records})}.{left_out}",
+        records,
     )
 
 

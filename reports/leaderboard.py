@@ -42,7 +42,9 @@ def leaderboard_text(
     summaries = summary_tables([table for table in tables if table.probe == captions.MAIN_PROBE], title, more_runs)
     for table in summaries:
         first = table.records[0]
-        scale = f"**{label}**\n\n" if (label := captions.scale(first)) else ""
+        label = captions.scale(first)
+        scale = f"**{label}**\n\n" if label else ""
+        table = replace(table, caption=captions.without(table.caption, label))
         training = ", ".join(filter(None, [f"preset {first.preset}", captions.epochs(first.epochs)]))
         sections.append(f"## {captions.subject(first)}, {training}\n\n{scale}{markdown_text(_columns(table))}")
     return "\n".join(sections)

@@ -41,15 +41,16 @@ def table_section(table: Table, *, lead: bool = True) -> Section:
     shipped = {record.run_id for record in table.records if isinstance(record, ShippedRecord)}
     run_ids = [[id_ for id_ in ids if id_ not in shipped] for ids in table.run_ids or [()] * len(table.rows)]
     is_text = table.text_columns()
+    scale = captions.scale(table.records[0]) if table.records else ""
     return Section(
         name=table.name,
         **{name: table.shared(name) for name in ("dataset", "variant", "preset")},
         epochs=captions.epochs(table.shared("epochs")),
         probe=table.probe,
         title=_short_title(table),
-        caption=table.caption,
+        caption=captions.without(table.caption, scale),
         details=table.details,
-        scale=captions.scale(table.records[0]) if table.records else "",
+        scale=scale,
         warnings=table.warnings,
         lead=lead,
         head=table.columns[first].head,
@@ -75,9 +76,9 @@ def figure(saved: SavedFigure) -> Figure:
         preset=saved.preset,
         epochs=captions.epochs(saved.epochs),
         title=saved.title,
-        caption=saved.caption,
+        caption=captions.without(saved.caption, saved.scale),
         details=saved.details,
-        scale=captions.scale_label(saved.preset),
+        scale=saved.scale,
         svg=svg,
     )
 

@@ -74,7 +74,7 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
         f"{SUMMARY}{table_name(table.first, setting + table.passport)}",
         f"{captions.subject(table.first)}, summary, test accuracy in %, probe {captions.probe_title(table.probe)}",
         captions.caption(table.records, f"Differences are paired, with {LEVEL:.0%} intervals.", mean="Mean"),
-        f"{table.setting} {captions.protocol(table.records)} {RULE}",
+        captions.with_origins(f"{table.setting} {captions.protocol(table.records)} {RULE}", table.records),
         _columns(reference),
         rows,
         table.records,
