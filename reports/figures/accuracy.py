@@ -130,4 +130,3 @@ def _shade(axes: Axes, ranks: NDArray[np.int64], counts: NDArray[np.float64]) ->
     count_axes.tick_params(axis="y", colors="0.4", which="both")
     count_axes.yaxis.label.set_color("0.4")
     count_axes.set_zorder(axes.get_zorder() - 1)
-    axes.patch.set_visible(False)

@@ -95,6 +95,20 @@ def test_every_kind_of_figure_is_saved_with_caption_and_settings(tmp_path):
     assert {one.probe for one in drawn} == {"", "knn", "fewshot-curve", "geometry"}
 
 
+def test_figures_have_no_background(tmp_path):
+    records, histories = _everything(tmp_path)
+    records += list(made_grid(["bcl", "byol", "simclr"], 5, 1, ["ridge", "knn"]))
+    drawn = write_figures(records, histories, tmp_path / "figures")
+    assert {"agreement-few", "ridge-ranks-few", "ridge-classes"} <= _kinds(drawn)
+    for one in drawn:
+        with Image.open(one.png) as picture:
+            pixels = np.asarray(picture.convert("RGBA")).reshape(-1, 4)
+        white = (pixels == 255).all(axis=1).mean()
+        clear = (pixels[:, 3] == 0).mean()
+        assert white < 0.01, one.name  # numbers of a heat map
+        assert clear > 0.2, one.name
+
+
 def test_equal_input_gives_equal_bytes_whatever_the_users_settings(tmp_path):
     records, histories = _everything(tmp_path)
     first = write_figures(records, histories, tmp_path / "first")
