@@ -55,16 +55,23 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
     groups = {row.key: row.group for row in table.rows}
     rows = []
     for key, records in methods.items():
-        found = [difference(records, methods[baseline], metric) if baseline else None for metric in DIFFERENCES]
+        cells = {metric: mean_cell(getattr(record, metric) for record in records) for metric in SHOWN}
+        found = {
+            metric: difference(records, methods[baseline], metric) if baseline and key != baseline else None
+            for metric in DIFFERENCES
+        }
         what_to_do = "" if isinstance(records[0], ShippedRecord) else f": {advice}"
-        verdict = "reference" if key == baseline else _verdict(found[0], what_to_do) if baseline else f"no {reference} runs"
+        verdict = "reference" if key == baseline else _verdict(found["few"], what_to_do) if baseline else f"no {reference} runs"
         rows.append(
             [
                 Cell(title(records[0])),
                 Cell(groups[key]),
-                *(mean_cell(getattr(record, metric) for record in records) for metric in SHOWN),
-                *(cell for one in found for cell in _cells(None if key == baseline else one)),
+                cells["few"],
+                *_cells(found["few"]),
                 Cell(verdict),
+                cells["mean"],
+                *_cells(found["mean"]),
+                cells["group_std"],
                 Cell(len(records)),
                 Cell(", ".join(sorted({record.device for record in records}))),
             ]
@@ -106,14 +113,26 @@ def _order(records: Sequence[AccuracyRecord]) -> tuple[bool, float]:
 
 
 def _columns(reference: str) -> list[Column]:
-    columns = [Column("Method", "method"), Column("Group", "method_group", csv_only=True)]
-    columns += [Column(METRICS[metric], metric, std=True, std_printed=False) for metric in SHOWN]
-    for metric in DIFFERENCES:
-        columns.append(Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"))
-        columns += [
-            Column(name, f"{metric}_{name}", csv_only=True, placeholder="-") for name in ("difference", "low", "high", "pairs")
+    means = {metric: Column(METRICS[metric], metric, std=True, std_printed=False) for metric in SHOWN}
+    differences = {
+        metric: [
+            Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"),
+            *(Column(name, f"{metric}_{name}", csv_only=True) for name in ("difference", "low", "high", "pairs")),
         ]
-    return [*columns, Column("Verdict", "verdict"), Column("n", "runs"), Column("Device", "device", csv_only=True)]
+        for metric in DIFFERENCES
+    }
+    return [
+        Column("Method", "method"),
+        Column("Group", "method_group", csv_only=True),
+        means["few"],  # with its difference and the verdict first: what a phone shows without scrolling
+        *differences["few"],
+        Column("Verdict", "verdict"),
+        means["mean"],
+        *differences["mean"],
+        means["group_std"],
+        Column("n", "runs"),
+        Column("Device", "device", csv_only=True),
+    ]
 
 
 def _cells(found: Difference | None) -> list[Cell]:

@@ -28,6 +28,7 @@ class Column:
     placeholder: str = "empty"  # printed for a missing value; the CSV field is empty
     csv_only: bool = False
     in_latex: bool = True  # false for wide columns
+    never_zero: bool = False  # a positive number that is rounded to 0 is printed as `<0.1`
 
     @property
     def full_head(self) -> str:
@@ -53,6 +54,9 @@ class Cell:
             return single_line(self.value), ""
         if isinstance(self.value, int):
             return f"{self.value:,}", ""
+        smallest = float(f"1e-{column.decimals}")
+        if column.never_zero and 0 < self.value < smallest / 2:
+            return f"<{smallest:.{column.decimals}f}", ""
         std = self.std if column.std_printed else None
         return _fixed(self.value, column.decimals), "" if std is None else _fixed(std, column.decimals)
 

@@ -82,7 +82,8 @@ def test_hostile_text_is_escaped_everywhere(svg, hostile):
     page = everywhere(hostile, svg)
 
     def skeleton(text):
-        return [(tag, sorted(attributes)) for tag, attributes in elements(text)]
+        found = [(tag, attributes) for tag, attributes in elements(text) if tag != "wbr" and attributes.get("class") != "whole"]
+        return [(tag, sorted(attributes)) for tag, attributes in found]
 
     assert skeleton(page) == skeleton(everywhere("plain", svg))
     options = [attributes.get("value") for tag, attributes in elements(page) if tag == "option"]

@@ -83,6 +83,18 @@ def test_table_and_figure_give_the_same_result_of_the_test(gain, sentence):
     assert not any("nan" in caption for caption in captions)
 
 
+def test_bars_of_equal_methods_are_horizontal_and_span_their_ranks():
+    made = records(TABLE)
+    (setting,) = probe_settings(made, MethodOrder(made, method_name))
+    plot = next(rank_diagrams(setting, method_name))
+    found = ranks(made, "few")
+    _, *bars = [line.get_xydata() for line in plot.figure.axes[0].lines]
+    assert len(bars) == len(equal_groups(found)) > 0
+    assert all(low == high for (_, low), (_, high) in bars)
+    spans = [tuple(found.mean_ranks[[start, end]]) for start, end in equal_groups(found)]
+    assert [(left, right) for (left, _), (right, _) in bars] == spans
+
+
 def test_groups_within_the_critical_difference():
     found = Ranks(list("abcd"), np.array([1.0, 1.5, 2.4, 4.0]), np.eye(4), 0.01, 1.0, 9, [], [])
     assert equal_groups(found) == [(0, 1), (1, 2)]

@@ -128,7 +128,7 @@ def test_every_output_marks_shipped_rows_and_names_their_origin(tmp_path, monkey
             assert suffix == "csv" or "[shipped]: trained on far (bf16, torch 2)." in text.replace("\\", "")
             assert suffix == "csv" or "CPU-scale numbers" in text
     page = (tmp_path / "runs" / "report.html").read_text()
-    assert "[shipped]</bdi>" in page
+    assert "[shipped]</span></bdi>" in page
     captions, details = (
         re.findall(rf"{start}<bdi>([^<]*)</bdi>", page) for start in ('<p class="caption" id="[^"]*">', '<p class="caption">')
     )
