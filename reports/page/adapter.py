@@ -17,7 +17,7 @@ from reports.tables.analysis import GEOMETRY
 from reports.tables.states import RunState
 from reports.tables.table import Cell as TableCell
 from reports.tables.table import Column as TableColumn
-from reports.tables.table import Table
+from reports.tables.table import Table, fixed
 from run_store.contents import read_texts
 from run_store.history import History
 from run_store.records import AccuracyRecord, GeometryRecord, Record
@@ -161,10 +161,10 @@ def _results(record: Record) -> dict[str, str]:
             "Few": record.few,
             "Std": record.group_std,
         }
-        return {name: "empty" if value is None else f"{value:.1f}" for name, value in numbers.items()}
+        return {name: "empty" if value is None else fixed(value, 1) for name, value in numbers.items()}
     assert isinstance(record, GeometryRecord)
     measures = {head: getattr(record, name)["all"] for name, head in GEOMETRY.items()}
-    return {name: "empty" if value is None else f"{value:.3f}" for name, value in measures.items()}
+    return {name: "empty" if value is None else fixed(value, 3) for name, value in measures.items()}
 
 
 def _files(folder: Path, history: History | None) -> dict:

@@ -9,7 +9,7 @@ from reports.shipped_record import ShippedRecord
 from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell, mean_std
 from reports.tables.costs import BASELINE
 from reports.tables.significance import LEVEL, MIN_RUNS, TEST, Difference, difference
-from reports.tables.table import Cell, Column, Table
+from reports.tables.table import Cell, Column, Table, signed
 from run_store.records import AccuracyRecord, Record
 
 SUMMARY = "summary-"  # prefix of the tables' file names
@@ -116,7 +116,7 @@ def _columns(reference: str) -> list[Column]:
     means = {metric: Column(METRICS[metric], metric, std=True, std_printed=False) for metric in SHOWN}
     differences = {
         metric: [
-            Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-"),
+            Column(f"{METRICS[metric]} − {reference}", f"{metric}_difference_text", placeholder="-", is_difference=True),
             *(Column(name, f"{metric}_{name}", csv_only=True) for name in ("difference", "low", "high", "pairs")),
         ]
         for metric in DIFFERENCES
@@ -139,8 +139,8 @@ def _cells(found: Difference | None) -> list[Cell]:
     """Text, difference, both limits and number of common runs."""
     if found is None:
         return [Cell(None)] * 5
-    interval = "" if found.low is None else f" [{found.low:+.1f}, {found.high:+.1f}]"
-    return [Cell(f"{found.mean:+.1f}{interval}"), *map(Cell, (found.mean, found.low, found.high, found.runs))]
+    interval = "" if found.low is None or found.high is None else f" [{signed(found.low)}, {signed(found.high)}]"
+    return [Cell(f"{signed(found.mean)}{interval}"), *map(Cell, (found.mean, found.low, found.high, found.runs))]
 
 
 def _verdict(found: Difference | None, advice: str) -> str:
