@@ -39,7 +39,10 @@ def epochs(number: int | str | None) -> str:
 
 def scale_label(preset: str) -> str:
     """Label of a preset below the papers' scale; else empty."""
-    return f"{SCALES[preset]} numbers, not comparable with published ones." if preset in SCALES else ""
+    if preset not in SCALES:
+        return ""
+    name = SCALES[preset]
+    return f"{name[0].upper()}{name[1:]} numbers, not comparable with published ones."
 
 
 def caption(records: Sequence[Record], *sentences: str, mean: str = "Mean ± std") -> str:

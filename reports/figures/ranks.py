@@ -34,9 +34,7 @@ def rank_diagrams(setting: Setting[AccuracyRecord], title: Title) -> Iterator[Pl
             f"{found.blocks} runs of each method. Grey bars: methods that do not differ significantly (Nemenyi, {LEVEL:.0%}). "
             f"{found.friedman}"
         )
-        yield Plot(
-            f"ranks-{METRICS[metric].lower()}", f"Mean ranks by {METRICS[metric]}", figure, caption, "Demšar, JMLR 2006."
-        )
+        yield Plot(f"ranks-{METRICS[metric].lower()}", f"Mean ranks, {METRICS[metric]}", figure, caption, "Demšar, JMLR 2006.")
 
 
 def equal_groups(found: Ranks) -> list[tuple[int, int]]:

@@ -77,7 +77,13 @@ class Setting(Generic[R]):
         """Data set, variant, probe and scale in a few words."""
         f = self.first
         variant = self.variant and f"variant {self.variant}"
-        words = [f.dataset, variant, self.probe, captions.SCALES.get(f.preset, f"preset {f.preset}"), f.mark]
+        words = [
+            f.dataset,
+            variant,
+            captions.probe_title(self.probe),
+            captions.SCALES.get(f.preset, f"preset {f.preset}"),
+            f.mark,
+        ]
         return " · ".join(word for word in words if word)
 
     @property
@@ -87,8 +93,7 @@ class Setting(Generic[R]):
         subject = (captions.subject(f) if self.profile else f.dataset) + (f", {f.mark}" if f.mark else "")
         probe = f", probe {captions.probe_title(self.probe)}" if self.probe else ""
         n = captions.value_range({len({(r.split, r.seed) for r in one.records}) for one in self.series})
-        splits, seeds = (captions.number_list({getattr(r, name) for r in self.records}) for name in ("split", "seed"))
-        return captions.with_notes(f"{subject}{probe}, n = {n} (split {splits}; seed {seeds}).", self.records)
+        return captions.with_notes(f"{subject}{probe}, n = {n} ({captions.over(self.records)}).", self.records)
 
     @property
     def details(self) -> str:

@@ -46,7 +46,7 @@ def table_section(table: Table, *, lead: bool = True) -> Section:
         name=table.name,
         **{name: table.shared(name) for name in ("dataset", "variant", "preset")},
         epochs=captions.epochs(table.shared("epochs")),
-        probe=table.probe,
+        probe=captions.probe_title(table.probe),
         title=_short_title(table),
         caption=captions.without(table.caption, scale),
         details=table.details,
@@ -72,7 +72,7 @@ def figure(saved: SavedFigure) -> Figure:
         name=saved.name,
         dataset=saved.dataset,
         variant=saved.variant,
-        probe=saved.probe,
+        probe=captions.probe_title(saved.probe),
         preset=saved.preset,
         epochs=captions.epochs(saved.epochs),
         title=saved.title,
@@ -92,7 +92,7 @@ def finished_run(folder: Path | None, records: Sequence[Record], title: Title, h
         **_run_settings(first),
         status="done",
         facts=_facts(first),
-        results={record.probe: _results(record) for record in records},
+        results={captions.probe_title(record.probe): _results(record) for record in records},
         **(_files(folder, history) if folder else {}),
     )
 
@@ -105,7 +105,7 @@ def unfinished_run(folder: Path, state: RunState, records: Sequence[Record] = ()
         **_run_settings(state),
         status=state.status,
         facts=({"reason": state.reason} if state.reason else {}) | (_facts(records[0]) if records else {}),
-        results={record.probe: _results(record) for record in records},
+        results={captions.probe_title(record.probe): _results(record) for record in records},
         **_files(folder, history),
     )
 

@@ -26,7 +26,7 @@ MAX_SPACIOUS = 6  # columns; wider tables have less padding
 BREAKS = re.compile(r"(\s+(?![^\[]*\])|(?<=\+)(?=[^\W\d])|(?<=\S)(?=\())")
 INTERVAL = re.compile(r"\S+ \[[^\]]+, [^\]]+\]")  # `+1.0 [-0.5, +2.5]`
 WIDE = 360  # points; a wider figure spans both columns of the page
-FILTERS = {"dataset": "Benchmark", "variant": "Variant", "probe": "Protocol", "preset": "Preset", "epochs": "Epochs"}
+FILTERS = {"dataset": "Benchmark", "variant": "Variant", "probe": "Probe", "preset": "Preset", "epochs": "Epochs"}
 
 
 @dataclass(frozen=True)

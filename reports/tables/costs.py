@@ -116,8 +116,8 @@ def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name)
             Column("All", "mean", std=True),
             Column("Few", "few", std=True),
             Column("Images seen", "images_seen", decimals=0),
-            Column("Images", "relative_images", f"relative to {reference}", decimals=3, placeholder="-", never_zero=True),
-            Column("Time", "relative_time", f"relative to {reference}", decimals=2, placeholder="-", never_zero=True),
+            Column("Images", "relative_images", f"ratio to {reference}", decimals=3, placeholder="-", never_zero=True),
+            Column("Time", "relative_time", f"ratio to {reference}", decimals=2, placeholder="-", never_zero=True),
             Column("n", "runs"),
         ]
         unequal = f"Methods that saw more images than {reference}, so not at equal budget: {', '.join(larger)}."

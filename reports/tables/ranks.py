@@ -109,9 +109,9 @@ def _table(preset: str, probe: str, metric: str, found: Ranks, title: Title) -> 
     of_method = {method: [r for r in found.records if title(r) == method] for method in found.methods}
     return Table(
         f"ranks-{name.lower()}-{preset}-{probe}-{short_hash(datasets)}",
-        f"{datasets}, mean rank by {name}, and fraction of runs in which a method is better than another, probe "
-        f"{captions.probe_title(probe)}",
+        f"{datasets}, mean ranks, {name}, probe {captions.probe_title(probe)}",
         captions.with_notes(
+            "Fractions: of blocks in which the row is better than the column. "
             f"n = {found.blocks} blocks (benchmark, split, seed). {found.friedman} Critical difference of two mean ranks "
             f"(Nemenyi, {LEVEL:.0%}): {found.critical_difference:.2f}.",
             found.records,

@@ -87,7 +87,7 @@ def test_every_kind_of_figure_is_saved_with_caption_and_settings(tmp_path):
             "CPU-scale",
             "seed 0",
             one.probe,
-            "n = 2 (split 1, 2;" if one.probe != "geometry" else "n = 1",
+            "n = 2 (splits 1, 2;" if one.probe != "geometry" else "n = 1",
         ):
             assert fact in one.caption
         assert len(f"{one.title}. {one.caption}") <= 330

@@ -150,6 +150,12 @@ def test_group_headings_and_text_columns():
     assert [a.get("class") for tag, a in elements(head) if a.get("scope") == "col"] == [None, None, None, None, "text"]
 
 
+def test_the_page_has_one_term_for_a_probe(svg):
+    page = render_page(*made_page(svg=svg))
+    assert "Probe <b>" in page
+    assert "Protocol" not in page
+
+
 def test_only_rows_of_methods_are_filtered_by_method():
     probes, methods = (Section(name="n", dataset="d", title="t", head=h, columns=[], rows=[]) for h in ("Probe", "Method"))
     probes, methods = (replace(one, rows=[Row("m", [])]) for one in (probes, methods))

@@ -99,7 +99,7 @@ def test_filters_and_their_links(page, file):
     page.choose("preset", "cpu")
     assert page.status() == "2 of 8 tables, 1 of 4 figures shown"
     page.choose("probe", "knn")
-    assert page.status() == "1 of 8 tables, 1 of 4 figures shown"  # a figure is of no protocol, so it stays
+    assert page.status() == "1 of 8 tables, 1 of 4 figures shown"  # a figure is of no probe, so it stays
     page.choose("method", "clr")
     assert page.methods(5) == ["SimCLR", "SDCLR"]
     (note,) = (note for note in page.all(".narrowed") if note.is_displayed())
@@ -159,7 +159,7 @@ def test_keys_open_and_close_the_runs_of_a_method(page, file):
     assert page.all("#panel-title")[0].text.split("\n")[0].startswith("BYOL")
     assert page.do("return document.activeElement.id") == "close"
     assert [s.text.split("\n")[0] for s in page.all("#panel-body summary")] == ["split 1, seed 0", "split 1, seed 1"]
-    assert "All 56.1" in page.all("#panel-body summary")[0].text  # of the table's own protocol
+    assert "All 56.1" in page.all("#panel-body summary")[0].text  # of the table's own probe
     page.press(Keys.TAB, Keys.ENTER)
     assert page.do("return document.querySelector('#panel-body details').open")
     shown = page.runs()[0]

@@ -61,8 +61,9 @@ def test_several_benchmarks_are_one_table():
     both = [*records(TABLE[:5]), *(replace(r, dataset="cifar100lt", run_id=f"{r.run_id}x") for r in records(TABLE[5:8]))]
     tables = [table for table in rank_tables(both) if table.name.startswith("ranks-few")]
     assert len(tables) == 1
-    assert tables[0].title.startswith("cifar100lt, cifar10lt, mean rank by Few")
+    assert tables[0].title.startswith("cifar100lt, cifar10lt, mean ranks, Few,")
     assert "n = 8 blocks" in tables[0].caption
+    assert "the row is better than the column" in tables[0].caption
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 
 import pytest
+from msgspec.structs import replace
 
 from reports.tables import all_tables, build_tables, records_csv, tables_text, write_tables
 from reports.tables.table import Cell, Column, Table
@@ -110,6 +112,12 @@ def test_captions_are_short_and_complete(records):
         assert table.caption.endswith(scale) == (table.shared("preset") == "cpu")
         assert "[" not in table.caption
         assert table.details
+
+
+@pytest.mark.parametrize("preset", ["cpu", "smoke", "paper"])
+def test_sentences_begin_with_a_capital_letter(records, preset):
+    for table in all_tables([replace(record, preset=preset) for record in records], title):
+        assert not re.search(r"(^|\. )[a-z](?! = )", table.caption), table.caption
 
 
 def test_the_terminal_prints_data_set_probe_n_and_scale(accurate):
