@@ -1,6 +1,6 @@
 """Sentences of captions: data, training, protocol, groups, runs, and the scale label."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from data.variants import with_variants
 from reports.comparable import split_passport
@@ -13,6 +13,7 @@ MAIN_PROBE = "ridge"  # its table comes first: it has no randomness and one hype
 PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}
 PROBE_FILES = {"ridge": "linear-probe", "ridge-1pct": "linear-probe-1pct"}
 RECONSTRUCTED = {"tase": "TASE-R is a reconstruction, not the authors' method."}  # by method
+TRUE_LABELS = "[true labels]: an ablation that uses the labels of the training images."
 MAX_NAMED = 5  # missing runs named per row; the CSV has all
 
 
@@ -74,12 +75,17 @@ def with_notes(text: str, records: Sequence[Record]) -> str:
 
 def notes(records: Sequence[Record]) -> str:
     """Sentences on methods that are not those of their papers, on runs that used the true labels, and on shipped runs."""
-    found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
-    if any(record.true_labels for record in records):
-        found.append("[true labels]: an ablation that uses the labels of the training images.")
+    found = [method_notes(records)]
     if labels := sorted({f"[{record.label}]" for record in records if isinstance(record, ShippedRecord)}):
         found.append(f"{', '.join(labels)}: results in the repository.")
-    return " ".join(found)
+    return " ".join(filter(None, found))
+
+
+def method_notes(records: Iterable[Record]) -> str:
+    """Sentences on methods that are not those of their papers, and on runs that used the true labels."""
+    records = list(records)
+    found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
+    return " ".join([*found, *([TRUE_LABELS] if any(record.true_labels for record in records) else [])])
 
 
 def origins(records: Sequence[Record]) -> str:
