@@ -78,4 +78,4 @@ def _cell(cell: Cell, column: Column, escape: Callable[[str], str]) -> str:
 
 def rounded(value: object) -> object:
     """A float to the four decimals of the CSV; other values unchanged."""
-    return round(value, 4) if isinstance(value, float) else value
+    return round(value, 4) + 0.0 if isinstance(value, float) else value  # adding 0.0 turns -0.0 into 0.0

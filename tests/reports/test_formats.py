@@ -147,6 +147,7 @@ def test_no_output_has_a_negative_zero_and_all_have_one_minus_sign(write, minus)
 def test_the_csv_is_ascii_and_the_page_has_minus_signs():
     assert 'a-1 (x=-2),-1.26,"-1.3 [-1.3, +1.3]"' in csv_text(NEGATIVE).splitlines()
     assert csv_text(NEGATIVE).isascii()
+    assert "-0.0," not in csv_text(table([Cell("a"), Cell(-1e-6), Cell(-0.0)]))
     first, second, *_ = table_section(NEGATIVE).rows
     assert [cell.text for cell in first.cells] == ["−1.3", "−1.3 [−1.3, +1.3]"]
     assert second.cells[0].text == "0.0"
