@@ -8,11 +8,10 @@ from commands.report import FIGURES, PAGE, TABLES, page_sections
 from commands.titles import method_group, method_title, more_runs
 from core.files import write_text
 from reports.figures import write_figures
-from reports.leaderboard import leaderboard_text, left_out, ranked
+from reports.leaderboard import leaderboard_text, left_out
 from reports.page import About, adapter, write_page
 from reports.shipped import shipped_files, submitted
 from reports.tables import build_tables, write_tables
-from reports.tables.summary import SUMMARY
 from run_store.records import Record, accuracies, read_records
 
 FILE = Path(__file__).parent.parent / "LEADERBOARD.md"
@@ -39,7 +38,6 @@ def write_leaderboard_page(out: Path) -> Path:
     records = [*shipped, *(record for record in submitted() if not left_out(record))]
     accuracy_tables = build_tables(accuracies(records), method_title, group=method_group)
     tables = write_tables(records, out / TABLES, method_title, accuracy_tables=accuracy_tables, more_runs=more_runs)
-    tables = [ranked(table) if table.name.startswith(SUMMARY) else table for table in tables]
     by_run = groupby(sorted(shipped, key=attrgetter("run_id")), key=attrgetter("run_id"))
     write_page(
         out / PAGE,

@@ -1,6 +1,6 @@
 """Sentences of captions: data, training, protocol, groups, runs, and the scale label."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from data.variants import with_variants
 from reports.comparable import split_passport
@@ -13,6 +13,7 @@ MAIN_PROBE = "ridge"  # its table comes first: it has no randomness and one hype
 PROBE_TITLES = {"ridge": "linear (ridge)", "ridge-1pct": "linear (ridge), 1 %"}
 PROBE_FILES = {"ridge": "linear-probe", "ridge-1pct": "linear-probe-1pct"}
 RECONSTRUCTED = {"tase": "TASE-R is a reconstruction, not the authors' method."}  # by method
+TRUE_LABELS = "[true labels]: an ablation that uses the labels of the training images."
 MAX_NAMED = 5  # missing runs named per row; the CSV has all
 
 
@@ -27,6 +28,11 @@ def scale(record: Record) -> str:
     return f"{scale_label(record.preset)} {'Untrained networks.' if record.epochs == 0 else ''}".strip()
 
 
+def without(text: str, scale: str) -> str:
+    """A caption without the sentences on the scale, for outputs that print these as a label."""
+    return " ".join(text.replace(scale, "").split())
+
+
 def epochs(number: int | str | None) -> str:
     """Number of epochs as printed; empty if it is unknown or not one number."""
     return f"{number} epochs" if isinstance(number, int) else ""
@@ -34,14 +40,32 @@ def epochs(number: int | str | None) -> str:
 
 def scale_label(preset: str) -> str:
     """Label of a preset below the papers' scale; else empty."""
-    return f"{SCALES[preset]} numbers, not comparable with published ones." if preset in SCALES else ""
+    if preset not in SCALES:
+        return ""
+    name = SCALES[preset]
+    return f"{name[0].upper()}{name[1:]} numbers, not comparable with published ones."
 
 
-def caption(records: Sequence[Record], *sentences: str) -> str:
-    """A short caption: number of runs, splits and seeds, the given sentences, and the scale label."""
-    splits, seeds = {r.split for r in records}, {r.seed for r in records}
-    over = f"split{'s' * (len(splits) > 1)} {number_list(splits)}; seed{'s' * (len(seeds) > 1)} {number_list(seeds)}"
-    return with_notes(" ".join(filter(None, [f"Mean ± std over n runs ({over}).", *sentences])), records)
+def caption(records: Sequence[Record], *sentences: str, mean: str = "Mean ± std") -> str:
+    """A short caption: number of runs, splits and seeds, the given sentences, and the scale label.
+
+    Args:
+        records: of the table.
+        sentences: empty ones are left out.
+        mean: what the numbers are.
+    """
+    return with_notes(" ".join(filter(None, [f"{mean} over n runs ({over(records)}).", *sentences])), records)
+
+
+def over(records: Sequence[Record]) -> str:
+    """Splits and seeds: `splits 1-5; seed 0`."""
+    numbers = {name: {getattr(record, name) for record in records} for name in ("split", "seed")}
+    return "; ".join(f"{name}{'s' * (len(found) > 1)} {number_list(found)}" for name, found in numbers.items())
+
+
+def between_splits(records: Sequence[Record]) -> str:
+    """What a standard deviation over several splits includes; empty for one split."""
+    return "± includes the differences between splits." if len({record.split for record in records}) > 1 else ""
 
 
 def with_notes(text: str, records: Sequence[Record]) -> str:
@@ -51,15 +75,31 @@ def with_notes(text: str, records: Sequence[Record]) -> str:
 
 def notes(records: Sequence[Record]) -> str:
     """Sentences on methods that are not those of their papers, on runs that used the true labels, and on shipped runs."""
+    found = [method_notes(records)]
+    if labels := sorted({f"[{record.label}]" for record in records if isinstance(record, ShippedRecord)}):
+        found.append(f"{', '.join(labels)}: results in the repository.")
+    return " ".join(filter(None, found))
+
+
+def method_notes(records: Iterable[Record]) -> str:
+    """Sentences on methods that are not those of their papers, and on runs that used the true labels."""
+    records = list(records)
     found = [RECONSTRUCTED[method] for method in sorted({record.method for record in records} & RECONSTRUCTED.keys())]
-    if any(record.true_labels for record in records):
-        found.append("[true labels]: an ablation that uses the labels of the training images.")
-    origins: dict[str, set[str]] = {}
+    return " ".join([*found, *([TRUE_LABELS] if any(record.true_labels for record in records) else [])])
+
+
+def origins(records: Sequence[Record]) -> str:
+    """Device, precision and versions of shipped runs, a sentence for each label; empty without shipped runs."""
+    found: dict[str, set[str]] = {}
     for record in records:
         if isinstance(record, ShippedRecord):
-            origins.setdefault(record.label, set()).add(record.origin)
-    found += [f"[{label}]: results in the repository, from {'; '.join(sorted(origins[label]))}." for label in sorted(origins)]
-    return " ".join(found)
+            found.setdefault(record.label, set()).add(record.origin)
+    return " ".join(f"[{label}]: trained on {'; '.join(sorted(found[label]))}." for label in sorted(found))
+
+
+def with_origins(text: str, records: Sequence[Record]) -> str:
+    """Text followed by the sentences of `origins`."""
+    return f"{text} {origins(records)}".strip()
 
 
 def setting(record: Record) -> str:
@@ -126,14 +166,15 @@ def groups(record: Record) -> str:
 
 
 def runs(records: Sequence[Record]) -> str:
-    """Definition of mean and standard deviation, splits with their passports, seeds, and number of unreadable images."""
+    """Definition of the standard deviation, splits with their passports, seeds, unreadable images, and `origins`."""
     splits = sorted({(r.split, r.official_split, r.passport) for r in records})
     listed = ", ".join(f"{split}{'' if official else ' (not official)'} [{passport}]" for split, official, passport in splits)
     unreadable = max(r.unreadable for r in records)
     left_out = f" Up to {unreadable} unreadable images were left out of training." if unreadable else ""
-    return (
+    return with_origins(
         f"Sample standard deviation over runs, none for n = 1. {counted(len({r.split for r in records}), 'split')} [passport]: "
-        f"{listed}; {counted(len({r.seed for r in records}), 'seed')}: {number_list({r.seed for r in records})}.{left_out}"
+        f"{listed}; {counted(len({r.seed for r in records}), 'seed')}: {number_list({r.seed for r in records})}.{left_out}",
+        records,
     )
 
 

@@ -1,8 +1,7 @@
-"""The leaderboard: one table per setting of the shipped results and submissions, sorted by accuracy on the few group."""
+"""The leaderboard: the summary of each setting of the shipped results and submissions."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from math import inf
 
 from reports import captions
 from reports.comparable import Title, method_name
@@ -23,7 +22,6 @@ COLUMNS = (
     "runs",
     "device",
 )
-SORTED_BY = "few"
 LEFT_OUT = "smoke"  # preset that checks the pipeline
 HEAD = """# Leaderboard
 
@@ -44,28 +42,17 @@ def leaderboard_text(
     summaries = summary_tables([table for table in tables if table.probe == captions.MAIN_PROBE], title, more_runs)
     for table in summaries:
         first = table.records[0]
-        scale = f"**{label}**\n\n" if (label := captions.scale(first)) else ""
+        label = captions.scale(first)
+        scale = f"**{label}**\n\n" if label else ""
+        table = replace(table, caption=captions.without(table.caption, label))
         training = ", ".join(filter(None, [f"preset {first.preset}", captions.epochs(first.epochs)]))
-        sections.append(f"## {captions.subject(first)}, {training}\n\n{scale}{markdown_text(_columns(ranked(table)))}")
+        sections.append(f"## {captions.subject(first)}, {training}\n\n{scale}{markdown_text(_columns(table))}")
     return "\n".join(sections)
 
 
 def left_out(record: Record) -> bool:
     """Whether a record is of a preset that checks the pipeline."""
     return record.preset == LEFT_OUT
-
-
-def ranked(table: Table) -> Table:
-    """A summary with its rows sorted by accuracy on the few group, the best first."""
-    by = [column.key for column in table.columns].index(SORTED_BY)
-
-    def accuracy(place: int) -> float:
-        value = table.rows[place][by].value
-        return value if isinstance(value, float) else -inf
-
-    order = sorted(range(len(table.rows)), key=accuracy, reverse=True)
-    run_ids = [table.run_ids[place] for place in order] if table.run_ids else ()
-    return replace(table, rows=[table.rows[place] for place in order], run_ids=run_ids)
 
 
 def _columns(table: Table) -> Table:

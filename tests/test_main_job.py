@@ -14,7 +14,7 @@ def test_the_main_job_runs_end_to_end_on_real_cifar10(tmp_path):
     asked = ["--methods", "all", "--datasets", "cifar10lt", "--preset", "smoke", "--out", str(tmp_path / "runs")]
     finished = subprocess.run([sys.executable, str(ROOT / "bench.py"), *asked], capture_output=True, text=True, timeout=1200)
     assert finished.returncode == 0, finished.stderr
-    assert "smoke-scale numbers, not comparable with published ones" in finished.stdout
+    assert "Smoke-scale numbers, not comparable with published ones" in finished.stdout
     records = [json.loads(line) for file in tmp_path.glob("runs/*/results.jsonl") for line in file.read_text().splitlines()]
     assert {record["method"] for record in records} == {"simclr", "byol", "sdclr", "bcl", "colt", "tase", "ts"}
     for record in records:

@@ -7,13 +7,16 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports import captions
-from reports.comparable import ClassNames, no_class_names
-from reports.figures.setting import MAX_NAMED, Plot, Setting, class_order, mean_and_std, names_by_rank
+from reports.comparable import ClassNames, method_key, no_class_names
+from reports.figures.setting import MAX_NAMED, Plot, Series, Setting, class_order, mean_and_std, names_by_rank
 from reports.figures.style import DOUBLE, GREY, SINGLE, bar_style, legend_below, line_style, log_ticks, new_figure, set_subtitle
+from reports.tables.significance import LEVEL, MIN_RUNS, difference
+from reports.tables.summary import reference_of
 from run_store.records import AccuracyRecord
 
 MAX_UNSMOOTHED = MAX_NAMED  # more classes are plotted as a running mean
 MARKERS_PER_LINE = 25
+MAX_BANDS = 3  # of more methods, bands would hide the lines
 COUNTS_HEIGHT = 0.4  # maximum height of the class counts, as a fraction of the axes
 GROUPS = {"mean": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 
@@ -29,12 +32,13 @@ def class_accuracy(setting: Setting[AccuracyRecord], class_names: ClassNames = n
     ranks = np.arange(1, classes + 1)
     _shade(axes, ranks, np.mean([_ordered(r.class_counts, r) for one in setting.series for r in one.records], axis=0))
     lines = []
+    has_bands = len(setting.series) <= MAX_BANDS
     for one in setting.series:
         by_run = [_smooth(_ordered(record.class_accuracy, record), window) for record in one.records]
         mean, sd = mean_and_std(by_run)
         style = line_style(one.index)
         lines += axes.plot(ranks, mean, **style, markevery=max(1, classes // MARKERS_PER_LINE), zorder=3)
-        if sd is not None:
+        if sd is not None and has_bands:
             axes.fill_between(ranks, mean - sd, mean + sd, color=style["color"], alpha=0.12, linewidth=0, zorder=2)
     axes.set(xlabel="classes, from most to fewest training images", ylabel="test accuracy, %", xlim=(0.5, classes + 0.5))
     if names := names_by_rank(setting.records, class_names):
@@ -45,28 +49,35 @@ def class_accuracy(setting: Setting[AccuracyRecord], class_names: ClassNames = n
     legend_below(figure, lines, [one.label for one in setting.series])
     set_subtitle(figure, setting.subtitle)
     smoothed = f" Running mean over {window} classes, fewer at the ends." if window > 1 else ""
-    caption = f"Band: std over runs; grey: training images per class (right axis).{smoothed}"
+    caption = f"{'Band: std over runs. ' * has_bands}Grey: training images per class (right axis).{smoothed}"
     details = "Classes are sorted by the training images of each run's own split."
     yield Plot("classes", "Accuracy by class", figure, caption, details)
 
 
 def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
-    """Bars of all, many, medium and few classes, one per method."""
+    """Bars of all, many, medium and few classes, one per method, with the intervals of the differences from SimCLR."""
     count = len(setting.series)
+    of_key = {method_key(one.records[0]): one for one in setting.series}
+    key = reference_of({key: one.records for key, one in of_key.items()})
+    reference = of_key[key] if key else None
     figure, (axes,) = new_figure(width=DOUBLE if count > 4 else SINGLE, height=2.3)
     step = 0.84 / count
     bars = []
     tops = [0.0]
+    has_intervals = False
     for number, one in enumerate(setting.series):
         offset = (number - (count - 1) / 2) * step
         # a group without classes has no value in any run
         drawn = [key for key in GROUPS if all(getattr(record, key) is not None for record in one.records)]
         places = np.array([list(GROUPS).index(key) + offset for key in drawn])
-        mean, sd = mean_and_std([[getattr(record, key) for key in drawn] for record in one.records])
+        mean, _ = mean_and_std([[getattr(record, key) for key in drawn] for record in one.records])
+        half = np.array([_half_interval(one, reference, key) for key in drawn])
         bars.append(axes.bar(places, mean, step * 0.92, **bar_style(one.index)))
-        if sd is not None:
-            axes.errorbar(places, mean, sd, fmt="none", ecolor="black", elinewidth=0.7, capsize=min(2, 8 * step))
-        tops.append(float(np.max(mean + (0 if sd is None else sd))))
+        if (known := np.isfinite(half)).any():
+            has_intervals = True
+            cap = min(2, 8 * step)
+            axes.errorbar(places[known], mean[known], half[known], fmt="none", ecolor="black", elinewidth=0.7, capsize=cap)
+        tops.append(float(np.max(mean + np.nan_to_num(half))))
     sizes = [len(setting.first.class_accuracy), *setting.first.group_sizes]
     for place, size in enumerate(sizes):
         if not size:
@@ -78,8 +89,18 @@ def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
     axes.grid(visible=False, axis="x")
     legend_below(figure, bars, [one.label for one in setting.series])
     set_subtitle(figure, setting.subtitle)
-    caption, details = "Error bars: std over runs.", captions.groups(setting.first)
-    yield Plot("groups", "Accuracy of many, medium and few", figure, caption, details)
+    caption = ""
+    if reference and has_intervals:
+        caption = f"Error bars: {LEVEL:.0%} interval of the paired difference from {reference.label}."
+    yield Plot("groups", "Accuracy of many, medium and few", figure, caption, captions.groups(setting.first))
+
+
+def _half_interval(one: Series[AccuracyRecord], reference: Series[AccuracyRecord] | None, metric: str) -> float:
+    """Half of the interval of the mean difference from the reference; NaN for itself and for too few common runs."""
+    found = difference(one.records, reference.records, metric) if reference and one is not reference else None
+    if found is None or found.high is None or found.runs < MIN_RUNS:
+        return np.nan
+    return found.high - found.mean
 
 
 def _ordered(values: list[float] | list[int], record: AccuracyRecord) -> NDArray[np.float64]:
@@ -109,4 +130,3 @@ def _shade(axes: Axes, ranks: NDArray[np.int64], counts: NDArray[np.float64]) ->
     count_axes.tick_params(axis="y", colors="0.4", which="both")
     count_axes.yaxis.label.set_color("0.4")
     count_axes.set_zorder(axes.get_zorder() - 1)
-    axes.patch.set_visible(False)

@@ -10,7 +10,7 @@ from reports.comparable import SETTING, Title, comparable_groups, split_passport
 from reports.figures.setting import Plot, Setting
 from reports.figures.style import DOUBLE, SINGLE, drawable, new_figure, set_subtitle
 from reports.tables.analysis import setting_agreement
-from reports.tables.table import Table
+from reports.tables.table import Table, fixed
 from run_store.records import AccuracyRecord
 
 DARK = 0.55  # |tau| above which numbers are white
@@ -34,7 +34,7 @@ def rank_agreements(setting: Setting[AccuracyRecord], records: Sequence[Accuracy
             set_subtitle(figure, f"{setting.subtitle} · {classes}")
             caption = f"Kendall's tau-b between the probes' method rankings by accuracy of {classes}; dash: undefined."
             details = (
-                "1: same order, -1: reversed. Rankings are on the runs that both probes have of all compared methods, at most "
+                "1: same order, −1: reversed. Rankings are on the runs that both probes have of all compared methods, at most "
                 f"{len(setting.series)}."
             )
             kind = "-".join(part for part in ("agreement", metric, split_passport(key) if key != setting.key else "") if part)
@@ -62,7 +62,7 @@ def heat_map(matrix: pd.DataFrame) -> Figure:
     image = axes.imshow(np.ma.masked_invalid(values), cmap="PuOr", vmin=-1, vmax=1)
     axes.set_facecolor("0.94")
     for (i, j), value in np.ndenumerate(values):
-        text = "–" if np.isnan(value) else f"{value + 0.0:.2f}".replace("-", "−")
+        text = "–" if np.isnan(value) else fixed(value, 2)
         axes.text(j, i, text, ha="center", va="center", color="white" if abs(value) > DARK else "black", fontsize=6.5)
     axes.set_xticks(range(count), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), names)

@@ -21,7 +21,7 @@ def rank_diagrams(setting: Setting[AccuracyRecord], title: Title) -> Iterator[Pl
         places = range(len(found.methods))
         axes.plot(found.mean_ranks, places, "o", color="black", zorder=3)
         for start, end in equal_groups(found):
-            axes.plot(found.mean_ranks[[start, end]], [start, end], color="0.6", linewidth=3, alpha=0.6, zorder=2)
+            axes.plot(found.mean_ranks[[start, end]], [start, start], color="0.6", linewidth=3, alpha=0.6, zorder=2)
         axes.set_yticks(places, [drawable(method) for method in found.methods])
         axes.set(xlabel=f"mean rank by {METRICS[metric]} (1: best)", xlim=(0.8, len(found.methods) + 0.2))
         axes.invert_yaxis()
@@ -31,12 +31,10 @@ def rank_diagrams(setting: Setting[AccuracyRecord], title: Title) -> Iterator[Pl
         )
         set_subtitle(figure, setting.subtitle)
         caption = (
-            f"{found.blocks} runs of each method. Grey: methods that do not differ significantly (Nemenyi, {LEVEL:.0%}). "
-            f"Friedman test: p = {found.p:.2g}."
+            f"{found.blocks} runs of each method. Grey bars: methods that do not differ significantly (Nemenyi, {LEVEL:.0%}). "
+            f"{found.friedman}"
         )
-        yield Plot(
-            f"ranks-{METRICS[metric].lower()}", f"Mean ranks by {METRICS[metric]}", figure, caption, "Demšar, JMLR 2006."
-        )
+        yield Plot(f"ranks-{METRICS[metric].lower()}", f"Mean ranks, {METRICS[metric]}", figure, caption, "Demšar, JMLR 2006.")
 
 
 def equal_groups(found: Ranks) -> list[tuple[int, int]]:

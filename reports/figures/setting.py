@@ -44,7 +44,7 @@ class Series(Generic[R]):
     """The runs of one method with one set of hyper-parameters."""
 
     label: str  # in the legend
-    index: int  # of the method in the report; decides colour, line and marker
+    index: int  # of the label in the report; decides colour, line and marker
     records: Sequence[R]  # by split and seed
 
 
@@ -77,7 +77,13 @@ class Setting(Generic[R]):
         """Data set, variant, probe and scale in a few words."""
         f = self.first
         variant = self.variant and f"variant {self.variant}"
-        words = [f.dataset, variant, self.probe, captions.SCALES.get(f.preset, f"preset {f.preset}"), f.mark]
+        words = [
+            f.dataset,
+            variant,
+            captions.probe_title(self.probe),
+            captions.SCALES.get(f.preset, f"preset {f.preset}"),
+            f.mark,
+        ]
         return " · ".join(word for word in words if word)
 
     @property
@@ -87,8 +93,7 @@ class Setting(Generic[R]):
         subject = (captions.subject(f) if self.profile else f.dataset) + (f", {f.mark}" if f.mark else "")
         probe = f", probe {captions.probe_title(self.probe)}" if self.probe else ""
         n = captions.value_range({len({(r.split, r.seed) for r in one.records}) for one in self.series})
-        splits, seeds = (captions.number_list({getattr(r, name) for r in self.records}) for name in ("split", "seed"))
-        return captions.with_notes(f"{subject}{probe}, n = {n} (split {splits}; seed {seeds}).", self.records)
+        return captions.with_notes(f"{subject}{probe}, n = {n} ({captions.over(self.records)}).", self.records)
 
     @property
     def details(self) -> str:
@@ -104,20 +109,26 @@ class Setting(Generic[R]):
 
 
 class MethodOrder:
-    """Label and index of every method of a report, so that a method has the same style in all figures."""
+    """Label and index of every method of a report, so that a label has the same style in all figures.
+
+    The same title may stand for other hyper-parameters on another benchmark or preset, whose defaults differ.
+    """
 
     def __init__(self, records: Iterable[Record], title: Title):
-        self._methods: dict[tuple[str, str], tuple[str, int]] = {}
-        taken: Counter[str] = Counter()
-        for index, (key, rows) in enumerate(by_method(records).items()):
-            text = title(rows[0])
-            taken[text] += 1  # equal titles of different hyper-parameters are numbered
-            self._methods[key] = (text if taken[text] == 1 else f"{text} [{taken[text]}]"), index
+        self._title = title
+        titles = dict.fromkeys(title(rows[0]) for rows in by_method(records).values())
+        self._index = {text: index for index, text in enumerate(titles)}
 
     def series(self, records: Iterable[R]) -> list[Series[R]]:
-        """Records by method and hyper-parameters, in the report's order."""
-        rows = by_method(sorted(records, key=lambda f: (f.split, f.seed, f.run_id)))
-        return [Series(*self._methods[key], members) for key, members in rows.items()]
+        """The records of one figure by method and hyper-parameters; equal titles are numbered."""
+        taken: Counter[str] = Counter()
+        found = []
+        for members in by_method(sorted(records, key=lambda f: (f.split, f.seed, f.run_id))).values():
+            text = self._title(members[0])
+            taken[text] += 1
+            label = text if taken[text] == 1 else f"{text} [{taken[text]}]"
+            found.append(Series(label, self._index.setdefault(label, len(self._index)), members))
+        return found
 
 
 def probe_settings(records: Iterable[R], order: MethodOrder) -> list[Setting[R]]:

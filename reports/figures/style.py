@@ -41,12 +41,14 @@ GROUP_MARKERS = {"many": "o", "medium": "s", "few": "^"}
 RC: Any = {
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.facecolor": "none",  # the page inverts figures in its dark theme, a white background would be a grey rectangle
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": FONT_SIZE,
     "axes.labelsize": FONT_SIZE,
     "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
     "font.family": "DejaVu Sans",  # part of matplotlib: equal on every machine
     "font.size": FONT_SIZE,
     "grid.color": "0.9",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.files import remove_unfinished, writable_folder
+from reports import captions
 from reports.comparable import ClassNames, Title, method_name, no_class_names
 from reports.figures.accuracy import class_accuracy, group_accuracy
 from reports.figures.agreement import rank_agreements
@@ -36,6 +37,7 @@ class SavedFigure:
     name: str  # file name without suffix
     title: str
     caption: str  # what is plotted, n, splits, seeds and scale
+    scale: str  # sentence of the caption; empty at the papers' scale
     details: str  # definitions, data, training
     svg: Path
     png: Path
@@ -103,6 +105,7 @@ def _save_all(setting: Setting, draw: Draw, folder: Path) -> Iterator[SavedFigur
                 name=name,
                 title=plot.title,
                 caption=single_line(f"{setting.caption} {plot.caption}"),
+                scale=captions.scale(first),
                 details=single_line(f"{plot.details} {setting.details}"),
                 svg=svg,
                 png=png,

@@ -17,7 +17,7 @@ from reports.tables.analysis import GEOMETRY
 from reports.tables.states import RunState
 from reports.tables.table import Cell as TableCell
 from reports.tables.table import Column as TableColumn
-from reports.tables.table import Table
+from reports.tables.table import Table, fixed
 from run_store.contents import read_texts
 from run_store.history import History
 from run_store.records import AccuracyRecord, GeometryRecord, Record
@@ -41,15 +41,16 @@ def table_section(table: Table, *, lead: bool = True) -> Section:
     shipped = {record.run_id for record in table.records if isinstance(record, ShippedRecord)}
     run_ids = [[id_ for id_ in ids if id_ not in shipped] for ids in table.run_ids or [()] * len(table.rows)]
     is_text = table.text_columns()
+    scale = captions.scale(table.records[0]) if table.records else ""
     return Section(
         name=table.name,
         **{name: table.shared(name) for name in ("dataset", "variant", "preset")},
         epochs=captions.epochs(table.shared("epochs")),
-        probe=table.probe,
+        probe=captions.probe_title(table.probe),
         title=_short_title(table),
-        caption=table.caption,
+        caption=captions.without(table.caption, scale),
         details=table.details,
-        scale=captions.scale(table.records[0]) if table.records else "",
+        scale=scale,
         warnings=table.warnings,
         lead=lead,
         head=table.columns[first].head,
@@ -71,13 +72,13 @@ def figure(saved: SavedFigure) -> Figure:
         name=saved.name,
         dataset=saved.dataset,
         variant=saved.variant,
-        probe=saved.probe,
+        probe=captions.probe_title(saved.probe),
         preset=saved.preset,
         epochs=captions.epochs(saved.epochs),
         title=saved.title,
-        caption=saved.caption,
+        caption=captions.without(saved.caption, saved.scale),
         details=saved.details,
-        scale=captions.scale_label(saved.preset),
+        scale=saved.scale,
         svg=svg,
     )
 
@@ -91,7 +92,7 @@ def finished_run(folder: Path | None, records: Sequence[Record], title: Title, h
         **_run_settings(first),
         status="done",
         facts=_facts(first),
-        results={record.probe: _results(record) for record in records},
+        results={captions.probe_title(record.probe): _results(record) for record in records},
         **(_files(folder, history) if folder else {}),
     )
 
@@ -104,7 +105,7 @@ def unfinished_run(folder: Path, state: RunState, records: Sequence[Record] = ()
         **_run_settings(state),
         status=state.status,
         facts=({"reason": state.reason} if state.reason else {}) | (_facts(records[0]) if records else {}),
-        results={record.probe: _results(record) for record in records},
+        results={captions.probe_title(record.probe): _results(record) for record in records},
         **_files(folder, history),
     )
 
@@ -160,10 +161,10 @@ def _results(record: Record) -> dict[str, str]:
             "Few": record.few,
             "Std": record.group_std,
         }
-        return {name: "empty" if value is None else f"{value:.1f}" for name, value in numbers.items()}
+        return {name: "empty" if value is None else fixed(value, 1) for name, value in numbers.items()}
     assert isinstance(record, GeometryRecord)
     measures = {head: getattr(record, name)["all"] for name, head in GEOMETRY.items()}
-    return {name: "empty" if value is None else f"{value:.3f}" for name, value in measures.items()}
+    return {name: "empty" if value is None else fixed(value, 3) for name, value in measures.items()}
 
 
 def _files(folder: Path, history: History | None) -> dict:

@@ -31,7 +31,7 @@ const resultsTable = (results) => {
   const columns = Object.keys(results[0][1]);
   const line = (first, cells, tag) => make("tr", {}, first, ...cells.map((cell) => make(tag, {}, cell)));
   return make("div", { className: "scroll" }, make("table", {},
-    make("thead", {}, line(make("th", { scope: "col" }, "Protocol"), columns, "th")),
+    make("thead", {}, line(make("th", { scope: "col" }, "Probe"), columns, "th")),
     make("tbody", {}, ...results.map(([probe, values]) =>
       line(make("th", { scope: "row" }, make("bdi", {}, probe)), columns.map((column) => values[column]), "td")))));
 };

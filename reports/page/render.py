@@ -19,10 +19,14 @@ from reports.page.content import METHOD, About, Figure, Row, Run, Section
 from reports.page.run_data import runs_json
 
 HERE = Path(__file__).parent
-MAX_UNWRAPPED = 16  # characters; longer text cells are wrapped
-MAX_SPACIOUS = 7  # columns; wider tables have less padding
+MAX_UNWRAPPED = 18  # characters; longer text cells are wrapped
+MAX_WHOLE = 24  # characters; longer parts of a name are broken anywhere
+MAX_SPACIOUS = 6  # columns; wider tables have less padding
+# where names may be broken: at spaces outside square brackets, after a plus sign, before an opening parenthesis
+BREAKS = re.compile(r"(\s+(?![^\[]*\])|(?<=\+)(?=[^\W\d])|(?<=\S)(?=\())")
+INTERVAL = re.compile(r"\S+ \[[^\]]+, [^\]]+\]")  # `+1.0 [-0.5, +2.5]`
 WIDE = 360  # points; a wider figure spans both columns of the page
-FILTERS = {"dataset": "Benchmark", "variant": "Variant", "probe": "Protocol", "preset": "Preset", "epochs": "Epochs"}
+FILTERS = {"dataset": "Benchmark", "variant": "Variant", "probe": "Probe", "preset": "Preset", "epochs": "Epochs"}
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         distinct=lambda item: [getattr(item, key) for key in choices if key != "dataset" and getattr(item, key)],
         last_line=lambda text: (text.strip().splitlines() or [""])[-1],
         image=_image,
+        whole=_whole,
+        interval=INTERVAL.fullmatch,
         footnotes_of_table=Footnotes,
         finite=lambda value: value is not None and value - value == 0,
         css=Markup((HERE / "style.css").read_text(encoding="utf-8")),
@@ -155,6 +161,17 @@ def _image(id_: str, figure: Figure) -> Markup:
     wide = Markup(' class="wide"') if width and float(width[0]) > WIDE else ""
     data = base64.b64encode(figure.svg.encode()).decode()
     return Markup('<img{} src="data:image/svg+xml;base64,{}" alt="{}">').format(wide, data, figure.title)
+
+
+def _whole(text: str) -> Markup:
+    """`text` that is broken at BREAKS only, apart from parts longer than MAX_WHOLE."""
+    parts: list[str] = BREAKS.split(text)  # the parts, and between two of them the spaces or nothing
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = part or Markup("<wbr>")
+        elif len(part) <= MAX_WHOLE:
+            parts[place] = Markup('<span class="whole">{}</span>').format(part)
+    return Markup().join(parts)
 
 
 def _values(key: str, items: Iterable[Section | Figure]) -> list[str]:

@@ -137,7 +137,7 @@ class AccuracyTable:
         return Table(
             self.name,
             self.title,
-            captions.caption(self.records, self.bold_rule),
+            captions.caption(self.records, captions.between_splits(self.records), self.bold_rule),
             f"{self.setting} {captions.protocol(self.records)} {group_details(self.records)} {self.comparison}".strip(),
             columns,
             rows,

@@ -222,7 +222,7 @@ def _agreement_matrix(
     return Table(
         f"agreement-{'all' if metric == 'mean' else metric}-{table_name(first, key)}",
         f"{captions.subject(first, key)}, Kendall's tau-b between method rankings of probes by {METRICS[metric]}",
-        captions.with_notes(f"n = {methods} on {runs}. 1: same order, -1: reversed, 0: unrelated.", records),
+        captions.with_notes(f"n = {methods} on {runs}. 1: same order, −1: reversed, 0: unrelated.", records),
         f"{captions.setting(first)} {captions.runs(records)} Rankings are of the methods that both probes have (at least "
         f"{MIN_METHODS}), on the runs that both have of all these methods. Best: the method with the largest mean over its own "
         "runs, without a significance test.",

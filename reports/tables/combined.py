@@ -60,7 +60,7 @@ def _table(name: str, tables: Sequence[AccuracyTable]) -> Table:
     return Table(
         f"combined-{name}",
         f"{tables[0].title.removesuffix(f'probe {captions.probe_title(tables[0].probe)}')}probes {probes}",
-        captions.caption(records, max((table.bold_rule for table in tables), key=len)),
+        captions.caption(records, captions.between_splits(records), max((table.bold_rule for table in tables), key=len)),
         f"{tables[0].setting} {protocols} {_merged(tables, lambda table: group_details(table.records))} "
         f"{_merged(tables, lambda table: table.comparison)}".strip(),
         columns,

@@ -21,13 +21,13 @@ from run_store.records import AccuracyRecord, Record
 BASELINE = "simclr"
 MINUTE = 60.0
 COSTS = (
-    Column("Images/s", "images_per_second", decimals=0, std=True, placeholder="-"),
-    Column("Minutes", "train_minutes", std=True, placeholder="-"),
-    Column("Seconds", "train_seconds", std=True, placeholder="-"),
-    Column("Peak MB", "peak_memory_mb", decimals=0, std=True, placeholder="-"),
+    Column("Images/s", "images_per_second", decimals=0, std=True, placeholder="-", never_zero=True),
+    Column("Minutes", "train_minutes", std=True, placeholder="-", never_zero=True),
+    Column("Seconds", "train_seconds", std=True, placeholder="-", never_zero=True),
+    Column("Peak MB", "peak_memory_mb", decimals=0, std=True, placeholder="-", never_zero=True),
     Column("Images seen", "images_seen", decimals=0, placeholder="-"),
     Column("Extra images", "extra_images", decimals=0, placeholder="-"),
-    Column("Probe s", "probe_seconds", std=True, placeholder="-"),
+    Column("Probe s", "probe_seconds", std=True, placeholder="-", never_zero=True),
 )
 
 
@@ -116,8 +116,8 @@ def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name)
             Column("All", "mean", std=True),
             Column("Few", "few", std=True),
             Column("Images seen", "images_seen", decimals=0),
-            Column("Images", "relative_images", f"relative to {reference}", decimals=3, placeholder="-"),
-            Column("Time", "relative_time", f"relative to {reference}", decimals=2, placeholder="-"),
+            Column("Images", "relative_images", f"ratio to {reference}", decimals=3, placeholder="-", never_zero=True),
+            Column("Time", "relative_time", f"ratio to {reference}", decimals=2, placeholder="-", never_zero=True),
             Column("n", "runs"),
         ]
         unequal = f"Methods that saw more images than {reference}, so not at equal budget: {', '.join(larger)}."

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
+from reports import captions
 from reports.tables.table import Cell, Column, Table, single_line
 from reports.tables.text import warning_lines
 
@@ -41,7 +42,10 @@ TWO_COLUMNS, TINY = 44, 110
 
 
 def latex_text(table: Table) -> str:
-    """A booktabs table with title, caption and warnings, without the details. A wide table spans both columns of a page."""
+    """A booktabs table with title, caption and warnings, without the details except for the origin of shipped runs.
+
+    A wide table spans both columns of a page.
+    """
     indices, is_text = table.printed_columns(latex=True), table.text_columns()
     columns = [table.columns[i] for i in indices]
     body = [[_plain(row[i], table.columns[i]) for i in indices] for row in table.rows]
@@ -55,7 +59,7 @@ def latex_text(table: Table) -> str:
             r"% needs \usepackage{booktabs}",
             rf"\begin{{{environment}}}[t]",
             r"\centering",
-            rf"\caption{{{latex_escaped(table.full_caption)}}}",
+            rf"\caption{{{latex_escaped(captions.with_origins(table.full_caption, table.records))}}}",
             rf"\label{{tab:{table.name}}}",
             *([size] if wide else []),
             rf"\begin{{tabular}}{{{''.join('l' if is_text[i] else 'r' for i in indices)}}}",

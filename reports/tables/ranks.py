@@ -23,6 +23,7 @@ from run_store.records import AccuracyRecord
 
 MIN_METHODS = 3
 RANKED = ("few", "mean")
+SMALLEST_P = 0.0001  # smaller values of p are not printed
 Block = tuple[str, int, int]  # key of the setting, split, seed
 
 
@@ -33,11 +34,18 @@ class Ranks:
     methods: list[str]  # titles, best first
     mean_ranks: NDArray[np.float64]  # (K,) from 1, the best
     better: NDArray[np.float64]  # (K, K) fraction of blocks in which the method of the row is better than that of the column
-    p: float  # of the Friedman test
+    p: float | None  # of the Friedman test; None if all methods tie in every block
     critical_difference: float  # of two mean ranks
     blocks: int
     left_out: list[str]  # titles of methods without all blocks
     records: list[AccuracyRecord]
+
+    @property
+    def friedman(self) -> str:
+        """Result of the Friedman test as a sentence."""
+        if self.p is None:
+            return "All methods tie in every block."
+        return f"Friedman test: {f'p = {self.p:.2g}' if self.p >= SMALLEST_P else f'p < {SMALLEST_P}'}."
 
 
 def rank_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
@@ -78,7 +86,7 @@ def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_
         methods=[methods[place] for place in order],
         mean_ranks=mean_ranks[order],
         better=better[np.ix_(order, order)],
-        p=float(friedmanchisquare(*table.T).pvalue),
+        p=None if (table == table[:, :1]).all() else float(friedmanchisquare(*table.T).pvalue),
         critical_difference=float(studentized_range.ppf(LEVEL, k, inf) / sqrt(2) * sqrt(k * (k + 1) / (6 * n))),
         blocks=n,
         left_out=sorted(values.keys() - set(methods)),
@@ -99,13 +107,12 @@ def _table(preset: str, probe: str, metric: str, found: Ranks, title: Title) -> 
     name = METRICS[metric]
     left_out = f" Left out, without all blocks: {', '.join(found.left_out)}." if found.left_out else ""
     of_method = {method: [r for r in found.records if title(r) == method] for method in found.methods}
-    p = f"p = {found.p:.2g}" if found.p >= 1e-4 else "p < 0.0001"
     return Table(
         f"ranks-{name.lower()}-{preset}-{probe}-{short_hash(datasets)}",
-        f"{datasets}, mean rank by {name}, and fraction of runs in which a method is better than another, probe "
-        f"{captions.probe_title(probe)}",
+        f"{datasets}, mean ranks, {name}, probe {captions.probe_title(probe)}",
         captions.with_notes(
-            f"n = {found.blocks} blocks (benchmark, split, seed). Friedman test: {p}. Critical difference of two mean ranks "
+            "Fractions: of blocks in which the row is better than the column. "
+            f"n = {found.blocks} blocks (benchmark, split, seed). {found.friedman} Critical difference of two mean ranks "
             f"(Nemenyi, {LEVEL:.0%}): {found.critical_difference:.2f}.",
             found.records,
         ),

@@ -15,6 +15,21 @@ def single_line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
+def fixed(value: float, decimals: int) -> str:
+    """`value` as printed: never a negative zero, thousands separated by commas, with a minus sign instead of a hyphen."""
+    return with_minus(f"{round(value, decimals) + 0.0:,.{decimals}f}")  # adding 0.0 turns -0.0 into 0.0
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """`value` in ASCII with its sign, without one if it is rounded to 0."""
+    return f"{round(value, decimals):+.{decimals}f}" if round(value, decimals) else f"{0:.{decimals}f}"
+
+
+def with_minus(numbers: str) -> str:
+    """Text of numbers with minus signs instead of hyphens."""
+    return numbers.replace("-", "\N{MINUS SIGN}")
+
+
 @dataclass(frozen=True)
 class Column:
     """Heading of a column, its name in the CSV, and the format of its numbers."""
@@ -24,9 +39,12 @@ class Column:
     group: str = ""  # common heading of neighbouring columns
     decimals: int = 1
     std: bool = False  # whether the CSV has a second column `<key>_sd`
+    std_printed: bool = True  # whether other outputs have the standard deviation
     placeholder: str = "empty"  # printed for a missing value; the CSV field is empty
     csv_only: bool = False
     in_latex: bool = True  # false for wide columns
+    is_difference: bool = False  # text of numbers with signs, in ASCII
+    never_zero: bool = False  # a positive number that is rounded to 0 is printed as `<0.1`
 
     @property
     def full_head(self) -> str:
@@ -45,14 +63,18 @@ class Cell:
     placeholder: str | None = None  # replaces the column's for a missing value, e.g. "failed"
 
     def format(self, column: Column) -> tuple[str, str]:
-        """The value and its standard deviation as text; the latter is empty if there is none."""
+        """The value and its standard deviation as text; the latter is empty if there is none or it is not printed."""
         if self.value is None:
             return (column.placeholder if self.placeholder is None else self.placeholder), ""
         if isinstance(self.value, str):
-            return single_line(self.value), ""
+            return with_minus(self.value) if column.is_difference else single_line(self.value), ""
         if isinstance(self.value, int):
             return f"{self.value:,}", ""
-        return _fixed(self.value, column.decimals), "" if self.std is None else _fixed(self.std, column.decimals)
+        smallest = float(f"1e-{column.decimals}")
+        if column.never_zero and 0 < self.value < smallest / 2:
+            return f"<{smallest:.{column.decimals}f}", ""
+        std = self.std if column.std_printed else None
+        return fixed(self.value, column.decimals), "" if std is None else fixed(std, column.decimals)
 
 
 @dataclass(frozen=True)
@@ -112,7 +134,3 @@ class Table:
             "n": len({record.run_id for record in self.records}),
             "run_ids": [list(ids) for ids in self.run_ids],
         }
-
-
-def _fixed(value: float, decimals: int) -> str:
-    return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # adding 0.0 turns -0.0 into 0.0

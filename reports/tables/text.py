@@ -6,21 +6,28 @@ from collections.abc import Callable, Sequence
 
 from tabulate import tabulate
 
+from reports import captions
 from reports.tables.table import DAGGER, Cell, Column, Table, single_line
 
 MARKDOWN_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|*_`~$"}
 
 
 def csv_text(table: Table) -> str:
-    """One header line; numbers to four decimals, standard deviations as columns of their own, missing values empty."""
+    """One header line; numbers to four decimals, standard deviations as columns of their own, missing values empty.
+
+    The last column of a table of methods, `note`, has the sentences of `captions.method_notes` on the row.
+    """
     lines = []
-    for row in table.rows:
+    of_run = {record.run_id: record for record in table.records}
+    for place, row in enumerate(table.rows):
         line: list[object] = []
         for column, cell in zip(table.columns, row, strict=True):
             line += [rounded(cell.value), rounded(cell.std)] if column.std else [rounded(cell.value)]
+        if table.run_ids:
+            line.append(captions.method_notes(of_run[run] for run in table.run_ids[place] if run in of_run))
         lines.append(line)
     heads = [name for column in table.columns for name in ([column.key, f"{column.key}_sd"] if column.std else [column.key])]
-    return csv_lines(heads, lines)
+    return csv_lines([*heads, *(["note"] if table.run_ids else [])], lines)
 
 
 def csv_lines(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
@@ -71,4 +78,4 @@ def _cell(cell: Cell, column: Column, escape: Callable[[str], str]) -> str:
 
 def rounded(value: object) -> object:
     """A float to the four decimals of the CSV; other values unchanged."""
-    return round(value, 4) if isinstance(value, float) else value
+    return round(value, 4) + 0.0 if isinstance(value, float) else value  # adding 0.0 turns -0.0 into 0.0

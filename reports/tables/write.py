@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import to_builtins
 
 from core.files import remove_unfinished, writable_folder, write_text
+from reports import captions
 from reports.comparable import Title, method_name
 from reports.shipped_record import ShippedRecord
 from reports.tables.accuracy import AccuracyTable, build_tables
@@ -110,15 +111,15 @@ def tables_text(tables: Iterable[Table]) -> str:
 
 
 def tidy_csv(records: Iterable[AccuracyRecord], title: Title = method_name) -> str:
-    """One line per run and probe: method, benchmark, variant, split, seed, probe, accuracies, and whether it is shipped."""
+    """One line per run and probe: method, benchmark, variant, split, seed, probe, accuracies, whether it is shipped, notes."""
     heads = ("method", "benchmark", "variant", "preset", "split", "seed", "probe", "all", "many", "medium", "few", "std", "run")
     names = ("dataset", "variant", "preset", "split", "seed", "probe", "mean", "many", "medium", "few", "group_std", "run_id")
     ordered = sorted(records, key=lambda r: (r.dataset, r.profile, r.preset, r.probe, r.method, r.split, r.seed, r.run_id))
     lines = []
     for r in ordered:
         values = (_as_text(rounded(getattr(r, name))) for name in names)
-        lines.append([title(r), *values, "yes" if isinstance(r, ShippedRecord) else "no"])
-    return csv_lines([*heads, "shipped"], lines)
+        lines.append([title(r), *values, "yes" if isinstance(r, ShippedRecord) else "no", captions.method_notes([r])])
+    return csv_lines([*heads, "shipped", "note"], lines)
 
 
 def _index(files: Iterable[Table]) -> str:

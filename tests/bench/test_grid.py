@@ -31,7 +31,7 @@ def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
     assert "4 runs" in printed.out
     assert "estimated time" in printed.out
     assert "SimCLR" in printed.out
-    assert "smoke-scale numbers" in printed.out
+    assert "Smoke-scale numbers" in printed.out
     folders = sorted(out.glob("digitslt-*"))
     assert len(folders) == 4
     for folder in folders:

@@ -106,7 +106,7 @@ def test_the_page_has_records_of_unfinished_runs(tmp_path):
     report(tmp_path, figures=False)
     data = re.search(r'id="runs-data">(.*?)</script>', (tmp_path / "report.html").read_text(), re.DOTALL)[1]
     (run,) = json.loads(data)
-    assert (run["status"], run["results"]["ridge"]["All"]) == ("unfinished", f"{record.mean:.1f}")
+    assert (run["status"], run["results"]["linear (ridge)"]["All"]) == ("unfinished", f"{record.mean:.1f}")
 
 
 def test_a_protocol_with_invalid_utf8_is_reported(tmp_path):

@@ -35,7 +35,12 @@ def test_the_section_of_a_table_has_its_settings_and_run_ids(records):
         table for table in all_tables(records, title) if table.name.startswith("cifar10lt-") and "-ridge-" in table.name
     ]
     section = adapter.table_section(table)
-    assert (section.dataset, section.variant, section.probe, section.preset) == ("cifar10lt", "exp-4500-45", "ridge", "cpu")
+    assert (section.dataset, section.variant, section.probe, section.preset) == (
+        "cifar10lt",
+        "exp-4500-45",
+        "linear (ridge)",
+        "cpu",
+    )
     assert section.title == "Test accuracy in %"
     assert section.scale.startswith("CPU-scale")
     by_method = {row.method: row for row in section.rows}
@@ -89,8 +94,8 @@ def test_a_finished_run_has_log_config_and_passport(tmp_path, records):
     assert run.log.series["loss"] == [5.0 - epoch for epoch in range(1, 9)]
     assert (run.log.lines, len(run.log.last)) == (8, adapter.LAST_LINES)
     assert run.config == '{\n "method": "simclr"\n}'
-    assert set(run.results) == {"sdclr-cached", "ridge", "knn", "geometry"}
-    assert next(iter(run.results["ridge"])) == "All"  # what the panel says of a run that is not opened
+    assert set(run.results) == {"sdclr-cached", "linear (ridge)", "knn", "geometry"}
+    assert next(iter(run.results["linear (ridge)"])) == "All"  # what the panel says of a run that is not opened
     assert run.passport == passport.text()
 
 
@@ -106,7 +111,7 @@ def test_an_unfinished_run_has_its_records_so_far(tmp_path, records):
     found = [f for f in records if f.run_id == "byol-1-0"]
     run = adapter.unfinished_run(tmp_path, state(status="unfinished", run_id="byol-1-0"), found)
     assert run.status == "unfinished"
-    assert set(run.results) == {"sdclr-cached", "ridge", "knn"}
+    assert set(run.results) == {"sdclr-cached", "linear (ridge)", "knn"}
     assert run.facts["backbone"] == found[0].backbone
 
 

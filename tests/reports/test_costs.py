@@ -78,3 +78,10 @@ def test_untrained_and_external_networks_have_no_costs():
     foreign = [made_record("external", split=s, **unknown) for s in (1, 2)]
     assert rows(cost_tables(foreign)[0])["external"]["images_seen"].value is None
     assert budget_tables(foreign) == []
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.0, "0.0"), (0.004, "<0.1"), (0.04, "<0.1"), (0.06, "0.1")])
+def test_a_cost_that_is_rounded_away_is_not_printed_as_zero(seconds, text):
+    (table,) = cost_tables([made_record(probe_seconds=seconds)])
+    place = [column.key for column in table.columns].index("probe_seconds")
+    assert table.rows[0][place].format(table.columns[place])[0] == text

@@ -8,18 +8,20 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 from msgspec.structs import replace
 from PIL import Image
 
 from core.files import write_atomic
 from reports.comparable import method_name
 from reports.figures import write_figures
-from reports.figures.accuracy import class_accuracy
+from reports.figures.accuracy import class_accuracy, group_accuracy
 from reports.figures.curves import imbalance_curve, imbalance_settings
 from reports.figures.setting import MethodOrder, mean_and_std, probe_settings, run_settings
 from reports.figures.style import figure_style, line_style
 from reports.figures.temperature import quantity_by_epoch
 from reports.figures.training import tail_curves, training_curves
+from reports.tables.significance import difference
 from run_store.history import LOG, read_history
 from run_store.records import CurvePoint
 from tests.reports.made import made_geometry, made_grid, made_record
@@ -85,12 +87,26 @@ def test_every_kind_of_figure_is_saved_with_caption_and_settings(tmp_path):
             "CPU-scale",
             "seed 0",
             one.probe,
-            "n = 2 (split 1, 2;" if one.probe != "geometry" else "n = 1",
+            "n = 2 (splits 1, 2;" if one.probe != "geometry" else "n = 1",
         ):
             assert fact in one.caption
         assert len(f"{one.title}. {one.caption}") <= 330
         assert "[000000000001]" in one.details
     assert {one.probe for one in drawn} == {"", "knn", "fewshot-curve", "geometry"}
+
+
+def test_figures_have_no_background(tmp_path):
+    records, histories = _everything(tmp_path)
+    records += list(made_grid(["bcl", "byol", "simclr"], 5, 1, ["ridge", "knn"]))
+    drawn = write_figures(records, histories, tmp_path / "figures")
+    assert {"agreement-few", "ridge-ranks-few", "ridge-classes"} <= _kinds(drawn)
+    for one in drawn:
+        with Image.open(one.png) as picture:
+            pixels = np.asarray(picture.convert("RGBA")).reshape(-1, 4)
+        white = (pixels == 255).all(axis=1).mean()
+        clear = (pixels[:, 3] == 0).mean()
+        assert white < 0.01, one.name  # numbers of a heat map
+        assert clear > 0.2, one.name
 
 
 def test_equal_input_gives_equal_bytes_whatever_the_users_settings(tmp_path):
@@ -186,6 +202,62 @@ def test_records_that_are_not_comparable_have_separate_figures(tmp_path):
     drawn = write_figures(records, [], tmp_path / "figures")
     assert sum("-groups-" in one.name for one in drawn) == 2
     assert sum("torch views" in one.details for one in drawn) == 2
+
+
+def test_titles_are_numbered_within_a_figure_only_and_keep_their_style_in_all():
+    def runs(preset, *temperatures):
+        made = [(name, temperature) for name in ("sdclr", "tase") for temperature in temperatures]
+        return [
+            made_record(name, preset=preset, hparams={"temperature": temperature}, run_id=f"{preset}{name}{temperature}")
+            for name, temperature in made
+        ]
+
+    records = [*runs("cpu", 0.2), *runs("paper", 0.3), *runs("smoke", 0.2, 0.4)]
+    order = MethodOrder(records, method_name)
+    labels = {
+        setting.first.preset: {one.label: one.index for one in setting.series} for setting in probe_settings(records, order)
+    }
+    assert list(labels["cpu"]) == list(labels["paper"]) == ["sdclr", "tase"]
+    assert list(labels["smoke"]) == ["sdclr", "sdclr [2]", "tase", "tase [2]"]
+    assert len(set(labels["smoke"].values())) == 4
+    assert labels["cpu"].items() <= labels["smoke"].items()
+    assert labels["cpu"] == labels["paper"]
+
+
+@pytest.mark.parametrize(("methods", "bands"), [(3, 3), (4, 0)])
+def test_accuracy_by_class_has_bands_for_few_methods(methods, bands):
+    records = list(made_grid(["bcl", "byol", "simclr", "ts"][:methods], 2, 1, ["ridge"]))
+    (setting,) = probe_settings(records, MethodOrder(records, method_name))
+    (plot,) = class_accuracy(setting)
+    assert len(plot.figure.axes[0].collections) == bands
+    assert ("Band: std over runs." in plot.caption) == (bands > 0)
+
+
+@pytest.mark.parametrize(
+    ("methods", "splits", "bars"), [(("simclr", "byol", "ts"), 5, 2), (("simclr", "byol"), 4, 0), (("byol", "ts"), 5, 0)]
+)
+def test_error_bars_of_groups_are_intervals_of_the_differences_from_simclr(methods, splits, bars):
+    records = list(made_grid(methods, splits, 1, ["ridge"]))
+    (setting,) = probe_settings(records, MethodOrder(records, method_name))
+    (plot,) = group_accuracy(setting)
+    found = [one for one in plot.figure.axes[0].containers if isinstance(one, ErrorbarContainer)]
+    assert len(found) == bars
+    assert ("Error bars: 95% interval of the paired difference from simclr." in plot.caption) == (bars > 0)
+    assert "std" not in plot.caption
+    for one in found:
+        segments = one.lines[2][0].get_segments()
+        lengths = [high - low for (_, low), (_, high) in segments]
+        of_method = {name: [r for r in records if r.method == name] for name in methods}
+        expected = [
+            [
+                found.high - found.low
+                for key in ("mean", "many", "medium", "few")
+                if (found := difference(runs, of_method["simclr"], key))
+            ]
+            for name, runs in of_method.items()
+            if name != "simclr"
+        ]
+        assert any(lengths == pytest.approx(each) for each in expected)
 
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -2,13 +2,15 @@
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 
 import pytest
 
+from reports.page.adapter import table_section
 from reports.tables.latex import latex_escaped, latex_text
-from reports.tables.table import Cell, Column, Table
+from reports.tables.table import Cell, Column, Table, signed
 from reports.tables.text import csv_text, markdown_escaped, markdown_text, terminal_text
 from reports.tables.write import WRITERS as FORMS
 
@@ -121,3 +123,31 @@ def test_hostile_latex_compiles(tmp_path):
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stdout[-2000:]
+
+
+NEGATIVE = table(
+    *(
+        [Cell("a-1 (x=-2)"), Cell(value), Cell(f"{signed(value)} [{signed(value - 0.02)}, {signed(-value)}]")]
+        for value in (-1.26, -0.04, -0.0, 0.04, 1.26)
+    ),
+    columns=[Column("Method", "method"), Column("All − b", "all"), Column("Few − b", "few", is_difference=True)],
+)
+
+
+@pytest.mark.parametrize(("write", "minus"), [(terminal_text, "−"), (markdown_text, "−"), (latex_text, "$-$")])
+def test_no_output_has_a_negative_zero_and_all_have_one_minus_sign(write, minus):
+    text = write(NEGATIVE)
+    assert not re.search(r"[-−$+]0\.0\b", text)
+    assert not re.search(r"[ \[]-\d", text)
+    assert f"All {minus} b" in text
+    assert f"{minus}1.3 [{minus}1.3, +1.3]" in text
+    assert text.count("0.0 [") == 3
+
+
+def test_the_csv_is_ascii_and_the_page_has_minus_signs():
+    assert 'a-1 (x=-2),-1.26,"-1.3 [-1.3, +1.3]"' in csv_text(NEGATIVE).splitlines()
+    assert csv_text(NEGATIVE).isascii()
+    assert "-0.0," not in csv_text(table([Cell("a"), Cell(-1e-6), Cell(-0.0)]))
+    first, second, *_ = table_section(NEGATIVE).rows
+    assert [cell.text for cell in first.cells] == ["−1.3", "−1.3 [−1.3, +1.3]"]
+    assert second.cells[0].text == "0.0"

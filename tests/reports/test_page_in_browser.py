@@ -1,13 +1,18 @@
 """The page in a browser: mouse, keyboard, filters, print, no requests."""
 
 import base64
+import io
 import json
 import time
 
+import numpy as np
 import pytest
+from msgspec.structs import asdict
+from PIL import Image
 
 from reports.page import About, Cell, Column, Figure, Row, Section, write_page
 from reports.page.adapter import finished_run, table_section
+from reports.shipped_record import ShippedRecord
 from reports.tables import build_tables, summary_tables
 from tests.reports.made import made_grid
 from tests.reports.made_page import HOSTILE, made_page
@@ -94,7 +99,7 @@ def test_filters_and_their_links(page, file):
     page.choose("preset", "cpu")
     assert page.status() == "2 of 8 tables, 1 of 4 figures shown"
     page.choose("probe", "knn")
-    assert page.status() == "1 of 8 tables, 1 of 4 figures shown"  # a figure is of no protocol, so it stays
+    assert page.status() == "1 of 8 tables, 1 of 4 figures shown"  # a figure is of no probe, so it stays
     page.choose("method", "clr")
     assert page.methods(5) == ["SimCLR", "SDCLR"]
     (note,) = (note for note in page.all(".narrowed") if note.is_displayed())
@@ -154,7 +159,7 @@ def test_keys_open_and_close_the_runs_of_a_method(page, file):
     assert page.all("#panel-title")[0].text.split("\n")[0].startswith("BYOL")
     assert page.do("return document.activeElement.id") == "close"
     assert [s.text.split("\n")[0] for s in page.all("#panel-body summary")] == ["split 1, seed 0", "split 1, seed 1"]
-    assert "All 56.1" in page.all("#panel-body summary")[0].text  # of the table's own protocol
+    assert "All 56.1" in page.all("#panel-body summary")[0].text  # of the table's own probe
     page.press(Keys.TAB, Keys.ENTER)
     assert page.do("return document.querySelector('#panel-body details').open")
     shown = page.runs()[0]
@@ -233,8 +238,101 @@ def test_a_phone_shows_few_of_every_lead_table_without_scrolling(page, tmp_path,
             "[...row.cells[few.cellIndex].children].map((part) => part.getBoundingClientRect().right))",
             *(table.find_element("css selector", "table"), few),
         )
-        assert len(numbers) == 6  # mean and std
+        assert len(numbers) == (3 if "Verdict" in table.text else 6)  # mean, and std except in the summary
         assert max(numbers) <= width
+
+
+NAMES = {
+    "simclr": "SimCLR",
+    "sdclr": "SDCLR+COLT (pool=emoji)",
+    "tase": "TASE-R (clusterer=oracle) [true labels]",
+    "byol": "MoCo v2+rwSAM",
+}
+LINES = "new Set([...value.getClientRects()].map((rect) => Math.round(rect.bottom))).size"
+BREAKS = """
+const found = [];
+for (const name of document.querySelectorAll("article.table tbody .method")) {
+  const walker = document.createTreeWalker(name, NodeFilter.SHOW_TEXT);
+  let last = null;
+  for (let node = walker.nextNode(); node; node = walker.nextNode())
+    for (let at = 0; at < node.length; at++) {
+      const range = document.createRange();
+      range.setStart(node, at);
+      range.setEnd(node, at + 1);
+      const [rect] = [...range.getClientRects()].filter((r) => r.width);
+      if (rect && last && rect.top > last.top + 4) found.push(last.text + node.data[at]);
+      if (rect) last = { top: rect.top, text: node.data[at] };
+      else if (last) last.text = node.data[at];
+    }
+}
+return found
+"""
+
+
+@pytest.fixture(scope="module")
+def beside_shipped(tmp_path_factory):
+    """The page of four methods, two of them shipped, with five splits."""
+    records = list(made_grid(list(NAMES), splits=5, seeds=1, probes=("ridge",)))
+    records = [
+        ShippedRecord(**asdict(r) | {"true_labels": r.method == "tase"}, trained_in="bf16")
+        if r.method in ("tase", "byol")
+        else r
+        for r in records
+    ]
+
+    def title(record):
+        return NAMES[record.method] + (" [shipped]" if isinstance(record, ShippedRecord) else "")
+
+    accuracies = build_tables(records, title, group=lambda method: "long-tail")
+    tables = [*summary_tables(accuracies, title), *(table.table() for table in accuracies)]
+    path = tmp_path_factory.mktemp("shipped") / "report.html"
+    runs = [finished_run(None, [r], lambda record: record.method) for r in records if not isinstance(r, ShippedRecord)]
+    write_page(path, [table_section(table) for table in tables], [], runs, About("a"))
+    return path
+
+
+def test_lead_tables_and_their_captions_fit_a_small_window(page, beside_shipped):
+    page.show(beside_shipped, width=1200)
+    boxes = "[...document.querySelectorAll('article.table .scroll')]"
+    assert page.do(f"return {boxes}.map((box) => box.scrollWidth - box.clientWidth)") == [0, 0]
+    lines = "e.getBoundingClientRect().height / parseFloat(getComputedStyle(e).lineHeight)"
+    found = page.do(f"return [...document.querySelectorAll('[id$=-caption]')].map((e) => Math.round({lines}))")
+    assert len(found) == 2
+    assert max(found) <= 3
+    values = "[...document.querySelectorAll('td.text .value')]"
+    assert page.do(f"return {values}.filter((value) => {LINES} > 1).map((value) => value.textContent)") == []
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_method_names_break_at_spaces_plus_signs_and_parentheses_only(page, beside_shipped, width):
+    page.show(beside_shipped, width=width)
+    found = page.do(BREAKS)
+    assert bool(found) or width > 390
+    assert all(pair[0] in " +" or pair[1] == "(" for pair in found), found
+
+
+def test_a_phone_shows_few_its_difference_and_the_verdict_without_scrolling(page, beside_shipped):
+    page.show(beside_shipped, width=390)
+    heads = page.all("article.table:first-of-type th[scope=col]")[:4]
+    assert [head.text.replace("\n", " ") for head in heads] == ["Method", "Few", "Few − SimCLR", "Verdict"]
+    assert heads[-1].rect["x"] + heads[-1].rect["width"] <= 390
+    intervals = "[...document.querySelectorAll('td.interval .whole:last-child')]"
+    assert page.do(f"return {intervals}.filter((value) => {LINES} > 1).length") == 0
+
+
+def test_the_rules_of_a_table_are_not_hidden_by_its_first_column(page, beside_shipped):
+    page.show(beside_shipped, width=1200)
+    page.do("document.querySelector('.body').style.paddingTop = '20.5px'")
+    for table in page.all("article.table table"):
+        box = page.do("const b = arguments[0].getBoundingClientRect(); return [b.left, b.top + scrollY, b.height]", table)
+        clip = {"x": box[0], "y": box[1] - 2, "width": 300, "height": box[2] + 4, "scale": 1}
+        shot = page.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+        with Image.open(io.BytesIO(base64.b64decode(shot["data"]))) as picture:
+            grey = np.asarray(picture.convert("L")).astype(int)
+        first, last = grey[:, 1], grey[:, -1]  # left of all text, and between two columns or below the hidden rest
+        darkest = [part.min() for part in (first[:6], first[-6:])]
+        assert max(darkest) < 160, darkest
+        assert abs(first[:6] - last[:6]).max() < 30
 
 
 def test_print_has_every_table_and_no_controls(page, file):

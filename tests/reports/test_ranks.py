@@ -5,7 +5,9 @@ import pytest
 from msgspec.structs import replace
 from scipy.stats import friedmanchisquare
 
-from reports.figures.ranks import equal_groups
+from reports.comparable import method_name
+from reports.figures.ranks import equal_groups, rank_diagrams
+from reports.figures.setting import MethodOrder, probe_settings
 from reports.tables.ranks import Ranks, rank_tables, ranks
 from tests.reports.made import made_record
 
@@ -59,8 +61,39 @@ def test_several_benchmarks_are_one_table():
     both = [*records(TABLE[:5]), *(replace(r, dataset="cifar100lt", run_id=f"{r.run_id}x") for r in records(TABLE[5:8]))]
     tables = [table for table in rank_tables(both) if table.name.startswith("ranks-few")]
     assert len(tables) == 1
-    assert tables[0].title.startswith("cifar100lt, cifar10lt, mean rank by Few")
+    assert tables[0].title.startswith("cifar100lt, cifar10lt, mean ranks, Few,")
     assert "n = 8 blocks" in tables[0].caption
+    assert "the row is better than the column" in tables[0].caption
+
+
+@pytest.mark.parametrize(
+    ("gain", "sentence"),
+    [
+        (np.zeros((5, 4)), "All methods tie in every block."),  # of which scipy's p is NaN
+        (np.outer(np.arange(5), np.ones(4)), "All methods tie in every block."),
+        (np.arange(20).reshape(5, 4) * [1, 1, 1, -1], "Friedman test: p = 0.0018."),
+        (np.outer(np.ones(30), np.arange(4)), "Friedman test: p < 0.0001."),
+    ],
+)
+def test_table_and_figure_give_the_same_result_of_the_test(gain, sentence):
+    made = records(40.0 + gain)
+    (setting,) = probe_settings(made, MethodOrder(made, method_name))
+    captions = [table.caption for table in rank_tables(made) if table.name.startswith("ranks-few")]
+    captions += [plot.caption for plot in rank_diagrams(setting, method_name) if plot.kind == "ranks-few"]
+    assert [sentence in caption for caption in captions] == [True, True]
+    assert not any("nan" in caption for caption in captions)
+
+
+def test_bars_of_equal_methods_are_horizontal_and_span_their_ranks():
+    made = records(TABLE)
+    (setting,) = probe_settings(made, MethodOrder(made, method_name))
+    plot = next(rank_diagrams(setting, method_name))
+    found = ranks(made, "few")
+    _, *bars = [line.get_xydata() for line in plot.figure.axes[0].lines]
+    assert len(bars) == len(equal_groups(found)) > 0
+    assert all(low == high for (_, low), (_, high) in bars)
+    spans = [tuple(found.mean_ranks[[start, end]]) for start, end in equal_groups(found)]
+    assert [(left, right) for (left, _), (right, _) in bars] == spans
 
 
 def test_groups_within_the_critical_difference():

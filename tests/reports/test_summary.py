@@ -1,10 +1,17 @@
 """The summary: differences from SimCLR on common runs, and the verdicts."""
 
-import pytest
-from msgspec.structs import replace
+import csv
+import io
 
-from reports.tables import build_tables, summary_tables
-from tests.reports.made import made_record
+import pytest
+from msgspec.structs import asdict, replace
+
+from reports.page.adapter import table_section
+from reports.shipped_record import ShippedRecord
+from reports.tables import all_tables, build_tables, summary_tables, terminal_text
+from reports.tables.latex import latex_text
+from reports.tables.text import csv_text, markdown_text
+from tests.reports.made import made_grid, made_record
 
 
 def runs(method, few, *, splits=range(1, 6), **fields):
@@ -42,6 +49,27 @@ def test_verdicts(few, verdict):
     assert found["simclr"]["few_difference"] is None
 
 
+def test_means_are_printed_without_the_standard_deviations_that_the_csv_has():
+    (table,) = summary_tables(build_tables([*runs("simclr", BASE), *runs("byol", BASE[::-1])]))
+    assert all("±" not in write(table) for write in (terminal_text, markdown_text))
+    assert "pm" not in latex_text(table)
+    assert not any(cell.spread for row in table_section(table).rows for cell in row.cells)
+    (line, _) = csv.DictReader(io.StringIO(csv_text(table)))
+    assert float(line["few_sd"]) == pytest.approx(15.8114)
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+def test_accuracy_tables_say_that_their_standard_deviation_includes_the_differences_between_splits(splits):
+    grid = list(made_grid(["simclr", "byol"], splits, 2, ["ridge", "ridge-1pct"]))
+    tables = [
+        table for table in all_tables(grid) if table.file in ("linear-probe", "linear-probe-1pct", "combined-linear-probe")
+    ]
+    assert len(tables) == 3
+    for table in tables:
+        assert "±" in terminal_text(table)
+        assert ("± includes the differences between splits." in table.caption) == (splits > 1)
+
+
 def test_without_simclr_there_is_no_verdict():
     assert rows(runs("byol", BASE))["byol"]["verdict"] == "no SimCLR runs"
 
@@ -53,6 +81,36 @@ def test_without_common_runs_or_a_few_group_there_is_no_difference():
     found = rows([*runs("simclr", [None] * 5), *runs("byol", [None] * 5)])
     assert found["byol"]["few_difference"] is None
     assert found["byol"]["mean_pairs"] == 5
+
+
+def test_rows_are_sorted_by_few_and_the_users_own_come_first():
+    shipped = [
+        ShippedRecord(**asdict(record), trained_in="bf16", submission=name)
+        for method, level, name in (("ts", 90.0, ""), ("bcl", 95.0, ""), ("gh", 65.0, "doe"))
+        for record in runs(method, [level] * 5)
+    ]
+    own = [
+        r for method, few in (("byol", 50.0), ("tase", 60.0), ("simclr", 70.0), ("aaa", None)) for r in runs(method, [few] * 5)
+    ]
+    (table,) = summary_tables(build_tables([*shipped, *own]))
+    assert [row[0].value for row in table.rows] == ["simclr", "gh", "tase", "byol", "aaa", "bcl", "ts"]
+    assert [ids[0].removesuffix("1") for ids in table.run_ids] == [row[0].value for row in table.rows]
+
+
+def test_summaries_of_a_benchmark_start_with_the_most_methods_and_end_with_balanced_variants():
+    sizes = {"cao": 1, "sdclr": 2, "balanced": 3, "ir=100,n=9": 1}
+    records = [
+        replace(
+            made_record(method, profile=profile, data=f"{dataset} {profile}", run_id=f"{method}{profile}", dataset=dataset),
+            **({"class_counts": [1116] * 10} if profile == "balanced" else {}),
+        )
+        for dataset in ("cifar10lt", "cifar100lt")
+        for profile, methods in sizes.items()
+        for method in ("simclr", "byol", "ts")[:methods]
+    ]
+    found = [(table.records[0].dataset, table.records[0].profile) for table in summary_tables(build_tables(records))]
+    assert [profile for _, profile in found] == ["sdclr", "cao", "ir=100,n=9", "balanced"] * 2
+    assert [dataset for dataset, _ in found] == ["cifar100lt"] * 4 + ["cifar10lt"] * 4
 
 
 def test_one_summary_for_each_setting_of_its_main_probe():

@@ -1,15 +1,19 @@
 """Files of tables: readable, distinct names, and removal of tables of earlier reports."""
 
+import csv
 import json
 import re
 
 import pytest
+from msgspec.structs import replace
 
+from reports.captions import RECONSTRUCTED, TRUE_LABELS
 from reports.tables import write_tables
 from reports.tables.files import file_names
 from reports.tables.table import Table
+from run_store.records import CurvePoint
 from tests.reports.golden_records import title
-from tests.reports.made import made_record
+from tests.reports.made import made_grid, made_record
 
 
 def table(file="linear-probe", name="a", **changes):
@@ -82,3 +86,21 @@ def test_an_empty_folder_of_a_benchmark_is_removed_and_a_link_is_not_followed(tm
     write_tables([made_record(dataset="a")], tmp_path / "tables")
     assert {path.name for path in (tmp_path / "tables").iterdir() if path.is_dir()} == {"a", "link"}
     assert sorted((tmp_path / "elsewhere").rglob("*")) == before
+
+
+def test_every_csv_of_methods_notes_reconstructions_and_true_labels(tmp_path):
+    grid = [
+        replace(record, true_labels=record.method == "ts")
+        for record in made_grid(["simclr", "byol", "tase", "ts"], 5, 1, ["ridge"])
+    ]
+    curve = [CurvePoint(shots=1, mean=30.0, sd=1.0, many=40.0, few=20.0)]
+    write_tables([*grid, *(made_record(method, probe="fewshot-curve", curve=curve) for method in ("tase", "byol"))], tmp_path)
+    found = {}
+    for file in (*tmp_path.glob("*/*.csv"), tmp_path / "tidy.csv"):
+        lines = list(csv.DictReader(file.read_text().splitlines()))
+        if "method" in lines[0]:
+            found[file.name] = lines
+    assert {"summary.csv", "linear-probe.csv", "ranks-few-linear-probe.csv", "costs.csv", "tidy.csv"} <= set(found)
+    notes = {"tase": RECONSTRUCTED["tase"], "ts": TRUE_LABELS}
+    for name, lines in found.items():
+        assert all(line["note"] == notes.get(line["method"], "") for line in lines), name

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 
 import pytest
+from msgspec.structs import replace
 
 from reports.tables import all_tables, build_tables, records_csv, tables_text, write_tables
 from reports.tables.table import Cell, Column, Table
@@ -112,10 +114,16 @@ def test_captions_are_short_and_complete(records):
         assert table.details
 
 
+@pytest.mark.parametrize("preset", ["cpu", "smoke", "paper"])
+def test_sentences_begin_with_a_capital_letter(records, preset):
+    for table in all_tables([replace(record, preset=preset) for record in records], title):
+        assert not re.search(r"(^|\. )[a-z](?! = )", table.caption), table.caption
+
+
 def test_the_terminal_prints_data_set_probe_n_and_scale(accurate):
     text = tables_text(table.table() for table in build_tables(accurate, title, STATES))
     assert "cifar10lt (variant exp-4500-45), test accuracy in %, probe knn\n" in text
-    assert "n runs (splits 1-3; seed 0). †" in text
+    assert "n runs (splits 1-3; seed 0). ± includes the differences between splits. †" in text
     assert text.count("CPU-scale") == 4  # consecutive tables with the same caption share it
     assert "sha256" not in text
 
