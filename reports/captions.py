@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from core.words import counted
 from data.variants import with_variants
 from reports.comparable import split_passport
 from reports.shipped_record import ShippedRecord
@@ -211,8 +212,3 @@ def value_range(numbers: Collection[int], noun: str = "") -> str:
     if low == high:
         return counted(low, noun) if noun else str(low)
     return f"{low} to {high} {noun + 's' if noun else ''}".strip()
-
-
-def counted(n: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -45,7 +45,7 @@ def table_section(table: Table, *, lead: bool = True) -> Section:
     return Section(
         name=table.name,
         **{name: table.shared(name) for name in ("dataset", "variant", "preset")},
-        epochs=captions.epochs(table.shared("epochs")),
+        epochs=_number(table.shared("epochs")),
         probe=captions.probe_title(table.probe),
         title=_short_title(table),
         caption=captions.without(table.caption, scale),
@@ -74,7 +74,7 @@ def figure(saved: SavedFigure) -> Figure:
         variant=saved.variant,
         probe=captions.probe_title(saved.probe),
         preset=saved.preset,
-        epochs=captions.epochs(saved.epochs),
+        epochs=_number(saved.epochs),
         title=saved.title,
         caption=captions.without(saved.caption, saved.scale),
         details=saved.details,
@@ -112,6 +112,11 @@ def unfinished_run(folder: Path, state: RunState, records: Sequence[Record] = ()
 
 def _run_settings(source: Record | RunState) -> dict[str, Any]:
     return {name: getattr(source, name) for name in ("dataset", "variant", "preset", "split", "seed")}
+
+
+def _number(value: int | str | None) -> str:
+    """A number of epochs; empty if it is unknown or not one number."""
+    return "" if value is None else str(value)
 
 
 def _short_title(table: Table) -> str:

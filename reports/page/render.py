@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from core.errors import UserError
 from core.files import remove_unfinished, write_text
-from reports import captions
+from core.words import counted
 from reports.page.content import METHOD, About, Figure, Row, Run, Section
 from reports.page.run_data import runs_json
 
@@ -113,7 +113,7 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         stopped=[(place, run) for place, run in enumerate(runs) if run.status != "done"],
         counts={status: sum(run.status == status for run in runs) for status in ("done", "unfinished", "failed")},
         run_places=run_places,
-        plural=captions.counted,
+        plural=counted,
         spread_widths=_spread_widths,
         column_groups=_column_groups,
         METHOD=METHOD,

@@ -10,10 +10,12 @@ from msgspec.structs import replace
 from commands.leaderboard import FILE, current_leaderboard, write_leaderboard_page
 from commands.titles import method_group, method_title
 from core.errors import UserError
+from methods import METHODS
 from reports.leaderboard import leaderboard_text, left_out
 from reports.shipped import shipped_files, submitted
 from run_store.records import accuracies, read_records
 from run_store.submission import Submission, read_submission, write_submission
+from tests.conftest import ROOT
 from tests.reports.made import made_record
 
 SPLITS = range(1, 6)
@@ -34,12 +36,28 @@ def submit(folder, name, records):
 
 def rows(text):
     """Cells of the rows below the head of each table."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    lines = [cells(line) for line in text.splitlines() if line.startswith("| ")]
     return [line for line in lines if line[0] != "Method"]
+
+
+def cells(line):
+    """Cells of a row of a Markdown table."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_the_committed_leaderboard_is_up_to_date():
     assert FILE.read_text() == current_leaderboard(), "run `python bench.py leaderboard`"
+
+
+def test_the_table_of_the_readme_is_that_of_the_leaderboard():
+    left_out = ("Group", "Device")
+    head, *board = (line for line in FILE.read_text().splitlines() if line.startswith("| "))
+    kept = [place for place, name in enumerate(cells(head)) if name not in left_out]
+    expected = [[cells(line)[place] for place in kept] for line in board]
+    shown = [cells(line) for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| ")]
+    assert shown[0] == [cells(head)[place] for place in kept]
+    assert len(shown) == 1 + len(METHODS.select(["all"]))
+    assert [row for row in expected if row in shown[1:]] == shown[1:]
 
 
 def test_rows_are_sorted_by_the_few_group():
