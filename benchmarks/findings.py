@@ -57,8 +57,8 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         records: of runs of one benchmark and preset, in several variants of it and with changes of the preset.
         repeated: of some of these runs on another machine.
     """
-    of_preset = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
-    main = [record for record in of_preset if record.seed == SEED]
+    records = [record for record in records if record.seed == SEED]
+    main = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
     runs = [record for record in main if not record.true_labels and record.hparams.get("clusterer") != "random"]
     probes = {name: _methods(runs, name) for name in sorted({record.probe for record in runs})}
     methods = probes[MAIN]
@@ -69,9 +69,8 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         _markdown(_probe_agreement(probes)),
         _markdown(_tail_detection(methods)),
         _markdown(_published_order(probes)),
-        _markdown(_more_seeds(_methods(of_preset, MAIN))),
-        _markdown(_imbalance([record for record in records if record.epochs == EPOCHS and record.seed == SEED])),
-        _markdown(_budgets([r for r in records if r.profile == VARIANT and r.seed == SEED and r.split in BUDGET_SPLITS])),
+        _markdown(_imbalance([record for record in records if record.epochs == EPOCHS])),
+        _markdown(_budgets([r for r in records if r.profile == VARIANT and r.split in BUDGET_SPLITS])),
         _markdown(_spread(again)),
         _markdown(_detectable(methods, again)),
         _markdown(_bounds(_methods(main, MAIN))),
@@ -151,44 +150,20 @@ def _published_order(probes: Mapping[str, Methods]) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def _more_seeds(methods: Methods) -> pd.DataFrame:
-    """Differences from SimCLR of the methods with several seeds, averaged over the seeds of a split; n: splits."""
-    rows = {}
-    for name, records in methods.items():
-        if name != REFERENCE and len({record.seed for record in records}) > 1:
-            values = {title: _by_split(records, methods[REFERENCE], metric) for metric, title in METRICS.items()}
-            seeds = len({record.seed for record in records})
-            rows[name] = {
-                **{title: _interval(found) for title, found in values.items()},
-                "seeds": seeds,
-                "n": len(values["All"]),
-            }
-    return pd.DataFrame(rows).T
-
-
-def _by_split(first: Sequence[AccuracyRecord], second: Sequence[AccuracyRecord], metric: str) -> NDArray[np.float64]:
-    """Mean difference of the common runs of each split."""
-    return np.array(
-        [
-            paired_differences([r for r in first if r.split == split], [r for r in second if r.split == split], metric).mean()
-            for split in sorted({record.split for record in first} & {record.split for record in second})
-        ]
-    )
-
-
 def _imbalance(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
-    """Accuracies on sets of equal size, the gap of balanced and long-tailed ones, and how much of SimCLR's is won back."""
+    """Accuracies on sets of equal size, the gap of balanced and long-tailed ones, and the gain over SimCLR on the latter."""
     by_variant = {variant: _methods([r for r in records if r.profile == variant], MAIN) for variant in VARIANTS}
+    splits = {record.split for record in records if record.profile == "balanced"}
+    by_variant[VARIANT] = {name: [r for r in found if r.split in splits] for name, found in by_variant[VARIANT].items()}
     tailed, balanced = by_variant[VARIANT], by_variant["balanced"]
     rows = {}
     for name in balanced:
         for metric, title in METRICS.items():
-            gap = paired_differences(balanced[REFERENCE], tailed[REFERENCE], metric).mean()
-            won = 100 * paired_differences(tailed[name], tailed[REFERENCE], metric) / gap
+            won = paired_differences(tailed[name], tailed[REFERENCE], metric)
             rows[f"{name}, {title}"] = {
                 **{head: f"{_mean(by_variant[variant][name], metric):.1f}" for variant, head in VARIANTS.items()},
-                "balanced − ratio 100": _interval(paired_differences(balanced[name], tailed[name], metric)),
-                "won back, %": "-" if name == REFERENCE else _interval(won, 0),
+                "balanced − ratio 100": _each(paired_differences(balanced[name], tailed[name], metric)),
+                f"ratio 100: gain over {REFERENCE}": "-" if name == REFERENCE else _each(won),
                 "n": len(balanced[name]),
             }
     return pd.DataFrame(rows).T
@@ -286,12 +261,18 @@ def _interval(values: NDArray[np.float64], decimals: int = 1) -> str:
     """Mean with the interval of level LEVEL."""
     half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values))
     mean = values.mean()
-    return f"{mean:.{decimals}f} [{mean - half:.{decimals}f}, {mean + half:.{decimals}f}]"
+    low, high = _number(mean - half, decimals), _number(mean + half, decimals)
+    return f"{_number(mean, decimals)} [{low}, {high}]"
 
 
 def _each(values: NDArray[np.float64]) -> str:
     """Mean with all values, where these are too few for an interval."""
-    return f"{values.mean():.1f} ({', '.join(f'{value:.1f}' for value in values)})"
+    return f"{_number(values.mean())} ({', '.join(map(_number, values))})"
+
+
+def _number(value: float, decimals: int = 1) -> str:
+    """The rounded number, never `-0.0`."""
+    return f"{round(float(value), decimals) + 0.0:.{decimals}f}"
 
 
 def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
