@@ -14,6 +14,7 @@ from core.errors import UserError
 from core.files import write_atomic
 from data.datasets.digitslt import DigitsLT
 from data.image_files import ImageFiles
+from data.variants import with_variants
 from data.views.backend import BACKENDS
 from data.views.spec import Evaluation
 from probing.probe_path import probe_path
@@ -167,7 +168,7 @@ def test_the_model_card_has_setting_and_results(tmp_path):
         assert f"{record.few:.1f}" in rows[record.probe]
         assert f"{record.n_test}" in rows[record.probe]
     assert "split 1 (not official), seed 0" in body
-    assert run.records()[0].data in body
+    assert with_variants(run.records()[0].data) in body
     assert run.passport().text() in body
     assert json.dumps(run.config.to_json(), indent=2) in body
 

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from threading import Thread
 from urllib.request import urlopen
@@ -142,9 +143,19 @@ def test_a_busy_port_and_a_missing_folder_are_one_line(out, tmp_path, capsys):
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@contextmanager
+def running(command, folder=None):
+    """The process of a command, killed at the end of the context."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_folder_that_a_grid_has_not_made_yet_is_waited_for(tmp_path):
     command = [sys.executable, bench.__file__, "serve", "--out", "runs", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    with running(command, tmp_path) as process:
         address = process.stdout.readline().split(" ")[0]
         assert process.stdout.readline() == "waiting for the folder runs, which a grid makes when it starts\n"
         assert "no report yet" in urlopen(address, timeout=10).read().decode()
@@ -159,7 +170,7 @@ def test_a_folder_that_a_grid_has_not_made_yet_is_waited_for(tmp_path):
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
 def test_ctrl_c_ends_it_quietly(out, host, warned):
     command = [sys.executable, bench.__file__, "serve", "--out", str(out), "--port", "0", "--host", host]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with running(command) as process:
         first = process.stdout.readline()
         assert first.startswith("WARNING: anyone who can reach this address can read the report\n" if warned else "http://")
         if warned:

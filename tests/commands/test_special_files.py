@@ -75,7 +75,7 @@ def quick(monkeypatch):
         return files
 
     monkeypatch.setattr("reports.figures.write.save_figure", save)
-    monkeypatch.setattr("grid.time_estimate.estimate", lambda plan: SimpleNamespace(text="1 s", missing=()))
+    monkeypatch.setattr("grid.time_estimate.estimate", lambda plan: SimpleNamespace(text="1 s", missing={}))
 
 
 def _run_commands(finished, tmp_path, capsys, name, state, kind):

@@ -65,7 +65,7 @@ def test_a_changed_field_is_refused_also_with_a_valid_checksum(tmp_path, caplog,
     (tmp_path / RESULTS).write_text(f"{replace(record, run_id='changed', **{name: value}).to_line()}\n{record.to_line()}\n")
     with caplog.at_level(logging.WARNING):
         assert read_records([tmp_path / RESULTS]) == [record]
-    assert "skipped 1 damaged or unknown lines" in caplog.text
+    assert "skipped 1 damaged or unknown line in" in caplog.text
 
 
 @pytest.mark.parametrize("name", list(asdict(RECORDS["one prediction"].other_groups)))
