@@ -7,11 +7,10 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports import captions
-from reports.comparable import ClassNames, method_key, no_class_names
+from reports.comparable import ClassNames, no_class_names
 from reports.figures.setting import MAX_NAMED, Plot, Series, Setting, class_order, mean_and_std, names_by_rank
 from reports.figures.style import DOUBLE, GREY, SINGLE, bar_style, legend_below, line_style, log_ticks, new_figure, set_subtitle
-from reports.tables.significance import LEVEL, MIN_RUNS, difference
-from reports.tables.summary import reference_of
+from reports.tables.significance import half_interval, paired_differences
 from run_store.records import AccuracyRecord
 
 MAX_UNSMOOTHED = MAX_NAMED  # more classes are plotted as a running mean
@@ -57,9 +56,7 @@ def class_accuracy(setting: Setting[AccuracyRecord], class_names: ClassNames = n
 def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
     """Bars of all, many, medium and few classes, one per method, with the intervals of the differences from SimCLR."""
     count = len(setting.series)
-    of_key = {method_key(one.records[0]): one for one in setting.series}
-    key = reference_of({key: one.records for key, one in of_key.items()})
-    reference = of_key[key] if key else None
+    reference = setting.reference
     figure, (axes,) = new_figure(width=DOUBLE if count > 4 else SINGLE, height=2.3)
     step = 0.84 / count
     bars = []
@@ -89,18 +86,15 @@ def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
     axes.grid(visible=False, axis="x")
     legend_below(figure, bars, [one.label for one in setting.series])
     set_subtitle(figure, setting.subtitle)
-    caption = ""
-    if reference and has_intervals:
-        caption = f"Error bars: {LEVEL:.0%} interval of the paired difference from {reference.label}."
+    caption = setting.error_bars if has_intervals else ""
     yield Plot("groups", "Accuracy of many, medium and few", figure, caption, captions.groups(setting.first))
 
 
 def _half_interval(one: Series[AccuracyRecord], reference: Series[AccuracyRecord] | None, metric: str) -> float:
     """Half of the interval of the mean difference from the reference; NaN for itself and for too few common runs."""
-    found = difference(one.records, reference.records, metric) if reference and one is not reference else None
-    if found is None or found.high is None or found.runs < MIN_RUNS:
+    if reference is None or one is reference:
         return np.nan
-    return found.high - found.mean
+    return half_interval(paired_differences(one.records, reference.records, metric))
 
 
 def _ordered(values: list[float] | list[int], record: AccuracyRecord) -> NDArray[np.float64]:

@@ -18,10 +18,13 @@ from reports.comparable import (
     Title,
     by_method,
     comparable_groups,
+    method_key,
     one_record_per_run,
     table_name,
 )
 from reports.figures.style import drawable
+from reports.tables.significance import LEVEL
+from reports.tables.summary import reference_of
 from run_store.records import Record
 
 MAX_NAMED = 20  # classes on an axis
@@ -66,6 +69,20 @@ class Setting(Generic[R]):
     def records(self) -> list[R]:
         """The records of all methods."""
         return [record for one in self.series for record in one.records]
+
+    @property
+    def reference(self) -> Series[R] | None:
+        """The series of SimCLR, with which the others are compared."""
+        of_key = {method_key(one.records[0]): one for one in self.series}
+        key = reference_of({key: one.records for key, one in of_key.items()})
+        return of_key[key] if key else None
+
+    @property
+    def error_bars(self) -> str:
+        """Sentence of a caption on error bars that are intervals of differences from the reference."""
+        return (
+            f"Error bars: {LEVEL:.0%} interval of the paired difference from {self.reference.label}." if self.reference else ""
+        )
 
     @property
     def variant(self) -> str:

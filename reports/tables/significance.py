@@ -54,6 +54,12 @@ def paired_differences(first: Iterable[AccuracyRecord], second: Iterable[Accurac
     return np.array([mine - its for mine, its in pairs if mine is not None and its is not None])
 
 
+def half_interval(differences: NDArray[np.float64], fewest: int = MIN_RUNS) -> float:
+    """Half of the interval of the mean of paired differences, by Student's t; NaN for fewer than `fewest`."""
+    n = len(differences)
+    return float(t.ppf((1 + LEVEL) / 2, n - 1) * differences.std(ddof=1) / sqrt(n)) if n >= fewest else np.nan
+
+
 def difference(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord], metric: str) -> Difference | None:
     """First minus second method on their common runs; None without a common run or a value, as of an empty group."""
     differences = paired_differences(first, second, metric)
@@ -61,7 +67,7 @@ def difference(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord]
     if n < 2:
         return Difference(float(differences[0]), None, None, 1) if n else None
     mean = float(differences.mean())
-    half = float(t.ppf((1 + LEVEL) / 2, n - 1) * differences.std(ddof=1) / sqrt(n))
+    half = half_interval(differences, fewest=2)
     return Difference(mean, mean - half, mean + half, n)
 
 

@@ -11,12 +11,13 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from msgspec.structs import replace
 from PIL import Image
+from scipy import stats
 
 from core.files import write_atomic
 from reports.comparable import method_name
 from reports.figures import write_figures
 from reports.figures.accuracy import class_accuracy, group_accuracy
-from reports.figures.curves import imbalance_curve, imbalance_settings
+from reports.figures.curves import fewshot_curve, imbalance_curve, imbalance_settings
 from reports.figures.setting import MethodOrder, mean_and_std, probe_settings, run_settings
 from reports.figures.style import figure_style, line_style
 from reports.figures.temperature import quantity_by_epoch
@@ -411,3 +412,24 @@ def test_without_records_there_are_no_figures(tmp_path):
     with figure_style():
         assert not matplotlib.rcParams["text.parse_math"]
     assert matplotlib.rcParams["text.parse_math"]
+
+
+@pytest.mark.parametrize(("splits", "known"), [(5, True), (4, False)])
+def test_error_bars_of_curves_are_intervals_of_the_differences_from_simclr(splits, known):
+    def curve(method, split):
+        few = 20.0 + split + (split**2 if method == "byol" else 0)
+        return [CurvePoint(shots=shots, mean=few + shots, sd=1.0, many=40.0, few=few) for shots in (1, 5)]
+
+    records = [
+        made_record(method, split=split, probe="fewshot-curve", curve=curve(method, split))
+        for method in ("byol", "simclr")
+        for split in range(1, splits + 1)
+    ]
+    (setting,) = probe_settings(records, MethodOrder(records, method_name))
+    (plot,) = fewshot_curve(setting)
+    half = stats.t.ppf(0.975, splits - 1) * np.std([split**2 for split in range(1, splits + 1)], ddof=1) / np.sqrt(splits)
+    for axes in plot.figure.axes:
+        bars = [container[2][0].get_segments() for container in axes.containers]
+        lengths = [[np.ptp(segment[:, 1]) / 2 for segment in segments if len(segment)] for segments in bars]  # else NaN
+        assert lengths == [pytest.approx([half, half] if known else []), []]
+    assert ("Error bars: 95% interval of the paired difference from simclr." in plot.caption) == known
