@@ -46,7 +46,7 @@ def test_the_picture_is_the_same_in_every_mode(mode):
 
 @pytest.mark.parametrize("mode", WITHOUT_RANGE)
 def test_modes_without_a_range_are_refused_by_name(mode):
-    with pytest.raises(ValueError, match=f"^mode {mode}, .*has no range; save the image with 8 or 16 bits$"):
+    with pytest.raises(ValueError, match=f"^mode {mode}, .*has no range; save the image with 8 bits, or as PNG or TIFF with 16$"):
         to_rgb(Image.new(mode, (4, 4)))
 
 
@@ -96,6 +96,6 @@ def test_images_without_a_range_are_converted_and_damaged_ones_restored(contents
 def test_a_folder_with_an_image_without_a_range_is_refused_before_a_run(mode, tmp_path):
     write_images(tmp_path, class_images({"a": 6, "b": 6, "c": 6}))
     Image.new(mode, (4, 4)).save(tmp_path / "b" / "9.tiff")
-    said = rf"1 of 19 images in .* cannot be read: .*b/9\.tiff \(mode {mode}, .* 8 or 16 bits\); convert or remove them$"
+    said = rf"1 of 19 images in .* cannot be read: .*b/9\.tiff \(mode {mode}, .* TIFF with 16\); convert or remove them$"
     with pytest.raises(UserError, match=said):
         BENCHMARKS[enter(tmp_path)]().load(tmp_path)
