@@ -14,7 +14,9 @@ class NoRangeError(ValueError):
 def check_mode(mode: str) -> None:
     """Raises NoRangeError for a Pillow mode that cannot be converted."""
     if mode in WITHOUT_RANGE:
-        raise NoRangeError(f"mode {mode}, {WITHOUT_RANGE[mode]}, has no range; save the image with 8 bits, or as PNG or TIFF with 16")
+        raise NoRangeError(
+            f"mode {mode}, {WITHOUT_RANGE[mode]}, has no range; save the image with 8 bits, or as PNG or TIFF with 16"
+        )
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -46,7 +46,7 @@ def test_the_picture_is_the_same_in_every_mode(mode):
 
 @pytest.mark.parametrize("mode", WITHOUT_RANGE)
 def test_modes_without_a_range_are_refused_by_name(mode):
-    with pytest.raises(ValueError, match=f"^mode {mode}, .*has no range; save the image with 8 bits, or as PNG or TIFF with 16$"):
+    with pytest.raises(ValueError, match=f"^mode {mode}, .*has no range; save the image with 8 bits, or .* 16$"):
         to_rgb(Image.new(mode, (4, 4)))
 
 
