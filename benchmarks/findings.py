@@ -23,7 +23,8 @@ from scipy.stats import kendalltau, nct, t, ttest_1samp
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from commands.titles import method_title
-from reports.tables.significance import LEVEL, paired_differences
+from reports.tables.significance import LEVEL, half_interval, paired_differences
+from reports.tables.table import to_decimals
 from run_store.records import AccuracyRecord, read_accuracy_records
 
 MAIN, REFERENCE = "ridge", "SimCLR"
@@ -259,7 +260,7 @@ def _repeat_differences(again: Sequence[tuple[AccuracyRecord, AccuracyRecord]], 
 
 def _interval(values: NDArray[np.float64], decimals: int = 1) -> str:
     """Mean with the interval of level LEVEL."""
-    half = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / sqrt(len(values))
+    half = half_interval(values, fewest=2)
     mean = values.mean()
     low, high = _number(mean - half, decimals), _number(mean + half, decimals)
     return f"{_number(mean, decimals)} [{low}, {high}]"
@@ -272,7 +273,7 @@ def _each(values: NDArray[np.float64]) -> str:
 
 def _number(value: float, decimals: int = 1) -> str:
     """The rounded number, never `-0.0`."""
-    return f"{round(float(value), decimals) + 0.0:.{decimals}f}"
+    return f"{to_decimals(float(value), decimals):.{decimals}f}"
 
 
 def _holm(p: NDArray[np.float64]) -> NDArray[np.float64]:

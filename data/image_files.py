@@ -24,8 +24,6 @@ from data.tar_members import opened, read_bytes
 T = TypeVar("T")
 warnings.filterwarnings("ignore", "Palette images with Transparency")  # from Pillow; torchvision drops transparency too
 PLAIN_MODES = ("RGB", "L")  # Pillow modes that every decoder converts to the same RGB; others are converted on reading
-
-
 RESTORE, CONVERT = "restore", "convert"  # what to do about a file: damaged or missing, or of an undefined range
 
 

@@ -15,9 +15,14 @@ def single_line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
+def to_decimals(value: float, decimals: int) -> float:
+    """`value` to some decimals, never a negative zero."""
+    return round(value, decimals) + 0.0  # turns -0.0 into 0.0
+
+
 def fixed(value: float, decimals: int) -> str:
     """`value` as printed: never a negative zero, thousands separated by commas, with a minus sign instead of a hyphen."""
-    return with_minus(f"{round(value, decimals) + 0.0:,.{decimals}f}")  # adding 0.0 turns -0.0 into 0.0
+    return with_minus(f"{to_decimals(value, decimals):,.{decimals}f}")
 
 
 def signed(value: float, decimals: int = 1) -> str:

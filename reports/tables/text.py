@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tabulate import tabulate
 
 from reports import captions
-from reports.tables.table import DAGGER, Cell, Column, Table, single_line
+from reports.tables.table import DAGGER, Cell, Column, Table, single_line, to_decimals
 
 MARKDOWN_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {sign: f"\\{sign}" for sign in "\\|*_`~$"}
 
@@ -78,4 +78,4 @@ def _cell(cell: Cell, column: Column, escape: Callable[[str], str]) -> str:
 
 def rounded(value: object) -> object:
     """A float to the four decimals of the CSV; other values unchanged."""
-    return round(value, 4) + 0.0 if isinstance(value, float) else value  # adding 0.0 turns -0.0 into 0.0
+    return to_decimals(value, 4) if isinstance(value, float) else value
