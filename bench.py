@@ -35,7 +35,8 @@ app = App(
 
 
 log = logging.getLogger(__name__)
-PRINTING = ("list", "plan", "status", "doctor", "--help", "-h", "--version")  # commands that only print
+PRINTING = ("list", "plan", "status", "doctor", "--version")  # commands that only print
+HELP = frozenset({"--help", "-h"})
 
 
 @app.default
@@ -104,12 +105,12 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
                 table = partial_report(options.out, plan.runs, run_.config.run_id)
                 show("\n" + "; ".join(filter(None, [how_far, table])) + "\n")
             except Exception as error:  # must not end the grid
-                log.warning("no tables yet: %s", _line(error))
+                log.warning("no tables yet: %s", _any_line(error))
     status = 1 if failed else 0
     try:
         processes.from_main(lambda: _report(options.out, [run.config.run_id for run in plan.runs], since))
     except Exception as error:  # must not hide the failures
-        print(f"bench.py: no report: {_line(error)}", file=sys.stderr)
+        print(f"bench.py: no report: {_any_line(error)}", file=sys.stderr)
         status = 1
     if not processes.is_main():
         return status
@@ -532,7 +533,7 @@ def verify_results_(
     Parameters
     ----------
     row
-        Run id, or its first digits, or name of a method.
+        Run id, or its first digits, or name of a method: its run with the settings of the preset.
     dataset
         Benchmark of the method's run; default: any that has one.
     preset
@@ -653,10 +654,9 @@ def _report(out: Path, run_ids: list[str] | None = None, since: float | None = N
 
     With `since`, a report that another worker has written after this time is not written again.
     """
-    from commands.report import report as write_report
-    from commands.report import shared_report
+    from commands.report import exclusive_report, shared_report
 
-    written = write_report(out, run_ids, baselines=baselines) if since is None else shared_report(out, run_ids, since)
+    written = exclusive_report(out, run_ids, baselines=baselines) if since is None else shared_report(out, run_ids, since)
     if written is None:
         return False
     by = "written by another worker" if written.by_another else "written"
@@ -675,11 +675,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except FailedInMain:
         return 1
-    except BrokenPipeError:  # `bench.py list | head` is a success; a grid that is not trained is not
-        sys.stdout = None
-        return 0 if words and words[0] in PRINTING else 1
+    except (BrokenPipeError, SystemExit):  # `bench.py list | head` is a success; a grid that is not trained is not
+        sys.stdout = None  # SystemExit: rich, which prints the help, raises it
+        return 0 if words and (words[0] in PRINTING or HELP.intersection(words)) else 1
     except Exception as error:
         line = _line(error)
+        if line is None:
+            raise
         if os.environ.get("RANK", "0") == "0":  # under torchrun, all processes have the same command line
             print(f"bench.py: {line}", file=sys.stderr)
         return 2
@@ -707,8 +709,13 @@ def _place_of(argument: Argument) -> str:
     return f"{OPTION} {sources.pop()}: {name.removeprefix('--')}" if not sources & {"", "cli"} else name
 
 
-def _line(error: Exception) -> str:
-    """One line on an error that the user can fix, also one of a file or of too little memory. Raises any other error."""
+def _any_line(error: Exception) -> str:
+    """One line on any error; the command `report` prints the traceback of one that the user cannot fix."""
+    return _line(error) or f"{type(error).__name__}: {' '.join(str(error).split())}; run `bench.py report` for the traceback"
+
+
+def _line(error: Exception) -> str | None:
+    """One line on an error that the user can fix, also one of a file or of too little memory; None for any other error."""
     if isinstance(error, UnknownOptionError | UnusedCliTokensError):
         return _unknown(error)
     if isinstance(error, CoercionError) and error.msg is not None and error.argument is not None:
@@ -719,7 +726,7 @@ def _line(error: Exception) -> str:
         return memory_message(error)
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         return f"{error.filename or 'a file'}: {error.strerror or error}; check the disk and the path"
-    raise error
+    return None
 
 
 if __name__ == "__main__":

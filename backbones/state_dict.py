@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.stem import SMALL_IMAGE
 from core.errors import UserError, first_line, is_out_of_memory
+from core.words import listed
 
 PICKLES = (".pth", ".pt", ".tar", ".bin", ".ckpt")  # `.pth.tar` is torch's format, not an archive
 # usual keys of the state dict in checkpoints; several matches are ambiguous and need --key
@@ -210,8 +211,7 @@ def _of_a_head(name: str, prefix: str, own: Mapping[str, Tensor]) -> bool:
 
 def _listed(what: str, names: Sequence[str]) -> str:
     """A clause with the number of names and the first few; empty if there are none."""
-    rest = ", ..." if len(names) > PREVIEW else ""
-    return f"; {len(names)} {what}: {', '.join(names[:PREVIEW])}{rest}" if names else ""
+    return f"; {len(names)} {what}: {listed(names, PREVIEW)}" if names else ""
 
 
 def _kind(tensor: Tensor) -> str:

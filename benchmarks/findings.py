@@ -7,7 +7,7 @@ over the methods that are compared with SimCLR, or over all pairs.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from math import sqrt
 from pathlib import Path
@@ -31,7 +31,7 @@ MAIN, REFERENCE = "ridge", "SimCLR"
 METRICS = {"few": "Few", "mean": "All"}
 PUBLISHED = [("SimCLR", "SDCLR"), ("SDCLR", "BCL-D"), ("SimCLR", "BCL-D"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
 POWER = 0.8
-VARIANT, EPOCHS, SEED = "sdclr", 22, 0  # of the runs that are compared
+VARIANT, EPOCHS = "sdclr", 22  # of the runs that are compared
 VARIANTS = {VARIANT: "ratio 100", "ir=10,n=11165": "ratio 10", "balanced": "balanced"}  # sets of equal size
 BUDGET_SPLITS = (1, 2)
 BUDGET_PAIRS = [("SimCLR", "SDCLR"), ("SDCLR", "BCL"), ("SimCLR", "BCL"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
@@ -58,7 +58,6 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         records: of runs of one benchmark and preset, in several variants of it and with changes of the preset.
         repeated: of some of these runs on another machine.
     """
-    records = [record for record in records if record.seed == SEED]
     main = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
     runs = [record for record in main if not record.true_labels and record.hparams.get("clusterer") != "random"]
     probes = {name: _methods(runs, name) for name in sorted({record.probe for record in runs})}
@@ -67,13 +66,14 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
     return [
         _markdown(_differences(methods)),
         _separated(methods),
+        _markdown(_seeds(methods)),
         _markdown(_probe_agreement(probes)),
         _markdown(_tail_detection(methods)),
         _markdown(_published_order(probes)),
         _markdown(_imbalance([record for record in records if record.epochs == EPOCHS])),
         _markdown(_budgets([r for r in records if r.profile == VARIANT and r.split in BUDGET_SPLITS])),
         _markdown(_spread(again)),
-        _markdown(_detectable(methods, again)),
+        _markdown(_detectable(methods)),
         _markdown(_bounds(_methods(main, MAIN))),
         _markdown(_untrained([record for record in records if record.epochs == 0])),
     ]
@@ -228,23 +228,56 @@ def _spread(again: Sequence[tuple[AccuracyRecord, AccuracyRecord]]) -> pd.DataFr
     return pd.DataFrame(rows).T
 
 
-def _detectable(methods: Methods, again: Sequence[tuple[AccuracyRecord, AccuracyRecord]]) -> pd.DataFrame:
-    """Smallest difference of two methods that is found with probability POWER, by seeds of each of five splits.
-
-    The variance of a paired difference, median over the methods, has a part that seeds average out: that of one run, half the
-    variance of the differences between machines, in both methods.
-    """
+def _seeds(methods: Methods) -> pd.DataFrame:
+    """Differences from SimCLR of methods with several seeds on each split: by seed, over all runs, over splits."""
     rows = {}
-    for metric, title in METRICS.items():
-        pairs = [
-            paired_differences(records, methods[REFERENCE], metric) for name, records in methods.items() if name != REFERENCE
-        ]
-        total = float(np.median([values.var(ddof=1) for values in pairs if len(values) > 1]))
-        of_runs = float(_repeat_differences(again, MAIN, metric).var(ddof=1))
-        rows[title] = {"standard deviation of a difference": f"{sqrt(total):.2f}", "of it from runs": f"{sqrt(of_runs):.2f}"}
-        for seeds in (1, 3):
-            deviation = sqrt(max(total - of_runs, 0) + of_runs / seeds) if of_runs < total else sqrt(total / seeds)
-            rows[title][f"5 splits, seeds: {seeds}"] = f"{_smallest(deviation, 5):.1f}"
+    for name, metric, table in _by_split_and_seed(methods):
+        between, within = _components(table)
+        rows[f"{name}, {METRICS[metric]}"] = {
+            **{f"seed {seed}": _interval(values.to_numpy()) for seed, values in table.items()},
+            f"all, n = {table.size}": _interval(table.to_numpy().ravel()),
+            f"means of splits, n = {len(table)}": _interval(table.mean(axis=1).to_numpy()),
+            "SD of splits": f"{sqrt(between):.2f}",
+            "SD of seeds": f"{sqrt(within):.2f}",
+        }
+    return pd.DataFrame(rows).T
+
+
+def _by_split_and_seed(methods: Methods) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Method, metric and differences from SimCLR (rows: splits, columns: seeds) of methods with several seeds on each split."""
+    for name, records in methods.items():
+        for metric in METRICS:
+            cells = [
+                {"split": record.split, "seed": record.seed, "value": float(found[0])}
+                for record in records
+                if name != REFERENCE and len(found := paired_differences([record], methods[REFERENCE], metric))
+            ]
+            if len({cell["seed"] for cell in cells}) > 1:
+                yield name, metric, pd.DataFrame(cells).pivot(index="split", columns="seed", values="value").dropna(axis=1)
+
+
+def _components(table: pd.DataFrame) -> tuple[float, float]:
+    """Variance of the splits and of seeds within a split, by one-way analysis of variance; that of the splits is at least 0."""
+    within = float(table.var(axis=1, ddof=1).mean())
+    between = float(table.mean(axis=1).var(ddof=1)) - within / table.shape[1]
+    return max(between, 0.0), within
+
+
+def _detectable(methods: Methods) -> pd.DataFrame:
+    """Smallest difference from SimCLR that is found with probability POWER, by seeds of each of five splits.
+
+    From the variances of splits and seeds, means over the methods with several seeds. Seeds of a split are averaged, and the
+    test is on the five means.
+    """
+    components: dict[str, list[tuple[float, float]]] = {}
+    for _, metric, table in _by_split_and_seed(methods):
+        components.setdefault(metric, []).append(_components(table))
+    rows = {}
+    for metric, found in components.items():
+        between, within = np.mean(found, axis=0)
+        rows[METRICS[metric]] = {"SD of splits": f"{sqrt(between):.2f}", "SD of seeds": f"{sqrt(within):.2f}"} | {
+            f"5 splits, seeds: {seeds}": f"{_smallest(sqrt(between + within / seeds), 5):.1f}" for seeds in (1, 3)
+        }
     return pd.DataFrame(rows).T
 
 

@@ -7,11 +7,10 @@ import numpy as np
 
 from core.errors import UserError
 from core.files import new_folder, writable_folder
-from core.words import counted
+from core.words import counted, printable
 from data.benchmark import BENCHMARKS
 from data.datasets.folderlt import FolderLT
 from data.datasets.image_folder import enter, folder_benchmark
-from data.lists.index_file import printable
 from data.root import data_folder
 
 

@@ -1,5 +1,6 @@
 """Training in float64 by one or several processes, for comparison: in float64, differences are not due to rounding."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -50,8 +51,8 @@ def trained(training: Training) -> dict[str, Tensor]:
 
 
 def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> tuple[float, str]:
-    """The largest absolute difference of the values of two states, and the name of its tensor."""
-    return max(((first[name].double() - second[name].double()).abs().max().item(), name) for name in first)
+    """The largest absolute difference of the values of two states, infinite for NaN, and the name of its tensor."""
+    return max(((first[name].double() - second[name].double()).abs().nan_to_num(math.inf).max().item(), name) for name in first)
 
 
 def by_processes(count: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> list[Any]:

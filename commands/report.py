@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,7 @@ def report(
     by_id: dict[str, list[Record]] = {}
     for record in records:
         by_id.setdefault(record.run_id, []).append(record)
-    states = {folder: state for folder in folders if (state := run_state(folder)) is not None}
+    states = {folder: state for folder in folders if (state := table_state(folder)) is not None}
     if not records and not states:
         return None
     own = accuracies(records)
@@ -117,12 +117,22 @@ def page_sections(tables: Iterable[Table], accuracy_tables: Sequence[AccuracyTab
         tables: all tables of the report.
         accuracy_tables: those of accuracies.
     """
-    main = {table.setting: table.name for table in reversed(accuracy_tables)}
+    main = {table.setting_key: table.name for table in reversed(accuracy_tables)}
     return [
         adapter.table_section(table, lead=table.name in main.values() or table.name.startswith(SUMMARY))
         for table in tables
         if table.name != MISSING  # the page has its own list of these runs
     ]
+
+
+def exclusive_report(out: Path, run_ids: Sequence[str] | None = None, *, baselines: Sequence[str] = SHOWN) -> Report | None:
+    """`report` while no other process writes one, for which it waits. Arguments and errors are those of `report`."""
+    if not out.exists():
+        raise removed(out)
+    while True:
+        with suppress(Busy), _reporting(out):
+            return report(out, run_ids, baselines=baselines)
+        time.sleep(BUSY_SECONDS)
 
 
 def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Report | None:
@@ -143,16 +153,21 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
             paths = [path for path in (out / TABLES, out / FIGURES, out / PAGE) if path.exists()]
             own = [record for record in accuracies(read_runs(out, warn=False)) if run_ids is None or record.run_id in run_ids]
             return Report(_text(own), paths, by_another=True)
-        try:
-            with hold(out) as lease:
-                lease.describe = lambda: Activity("reporting")
-                began = file_clock(out)
-                written = report(out, run_ids)
-                (out / REPORTED).touch()
-                os.utime(out / REPORTED, (began, began))
-                return written
-        except Busy:
-            time.sleep(BUSY_SECONDS)
+        with suppress(Busy), _reporting(out):
+            began = file_clock(out)
+            written = report(out, run_ids)
+            (out / REPORTED).touch()
+            os.utime(out / REPORTED, (began, began))
+            return written
+        time.sleep(BUSY_SECONDS)
+
+
+@contextmanager
+def _reporting(out: Path) -> Iterator[None]:
+    """Context in which this process alone writes the report. Raises Busy if another one does."""
+    with hold(out) as lease:
+        lease.describe = lambda: Activity("reporting")
+        yield
 
 
 def _last_report(out: Path) -> float:
@@ -193,14 +208,15 @@ def partial_report(out: Path, runs: Iterable[RunFolder], run_id: str) -> str:
     Raises:
         UserError: a record or log cannot be read, or a file cannot be written.
     """
-    report(out, figures=False)
+    with suppress(Busy), _reporting(out):  # Busy: another worker writes it
+        report(out, figures=False)
     records = read_records([run.results for run in runs if run.results.exists()], warn=False)
     tables = build_tables(accuracies(records), method_title, bold=False, group=method_group)
     first = next((table for table in tables if any(record.run_id == run_id for record in table.records)), None)
     return "" if first is None else f"{first.title}:\n{terminal_text(first.table())}"
 
 
-def run_state(folder: Path) -> RunState | None:
+def table_state(folder: Path) -> RunState | None:
     """State of an unfinished or failed run, for tables; None for any other folder."""
     run = read_unfinished(folder)
     if run is None:

@@ -16,7 +16,7 @@ from core.files import check_folder, read_text
 PAGE, STATUS, INDEX = "report.html", "status.html", "tables/index.md"
 SUMMARIES = "tables/*/summary*.md"
 SECONDS = {STATUS: 5, PAGE: 30}  # between reloads
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost")
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",

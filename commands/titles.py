@@ -15,12 +15,14 @@ from reports.shipped_record import ShippedRecord
 from run_store.passport import read_passport
 from run_store.records import Record
 from training.config import default_hparams
+from training.presets import PRESETS
 
 
 def method_title(record: Record) -> str:
-    """Title of the method of a record; file name and digest for external pretrained weights."""
+    """Title of the method of a record; file name, digest, key and prefix for external pretrained weights."""
     if record.method == EXTERNAL:
-        return f"{record.hparams['file']} ({record.hparams['sha256']})"
+        parts = [f"{name}={value}" for name in ("key", "prefix") if (value := record.hparams.get(name))]
+        return f"{record.hparams['file']} ({', '.join([str(record.hparams['sha256']), *parts])})"
     marks = ["true labels"] if record.true_labels else []
     marks += [record.label] if isinstance(record, ShippedRecord) else []
     return " ".join([run_title(record.method, record.hparams, record.dataset, record.preset), *(f"[{mark}]" for mark in marks)])
@@ -28,7 +30,7 @@ def method_title(record: Record) -> str:
 
 def run_title(method: str, hparams: Mapping[str, Any], dataset: str, preset: str) -> str:
     """Title of a method, with the hyper-parameters that differ from its defaults for the benchmark and the preset."""
-    if method not in METHODS:
+    if method not in METHODS or preset not in PRESETS:  # of another version of the suite
         return method
     defaults = _defaults(method, dataset, preset)
     # JSON has lists for tuples

@@ -6,18 +6,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from commands.titles import run_title
 from core.errors import UserError
 from core.files import writable_folder
 from core.registry import select
+from core.words import listed
+from data.variants import variant_of
 from grid.execute import execute, pool_of_run
 from grid.options import GridOptions
 from grid.plan import Plan, make_plan
+from reports.captions import epochs
 from reports.shipped import shipped_files
 from reports.spread import read_spreads, spread_of
 from run_store.folder import folder_of
 from run_store.loading import config_of
 from run_store.records import AccuracyRecord, accuracies, read_records
-from training.config import RunConfig
+from training.config import RunConfig, resolve
 from training.device import use_device, use_threads
 
 CHECKPOINT_SECONDS = 60.0
@@ -41,7 +45,7 @@ def verify_results(
     A probe is reproduced if its mean class accuracy differs by at most the limit of the spread between machines.
 
     Args:
-        row: run id or its first digits, or name of a method.
+        row: run id or its first digits, or name of a method: its run with the settings of the preset.
         dataset: benchmark of a method's run; None: any.
         preset: of a method's run; None: any.
         split: of a method's run.
@@ -84,22 +88,47 @@ def verify_results(
 def _records_of(row: str, dataset: str | None, preset: str | None, split: int, seed: int) -> list[AccuracyRecord]:
     """Shipped records of one run. Raises UserError if there is none, or there are several runs."""
     shipped = accuracies(read_records(shipped_files()))
-    found = [record for record in shipped if record.run_id.startswith(row)] or [
-        record
-        for record in shipped
-        if (record.method, record.split, record.seed) == (row, split, seed)
-        and dataset in (None, record.dataset)
-        and preset in (None, record.preset)
-    ]
-    runs = {record.run_id: f"{record.run_id} ({record.dataset}, {record.preset})" for record in found}
+    found = [record for record in shipped if record.run_id.startswith(row)]
+    if not found:
+        of_method = [
+            record
+            for record in shipped
+            if (record.method, record.split, record.seed) == (row, split, seed)
+            and dataset in (None, record.dataset)
+            and preset in (None, record.preset)
+        ]
+        found = list(filter(_has_default_settings, of_method)) or of_method
+    runs = {record.run_id: record for record in found}
     if not runs:
         raise UserError(
             f"no shipped run is {row} (split {split}, seed {seed}); give a run id of results/, or a method, --split and --seed"
         )
     if len(runs) > 1:
-        named = ", ".join([*list(runs.values())[:MAX_NAMED], *(["..."] if len(runs) > MAX_NAMED else [])])
-        raise UserError(f"{row} is {len(runs)} shipped runs: {named}; give a run id, --dataset or --preset")
+        named = listed(map(_description, runs.values()), MAX_NAMED)
+        raise UserError(f"{row} is {len(runs)} shipped runs: {named}; give a run id, or the options that differ")
     return found
+
+
+def _has_default_settings(record: AccuracyRecord) -> bool:
+    """Whether variant, recipe and hyper-parameters are those of the preset, with any OOD pool."""
+    default = resolve(
+        method=record.method,
+        dataset=record.dataset,
+        split=record.split,
+        seed=record.seed,
+        preset=record.preset,
+        precision=record.precision,
+        hparam_changes={name: record.hparams[name] for name in ("pool", "budget") if name in record.hparams},
+        executor=record.executor,
+    )
+    return default.run_id == record.run_id
+
+
+def _description(record: AccuracyRecord) -> str:
+    """Run id and settings by which shipped runs of a method differ."""
+    title = run_title(record.method, record.hparams, record.dataset, record.preset)
+    variant = variant_of(record.dataset, record.profile)
+    return f"{record.run_id} ({title}, {record.dataset} {variant}, {record.preset}, {epochs(record.epochs)})"
 
 
 def _plan(config: RunConfig, probes: Sequence[str], device: str, data_root: Path | None, out: Path) -> Plan:

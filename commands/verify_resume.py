@@ -13,6 +13,7 @@ from torch import Tensor
 from commands.killed_training import PLACES, Failed, Outcome, read_outcome, train_in_process
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
+from grid.changes import changes_of
 from grid.execute import pool_of_run
 from grid.options import GridOptions, Preset
 from grid.plan import Plan, make_plan
@@ -123,8 +124,8 @@ def _random_pools(names: Sequence[str], dataset: str, changes: Sequence[str], fo
         return []
     file, size = folder / "pool.npy", BENCHMARKS[dataset].image_size
     np.save(file, np.random.RandomState(0).randint(256, size=(POOL_IMAGES, size, size, 3), dtype=np.uint8))
-    unset = [name for name in sampling if not any(change.startswith(f"{name}.pool=") for change in changes)]
-    return [f"{name}.pool=folder:{file}" for name in unset]
+    given = changes_of(GridOptions(set=list(changes)), names).hparams
+    return [f"{name}.pool=folder:{file}" for name in sampling if "pool" not in given.get(name, {})]
 
 
 def verify_run(plan: Plan, number: int, folder: Path) -> tuple[bool, str]:

@@ -15,8 +15,7 @@ from typing import IO, NamedTuple
 
 import core.files
 from core.errors import UserError, first_line
-from core.words import counted
-from data.lists.index_file import preview
+from core.words import counted, listed
 
 _ARCHIVE = re.compile(r"\.tar(?=/)")  # in the path of a member; a folder may have such a name too
 _END = bytes(tarfile.BLOCKSIZE)  # header after the last member
@@ -123,6 +122,6 @@ def _read_headers(archive: str) -> Mapping[str, Place]:
         ) from error
     if repeated:
         raise UserError(
-            f"{archive} has several members of {counted(len(repeated), 'name')}: {preview(repeated)}; write it again"
+            f"{archive} has several members of {counted(len(repeated), 'name')}: {listed(repeated)}; write it again"
         )
     return places

@@ -140,9 +140,12 @@ class _Runner:
         return processes.from_main(lambda: result)  # only the main process has a lease to lose
 
     def _execute(self, number: int) -> str | Busy | None:
-        run = self._plan.runs[number]
+        with ExitStack() as held:  # until the error of a failed run is written
+            return self._execute_in(held, self._plan.runs[number])
+
+    def _execute_in(self, held: ExitStack, run: RunFolder) -> str | Busy | None:
         try:
-            self._execute_run(run)
+            self._execute_run(run, held)
         except Exception as error:  # a failed run must not stop the grid
             if isinstance(error, Busy):
                 level = logging.WARNING if isinstance(error, LeaseLost) else logging.INFO
@@ -169,50 +172,49 @@ class _Runner:
             return reason
         return None
 
-    def _execute_run(self, run: RunFolder) -> None:
-        """Trains and probes a run, if that is not done.
+    def _execute_run(self, run: RunFolder, held: ExitStack) -> None:
+        """Trains and probes a run, if that is not done. Its lock is held until `held` is closed.
 
         Raises:
             Busy: another worker executes it, or has taken it over.
             _FailedElsewhere: it has failed since this worker started.
         """
         plan, config = self._plan, run.config
-        with ExitStack() as held:
 
-            def lock() -> Busy | None:
-                nonlocal run
-                if not plan.out.exists():  # not created again: it may have been on a disk that is no longer mounted
-                    raise removed(plan.out)
-                run.create()
-                try:
-                    run = held.enter_context(run.lock())
-                except Busy as error:
-                    return error
-                return None
+        def lock() -> Busy | None:
+            nonlocal run
+            if not plan.out.exists():  # not created again: it may have been on a disk that is no longer mounted
+                raise removed(plan.out)
+            run.create()
+            try:
+                run = held.enter_context(run.lock())
+            except Busy as error:
+                return error
+            return None
 
-            busy = processes.from_main(lock)
-            if busy is not None:
-                raise busy
-            if processes.from_main(lambda: run.is_done(plan.probes[config.dataset])):
-                return
-            failed = processes.from_main(lambda: failure(run.path))
-            if failed is not None and failed[1] > self._started:
-                raise _FailedElsewhere(failed[0])
-            pool = self.pool(config)
-            split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
-            processes.from_main(lambda: run.begin(split.passport, pool.about if pool else None))
-            training = prepare_run(config, split, pool, plan.device)
-            if processes.from_main(run.trained):
-                run.load_weights(training.method)
-            else:
-                monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
-                if plan.compiled:
-                    compile_networks(training.method)
-                _train(run, training, split, monitor, self._checkpoint_seconds, plan)
-            if run.lease is not None:
-                run.lease.describe = partial(Activity, "probing")
-            probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
-            processes.from_main(run.finish)
+        busy = processes.from_main(lock)
+        if busy is not None:
+            raise busy
+        if processes.from_main(lambda: run.is_done(plan.probes[config.dataset])):
+            return
+        failed = processes.from_main(lambda: failure(run.path))
+        if failed is not None and failed[1] > self._started:
+            raise _FailedElsewhere(failed[0])
+        pool = self.pool(config)
+        split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
+        processes.from_main(lambda: run.begin(split.passport, pool.about if pool else None))
+        training = prepare_run(config, split, pool, plan.device)
+        if processes.from_main(run.trained):
+            run.load_weights(training.method)
+        else:
+            monitor = KnnMonitor(split, plan.monitor_every) if plan.monitored else None
+            if plan.compiled:
+                compile_networks(training.method)
+            _train(run, training, split, monitor, self._checkpoint_seconds, plan)
+        if run.lease is not None:
+            run.lease.describe = partial(Activity, "probing")
+        probe_run(run, training, split, processes.from_main(lambda: run.missing(plan.probes[config.dataset])))
+        processes.from_main(run.finish)
 
     def pool(self, config: RunConfig) -> Pool | None:
         """The OOD pool of a run, if any."""
@@ -286,13 +288,12 @@ def _train(
     names = plan.loggers if processes.is_main() else ()
     with (
         training_bar(training, lambda: monitor.last if monitor else "") as bar,
-        open_loggers(names, run.path, run.log, run.config) as loggers,
+        open_loggers(names, run.path, run.log, run.config) as log_scalars,
         stop_requests() as stop,
     ):
 
         def on_epoch(line: dict[str, Any]) -> None:
-            for logger in loggers:
-                logger.log(line["epoch"], scalars(line))
+            log_scalars(line["epoch"], scalars(line))
 
         def on_step(step: StepStats) -> None:
             bar(step)

@@ -176,5 +176,6 @@ def command_line(options: GridOptions) -> list[str]:
     defaults, words = asdict(GridOptions()), []
     for name, value in asdict(options).items():
         if value != defaults[name]:
-            words += [option_of(name), *map(str, value if isinstance(value, list) else [value])]
+            values = [] if value is True else value if isinstance(value, list) else [value]  # a flag has no value
+            words += [option_of(name), *map(str, values)]
     return words

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import backbones
 from backbones.state_dict import load_backbone, read_tensors
 from core.errors import UserError, first_line, is_out_of_memory
+from core.words import listed
 from data.benchmark import Benchmark
 from data.recipe import Recipe
 from data.views.spec import Evaluation
@@ -77,8 +78,7 @@ def from_file(
             loaded = load_backbone(backbone, tensors, prefix)
         except UserError as error:
             raise UserError(f"{path} as {name} for {benchmark.name}: {error}") from error
-        names = [*loaded.left_out[:NAMES], *(["..."] if len(loaded.left_out) > NAMES else [])]
-        log.info("loaded %s into %s; ignored tensors: %s", path.name, name, ", ".join(names) or "none")
+        log.info("loaded %s into %s; ignored tensors: %s", path.name, name, listed(loaded.left_out, NAMES) or "none")
         weights = {"sha256": digest, "key": found_key, "prefix": loaded.prefix, "backbone": name}
         hparams = {"file": path.name, "sha256": digest[:12], "key": found_key, "prefix": loaded.prefix}
         metadata = _external_metadata(name, hparams)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from core.words import counted
+from core.words import counted, listed
 from data.variants import with_variants
 from reports.comparable import split_passport
 from reports.shipped_record import ShippedRecord
@@ -187,8 +187,7 @@ def missing_runs(rows: Mapping[str, tuple[int, Sequence[RunState]]]) -> str:
     """
     lines = [
         f"{title}: {present} of {counted(present + len(states), 'run')}: "
-        + ", ".join(state.summary for state in states[:MAX_NAMED])
-        + (f" and {len(states) - MAX_NAMED} more." if len(states) > MAX_NAMED else ".")
+        + f"{listed((state.summary for state in states), MAX_NAMED)}."
         for title, (present, states) in rows.items()
         if states
     ]
@@ -211,4 +210,4 @@ def value_range(numbers: Collection[int], noun: str = "") -> str:
     low, high = min(numbers), max(numbers)
     if low == high:
         return counted(low, noun) if noun else str(low)
-    return f"{low} to {high} {noun + 's' if noun else ''}".strip()
+    return f"{low} to {counted(high, noun) if noun else high}"

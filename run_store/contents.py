@@ -12,6 +12,7 @@ from core.files import read_bytes, read_text
 from core.schema import InvalidData, decode
 from run_store.layout import CONFIG, DONE, ERROR, LOG
 from run_store.passport import read_passport
+from run_store.states import failure
 from training.config import ConfigFile
 
 
@@ -53,8 +54,8 @@ def read_unfinished(folder: Path) -> UnfinishedRun | None:
         settings = decode(read_bytes(folder / CONFIG), ConfigFile)
     except (OSError, InvalidData):
         return None
-    error = _text(folder / ERROR).strip().splitlines()
-    return UnfinishedRun("failed" if error else "unfinished", error[-1] if error else "", run_id_of(folder), settings)
+    failed = failure(folder)
+    return UnfinishedRun("failed" if failed else "unfinished", failed[0] if failed else "", run_id_of(folder), settings)
 
 
 def read_texts(folder: Path) -> Texts:

@@ -211,7 +211,7 @@ def hold(folder: Path) -> Iterator[Lease]:
     """
     try:
         lock, lease = _acquire(folder)
-    except (OSError, NotImplementedError) as error:
+    except OSError as error:
         raise UserError(
             f"{folder / LOCK} cannot be locked ({error}); give an --out on a file system with locks, and see `doctor --out`"
         ) from error
@@ -262,7 +262,7 @@ def is_busy(folder: Path) -> Busy | None:
         finally:
             if lock is not None:
                 lock.release()
-    except (OSError, NotImplementedError):  # reported by `hold`
+    except OSError:  # reported by `hold`
         return None
 
 
@@ -338,7 +338,7 @@ def _successor(token: str) -> str:
 
 def _locked(file: Path) -> FileLock | None:
     """Locks a file; returns None if another process has locked it."""
-    lock = FileLock(file)
+    lock = FileLock(file, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -21,6 +21,7 @@ from run_store.layout import CONFIG
 from run_store.records import Record
 from training.config import FORMAT, ConfigFile, RunConfig
 from training.prepare import build_method
+from training.presets import PRESETS
 
 EXPORTED = "model.safetensors"  # weights of the backbone in an export, whose `config.json` is `Export`
 
@@ -107,6 +108,8 @@ def read_export(file: Path) -> RunConfig:
 
 def run_config(place: Path | str, config: ConfigFile) -> RunConfig:
     """Checks the settings in a file or another named place. Raises UserError for unknown ones."""
+    if config["preset"] not in PRESETS:
+        raise UserError(f"{place} has a preset that is unknown in this version of the suite: {config['preset']}")
     try:
         # `with_changes` checks names, types and bounds, and converts text to the declared types
         recipe = with_changes(Recipe(), config["recipe"], "recipe")

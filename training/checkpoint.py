@@ -93,11 +93,16 @@ def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
     """Restores the state and the optimiser of a run from `read_latest`, strictly, and returns its progress.
 
     Raises:
-        UserError: no checkpoint can be read, or they belong to another configuration.
+        UserError: no checkpoint can be read, or it is of another configuration or of other code of the method.
     """
     found, content = processes.from_main(lambda: read_latest(path, run_id))
-    state.load_state_dict(content["state"], strict=True)
-    optimizer.load_state_dict(content["optimizer"])
+    try:
+        state.load_state_dict(content["state"], strict=True)
+        optimizer.load_state_dict(content["optimizer"])
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{found} does not fit the method, whose code has changed; delete {path.parent} to train this run again"
+        ) from error
     if found != path and processes.is_main():
         if path.exists():  # else a kill came between renaming the last checkpoint and writing the next one
             epoch = content["progress"].epoch + 1

@@ -9,6 +9,7 @@ import torch
 
 from backbones.precision import has_tf32
 from core.errors import UserError
+from core.words import counted
 
 CPU = torch.device("cpu")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
@@ -60,8 +61,7 @@ def device_name(device: torch.device) -> str:
     """Name of the device for records."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+    return f"cpu, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def use_threads(threads: int | None) -> None:

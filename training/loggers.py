@@ -6,13 +6,14 @@ the suite reads.
 
 import csv
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.files import write_text
 from core.schema import decode
 from training.config import RunConfig
@@ -20,6 +21,8 @@ from training.log import log_lines
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger(__name__)
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "csv": ""}  # by logger; csv needs none
 PROJECT = "tailbench"  # project of Weights & Biases, experiment of MLflow
@@ -46,20 +49,46 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def open_loggers(names: Sequence[str], folder: Path, log: Path, config: RunConfig) -> Iterator[list[Logger]]:
-    """The loggers of a run, which write to its folder or their service.
+def open_loggers(
+    names: Sequence[str], folder: Path, log_file: Path, config: RunConfig
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """The loggers of a run, which write to its folder or their service, as one function of epoch (from 1) and scalars.
+
+    A logger that fails gets no more scalars, and the failure is logged as a warning.
 
     Args:
         names: keys of PACKAGES.
         folder: of the run.
-        log: its `log.jsonl`.
+        log_file: its `log.jsonl`.
         config: of the run.
     """
+    loggers: dict[str, Logger] = {}
+
+    def log_scalars(epoch: int, scalars: Mapping[str, float]) -> None:
+        for name, logger in list(loggers.items()):
+            with _failure_reported(name):
+                logger.log(epoch, scalars)
+                continue
+            del loggers[name]
+
+    def close(name: str, logger: Logger) -> None:
+        with _failure_reported(name):
+            logger.close()
+
     with ExitStack() as stack:
-        loggers = [_open(name, folder, log, config) for name in names]
-        for logger in loggers:
-            stack.callback(logger.close)
-        yield loggers
+        for name in names:
+            with _failure_reported(name):
+                loggers[name] = _open(name, folder, log_file, config)
+                stack.callback(close, name, loggers[name])
+        yield log_scalars
+
+
+@contextmanager
+def _failure_reported(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of the service, the network or the disk
+        log.warning("--log %s: %s; training continues without it", name, first_line(error))
 
 
 def scalars(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -73,9 +102,9 @@ def scalars(line: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def _open(name: str, folder: Path, log: Path, config: RunConfig) -> Logger:
+def _open(name: str, folder: Path, log_file: Path, config: RunConfig) -> Logger:
     if name == "csv":
-        return _Csv(folder / "metrics.csv", log)
+        return _Csv(folder / "metrics.csv", log_file)
     if name == "tensorboard":
         return _TensorBoard(folder / "tensorboard")
     return (_WeightsAndBiases if name == "wandb" else _MLflow)(folder, config)

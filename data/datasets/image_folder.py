@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from core.errors import UserError
 from core.seeds import seed_of
-from core.words import counted
+from core.words import counted, listed
 from data.benchmark import BALANCED, Images, MissingData, Profile, Source
 from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size, similar_variant
 from data.datasets.listed import ListedBenchmark
 from data.image_files import Unreadable, check_headers
 from data.lists.class_folders import ClassFolders, Part, read_class_folders
 from data.lists.holdout import FileIndexLists
-from data.lists.index_file import IndexFile, preview
+from data.lists.index_file import IndexFile
 from data.lists.longtail import IndexLists, Indices, cut, exponential_profile, shuffled_classes
 from data.lists.merge import Role
 
@@ -101,7 +101,7 @@ class ImageFolder(ListedBenchmark):
             except Unreadable as error:
                 raise UserError(
                     f"{len(error.reasons):,} of {len(names):,} images in {folder.folder} cannot be read: "
-                    f"{preview(error.reasons.values())}; {error.remedy} or remove them"
+                    f"{listed(error.reasons.values())}; {error.remedy} or remove them"
                 ) from error
             _readable.add(self.name)
         return images

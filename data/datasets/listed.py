@@ -17,11 +17,11 @@ from typing import ClassVar
 import numpy as np
 
 from core.errors import UserError
-from core.words import are, counted
+from core.words import are, counted, listed
 from data.benchmark import BALANCED, Benchmark, Images, MissingData, Source
 from data.image_files import ImageFiles
 from data.lists.holdout import FileIndexLists, add_missing_lists
-from data.lists.index_file import IndexFile, check_index_file, preview, read_index_file, sha256_of, verify_checksum
+from data.lists.index_file import IndexFile, check_index_file, read_index_file, sha256_of, verify_checksum
 from data.lists.longtail import IndexLists, Indices
 from data.lists.merge import TRAINING, Role, class_count, class_folders, merge_lists
 from data.lists.missing_files import missing_files
@@ -201,7 +201,7 @@ class ListedBenchmark(Benchmark):
         if missing := missing_files(folder, [*required, *opened.test.names]):
             count = f"{len(missing):,} of {len(required) + len(opened.test.names):,} images"
             raise MissingData(
-                f"{count} in the index files of {self.name} {are(len(missing))} missing in {folder}: {preview(missing)}; it "
+                f"{count} in the index files of {self.name} {are(len(missing))} missing in {folder}: {listed(missing)}; it "
                 f"must contain {self.images_description}"
             )
         train, test = (ImageFiles([f"{folder}/{name}" for name in names]) for names in (opened.names, opened.test.names))

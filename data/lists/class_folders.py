@@ -29,9 +29,9 @@ import numpy as np
 
 from core.errors import UserError
 from core.seeds import seed_of
-from core.words import are, counted
+from core.words import are, counted, listed, printable
 from data.lists.imagefolder_metadata import METADATA, read_metadata
-from data.lists.index_file import IndexFile, preview, printable
+from data.lists.index_file import IndexFile
 from data.lists.webdataset import COMPRESSED, SHARD, read_shards
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def read_class_folders(path: Path) -> ClassFolders:
     found = _images_by_part(folder, sizes)
     if shards and found["train"]:
         tars = f"{counted(len(shards), 'tar file')} {are(len(shards))} not used"
-        log.warning("%s: %s, as there are image files: %s", folder, tars, preview(shards))
+        log.warning("%s: %s, as there are image files: %s", folder, tars, listed(shards))
     elif shards:
         found, sizes = _images_in_shards(folder, shards, sizes)
     if not found["train"]:
@@ -87,7 +87,7 @@ def read_class_folders(path: Path) -> ClassFolders:
         held = f"holds {counted(len(sizes), 'image')}, but none {where}" if sizes else "contains no image"
         raise UserError(f"{folder} {held}; put the images of each class into a folder of its own (suffixes: {_suffixes()})")
     if empty := [image.name for images in found.values() for image in images if not sizes[image.name]]:
-        raise UserError(f"{folder} has {counted(len(empty), 'empty image file')}: {preview(empty)}; restore or remove them")
+        raise UserError(f"{folder} has {counted(len(empty), 'empty image file')}: {listed(empty)}; restore or remove them")
     names = _class_names(folder, found)
     digest = hashlib.sha256()
     for part, images in found.items():
@@ -140,7 +140,7 @@ def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_
         found["train"] = _by_class_folder(folder, "", sizes)
         return found
     if others := sorted(name for name in top if _part_of(name) is None):
-        log.warning("%s: images in %s are not used: these are not names of parts", folder, preview(others))
+        log.warning("%s: images in %s are not used: these are not names of parts", folder, listed(others))
     for part, names in PARTS.items():
         present = [name for name in names if name in top]
         if len(present) > 1:
@@ -165,7 +165,7 @@ def _by_class_folder(folder: Path, prefix: str, sizes: Mapping[str, int]) -> lis
     if classless and images:
         log.warning(
             "%s: %s %s in no class folder and not used: %s",
-            *(folder / prefix, counted(len(classless), "image"), are(len(classless)), preview(classless)),
+            *(folder / prefix, counted(len(classless), "image"), are(len(classless)), listed(classless)),
         )
     return images
 
@@ -180,7 +180,7 @@ def _images_in_shards(
     """
     if packed := [name for name in shards if not name.endswith(SHARD)]:
         raise UserError(
-            f"{counted(len(packed), 'shard')} in {folder} {are(len(packed))} compressed: {preview(packed)}; decompress them, "
+            f"{counted(len(packed), 'shard')} in {folder} {are(len(packed))} compressed: {listed(packed)}; decompress them, "
             "as images are read in random order"
         )
     part_of = {}
@@ -193,12 +193,12 @@ def _images_in_shards(
     if unnamed and len(unnamed) < len(shards):
         log.warning(
             "%s: %s without a part in the path %s of training images: %s",
-            *(folder, counted(len(unnamed), "shard"), are(len(unnamed)), preview(unnamed)),
+            *(folder, counted(len(unnamed), "shard"), are(len(unnamed)), listed(unnamed)),
         )
     if others:
         log.warning(
             "%s: %s %s in no shard and not used: %s",
-            *(folder, counted(len(others), "image file"), are(len(others)), preview(others)),
+            *(folder, counted(len(others), "image file"), are(len(others)), listed(others)),
         )
     found: dict[Part, list[_Image]] = {part: [] for part in PARTS}
     sizes = {}
@@ -221,7 +221,7 @@ def _in_metadata(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_I
     images = sorted((_Image(prefix + name, label) for name, label in rows), key=lambda image: image.name)
     if missing := [image.name for image in images if image.name not in sizes]:
         raise UserError(
-            f"{len(missing):,} of {len(images):,} images in {file} {are(len(missing))} missing: {preview(missing)}; restore "
+            f"{len(missing):,} of {len(images):,} images in {file} {are(len(missing))} missing: {listed(missing)}; restore "
             "them, or remove their rows"
         )
     return images
@@ -278,10 +278,10 @@ def _draw_missing(folder: Path, found: dict[Part, list[_Image]], names: Sequence
     for image in found["train"]:
         members[image.label].append(image)
     if few := [f"{name!r} ({len(images)})" for name, images in members.items() if len(images) <= len(missing)]:
-        shown = ", ".join(few[:NAMED]) + (", ..." if len(few) > NAMED else "")
         raise UserError(
-            f"{len(few)} of {len(names)} classes in {folder} {are(len(few))} too small: {shown}; a split into train and "
-            f"{' and '.join(missing)} needs {len(missing) + 1} training images of each; add images, or remove these classes"
+            f"{len(few)} of {len(names)} classes in {folder} {are(len(few))} too small: {listed(few, NAMED)}; a split into "
+            f"train and {' and '.join(missing)} needs {len(missing) + 1} training images of each; add images, or remove these "
+            "classes"
         )
     stream = Random(seed_of(0, "test and validation"))
     found["train"] = []
@@ -304,8 +304,7 @@ def _index_file(place: Path, images: Sequence[_Image], label_of: Mapping[str, in
 
 def _named(names: Sequence[str] | set[str]) -> str:
     """Class names for messages; invisible characters are escaped."""
-    names = list(names)
-    return ", ".join(map(repr, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return listed(map(repr, names), NAMED)
 
 
 def _suffixes() -> str:

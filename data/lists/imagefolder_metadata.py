@@ -8,8 +8,8 @@ from typing import NotRequired, TypedDict
 
 from core.errors import UserError
 from core.schema import InvalidData, decode
-from core.words import counted
-from data.lists.index_file import preview, read_bytes
+from core.words import counted, listed
+from data.lists.index_file import read_bytes
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 
@@ -37,7 +37,7 @@ def read_metadata(folder: Path) -> tuple[Path, list[tuple[str, str]]] | None:
     if rows is None:
         return None
     if twice := [name for name, count in Counter(name for name, _ in rows).items() if count > 1]:
-        raise UserError(f"{file} names {counted(len(twice), 'image')} more than once: {preview(sorted(twice))}; correct it")
+        raise UserError(f"{file} names {counted(len(twice), 'image')} more than once: {listed(sorted(twice))}; correct it")
     return file, rows
 
 

@@ -5,7 +5,7 @@ Reading takes 0.2 s for 115,846 lines and 2 s for the 1,281,167 of ImageNet, so 
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 
 import core.files
 from core.errors import UserError, first_line
+from core.words import listed, printable
 from data.lists.longtail import Indices
 
 # not in a normalised relative POSIX path: a root or drive, `.`, `..` or empty components, backslashes, NUL
@@ -134,9 +135,7 @@ def classes_without_images(index_file: IndexFile, classes: int) -> str:
     empty = np.flatnonzero(np.bincount(index_file.labels, minlength=classes) == 0).tolist()
     if not empty:
         return ""
-    more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
-    named = ", ".join(map(str, empty[:NAMED]))
-    return f"{index_file.file} has no image of class {named}{more}, of classes 0 to {classes - 1}"
+    return f"{index_file.file} has no image of class {listed(map(str, empty), NAMED)}, of classes 0 to {classes - 1}"
 
 
 def merge_index_files(index_files: Sequence[IndexFile]) -> tuple[list[str], Indices, list[Indices]]:
@@ -181,14 +180,3 @@ def read_bytes(file: Path) -> bytes:
         return core.files.read_bytes(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror or first_line(error)}); restore it") from error
-
-
-def printable(text: str) -> str:
-    """Escapes surrogates of a path for output."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def preview(names: Iterable[str], count: int = 3) -> str:
-    """The first `count` names, for messages."""
-    names = list(names)
-    return ", ".join(map(printable, names[:count])) + (", ..." if len(names) > count else "")

@@ -7,17 +7,9 @@ from typing import Literal
 import numpy as np
 
 from core.errors import UserError
-from core.words import counted
+from core.words import counted, listed, printable
 from data.lists.holdout import EMPTY, FileIndexLists
-from data.lists.index_file import (
-    IndexFile,
-    check_classes,
-    check_index_file,
-    classes_without_images,
-    merge_index_files,
-    preview,
-    printable,
-)
+from data.lists.index_file import IndexFile, check_classes, check_index_file, classes_without_images, merge_index_files
 from data.lists.longtail import Indices
 
 log = logging.getLogger(__name__)
@@ -68,7 +60,7 @@ def merge_lists(found: Mapping[Role, IndexFile]) -> tuple[list[str], Indices, Fi
     for role in roles:
         if both := [name for name in found[role].names if name in tested]:
             raise UserError(
-                f"{found[role].file} and {found['test'].file} share {counted(len(both), 'image')}, {preview(both)}: test "
+                f"{found[role].file} and {found['test'].file} share {counted(len(both), 'image')}, {listed(both)}: test "
                 "images must not be training images; correct one of them"
             )
     return names, labels, FileIndexLists(**(dict.fromkeys(TRAINING, EMPTY) | dict(zip(roles, positions, strict=True))))

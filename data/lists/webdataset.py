@@ -14,7 +14,7 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 from core.errors import UserError
 from core.schema import InvalidData, decode
-from data.lists.index_file import preview
+from core.words import listed
 from data.tar_members import members, read_bytes
 
 SHARD = ".tar"
@@ -83,7 +83,7 @@ def read_shards(folder: Path, shards: Iterable[str], suffixes: Sequence[str]) ->
                 faults["have no label"].append(f"{shard}/{key}")
     for fault, advice in FAULTS.items():
         if named := faults[fault]:
-            raise UserError(f"{len(named):,} samples in {folder} {fault}: {preview(named)}; {advice}")
+            raise UserError(f"{len(named):,} samples in {folder} {fault}: {listed(named)}; {advice}")
     return samples
 
 

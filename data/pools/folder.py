@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from core.arrays import map_array
 from core.errors import UserError, is_out_of_memory
-from core.words import counted
+from core.words import counted, listed
 from data.rgb import eight_bit
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def decode(files: list[Path], image_size: int) -> NDArray[np.uint8]:
             images[kept] = image
             kept += 1
     if unreadable:
-        names = ", ".join(unreadable[:NAMED]) + (f" and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else "")
+        names = listed(unreadable, NAMED)
         if not kept:
             raise UserError(f"no image in the pool {folder} can be read ({names})")
         log.warning(

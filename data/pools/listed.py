@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from core.errors import UserError
-from core.words import are, counted
+from core.words import are, counted, listed
 from data.image_files import ImageFiles
-from data.lists.index_file import IndexFile, check_index_file, preview, read_index_file, verify_checksum
+from data.lists.index_file import IndexFile, check_index_file, read_index_file, verify_checksum
 from data.lists.missing_files import missing_files
 from data.pools.pool import PoolSource
 from data.sources.fetch import download, fetch_once
@@ -34,7 +34,7 @@ class ListedPool(PoolSource):
         if missing := missing_files(folder, index_file.names):
             count = f"{len(missing):,} of the {len(index_file.names):,} images of the pool {self.name}"
             raise UserError(
-                f"{count} {are(len(missing))} missing in {folder}: {preview(missing)}; restore them, or choose another pool"
+                f"{count} {are(len(missing))} missing in {folder}: {listed(missing)}; restore them, or choose another pool"
             )
         return ImageFiles([f"{folder}/{name}" for name in index_file.names]), index_file.sha256()
 

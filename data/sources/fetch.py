@@ -29,9 +29,16 @@ ATTEMPTS = 2  # a broken transfer is retried once; a missing connection is not
 def exclusive(folder: Path) -> Iterator[None]:
     """Locks `folder` for downloads of one process at a time.
 
-    On entry, `SCRATCH*` folders of killed processes are removed.
+    On entry, `SCRATCH*` folders of killed processes are removed. Raises UserError if the file system has no locks.
     """
-    with FileLock(folder / ".fetch.lock"):
+    lock = FileLock(folder / ".fetch.lock", fallback_to_soft=False)
+    try:
+        held = lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"{lock.lock_file} cannot be locked ({error}); give a --data-root on a file system with locks"
+        ) from error
+    with held:
         for leftover in folder.glob(f"{SCRATCH}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield

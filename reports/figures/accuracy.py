@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from core.words import counted
 from reports import captions
 from reports.comparable import ClassNames, no_class_names
 from reports.figures.setting import MAX_NAMED, Plot, Series, Setting, class_order, mean_and_std, names_by_rank
@@ -79,7 +80,7 @@ def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
     for place, size in enumerate(sizes):
         if not size:
             axes.text(place, 0, " no classes", rotation=90, ha="center", va="bottom", color=GREY)
-    names = [f"{name}\n{size} class{'es' * (size != 1)}" for name, size in zip(GROUPS.values(), sizes, strict=True)]
+    names = [f"{name}\n{counted(size, 'class')}" for name, size in zip(GROUPS.values(), sizes, strict=True)]
     axes.set_xticks(range(len(GROUPS)), names)
     axes.set(ylabel="test accuracy, %", xlim=(-0.5, len(GROUPS) - 0.5), ylim=(0, min(100, 1.08 * max(tops)) or 1))
     axes.tick_params(axis="x", length=0)

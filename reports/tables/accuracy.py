@@ -9,7 +9,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reports import captions
-from reports.comparable import Title, by_method, comparable_groups, method_key, method_name, run_ids, split_passport, table_name
+from reports.comparable import (
+    SETTING,
+    Title,
+    by_method,
+    comparable_groups,
+    method_key,
+    method_name,
+    run_ids,
+    split_passport,
+    table_name,
+)
 from reports.shipped_record import ShippedRecord
 from reports.tables.significance import BOLD, MIN_RUNS, RULE, Comparison, best_rows
 from reports.tables.states import RunState
@@ -91,8 +101,13 @@ class AccuracyTable:
 
     @property
     def setting(self) -> str:
-        """Data and training, equal for all probes of the same runs."""
+        """Data and training as text, for captions."""
         return captions.setting(self.first)
+
+    @property
+    def setting_key(self) -> str:
+        """Data and training with all their settings, equal for all probes of the same runs."""
+        return comparable_groups([self.first], SETTING)[0][0] + self.passport
 
     @property
     def bold_rule(self) -> str:
@@ -187,8 +202,8 @@ def build_tables(
     """
     states = list(states)
     tables = [_table(key, members, title, states, bold, group) for key, members in comparable_groups(accuracies(records))]
-    order = {table.setting: place for place, table in reversed(list(enumerate(tables)))}
-    return sorted(tables, key=lambda table: (order[table.setting], table.probe != captions.MAIN_PROBE))
+    order = {table.setting_key: place for place, table in reversed(list(enumerate(tables)))}
+    return sorted(tables, key=lambda table: (order[table.setting_key], table.probe != captions.MAIN_PROBE))
 
 
 def mean_std(values: Iterable[float | None]) -> MeanStd | None:

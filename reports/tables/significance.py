@@ -90,7 +90,8 @@ def _best(rows: Sequence[Sequence[AccuracyRecord]], metric: str) -> Comparison:
     for (a, b), found in compared.items():
         wins[a] += int(np.sign(found.mean))
         wins[b] -= int(np.sign(found.mean))
-    means = {row: np.mean([getattr(record, metric) for record in rows[row]]) for row in candidates}
+    values = {row: [getattr(record, metric) for record in rows[row]] for row in candidates}
+    means = {row: np.mean([value for value in of_row if value is not None]) for row, of_row in values.items()}
     best = max(candidates, key=lambda row: (wins[row], means[row]))
     equal = {best}
     for (a, b), found in compared.items():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
 from reports import captions
-from reports.comparable import SETTING, Title, by_method, comparable_groups, method_name, run_ids, table_name
+from reports.comparable import Title, by_method, method_name, run_ids, table_name
 from reports.shipped_record import ShippedRecord
 from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell, mean_std
 from reports.tables.costs import BASELINE
@@ -43,7 +43,7 @@ def summary_tables(
     """
     first: dict[str, AccuracyTable] = {}
     for table in tables:
-        first.setdefault(table.setting + table.passport, table)
+        first.setdefault(table.setting_key, table)
     ordered = sorted(first.values(), key=lambda table: (table.first.dataset, _is_balanced(table.first), -len(table.rows)))
     return [_summary(table, title, more_runs(table.first)) for table in ordered]
 
@@ -76,9 +76,8 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
                 Cell(", ".join(sorted({record.device for record in records}))),
             ]
         )
-    setting, _ = comparable_groups([table.first], SETTING)[0]
     return Table(
-        f"{SUMMARY}{table_name(table.first, setting + table.passport)}",
+        f"{SUMMARY}{table_name(table.first, table.setting_key)}",
         f"{captions.subject(table.first)}, summary, test accuracy in %, probe {captions.probe_title(table.probe)}",
         captions.caption(table.records, f"Differences are paired, with {LEVEL:.0%} intervals.", mean="Mean"),
         captions.with_origins(f"{table.setting} {captions.protocol(table.records)} {RULE}", table.records),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.words import are, counted
 from run_store.records import Record
 
 MAX_WARNINGS = 5  # printed below a table
@@ -107,7 +108,10 @@ class Table:
         """Warnings of the training of the runs, a line each; the first few if there are many."""
         lines = {f"{r.method} split {r.split} seed {r.seed}: {warning}": None for r in self.records for warning in r.warnings}
         more = len(lines) - MAX_WARNINGS
-        return [*list(lines)[:MAX_WARNINGS], *([f"{more} more warnings are in results.csv"] if more > 0 else [])]
+        return [
+            *list(lines)[:MAX_WARNINGS],
+            *([f"{counted(more, 'more warning')} {are(more)} in results.csv"] if more > 0 else []),
+        ]
 
     def shared(self, field: str) -> Any:
         """The value of a field of the records if it is the same in all of them, else an empty string."""

@@ -27,6 +27,7 @@ from reports.tables.table import Table
 from reports.tables.text import csv_lines, csv_text, markdown_escaped, markdown_text, rounded, terminal_text, warning_lines
 from run_store.records import AccuracyRecord, GeometryRecord, Record, accuracies, geometries
 
+GEOMETRY = "geometry.csv"  # all fields of the geometry records
 WRITERS = {"csv": csv_text, "md": markdown_text, "tex": latex_text}  # by file suffix
 
 
@@ -95,7 +96,9 @@ def write_tables(
     write_text(folder / "tidy.csv", tidy_csv((record for table in accuracy_tables for record in table.records), title))
     write_text(folder / "results.csv", records_csv(accuracies(records), AccuracyRecord))
     if found := geometries(records):
-        write_text(folder / "geometry.csv", records_csv(found, GeometryRecord))
+        write_text(folder / GEOMETRY, records_csv(found, GeometryRecord))
+    else:
+        (folder / GEOMETRY).unlink(missing_ok=True)
     remove_others(folder, {folder / file.name for file in files}, WRITERS)
     return tables
 

@@ -51,6 +51,7 @@ def test_failures_are_told_if_a_part_of_the_report_cannot_be_written(name, block
         (UserError("cannot write a: No space left on device"), "cannot write a: No space left on device"),
         (PermissionError(13, "Permission denied", "b"), "b: Permission denied; check the disk and the path"),
         (MemoryError(), "out of memory (MemoryError)"),
+        (ValueError("x\ny"), "ValueError: x y; run `bench.py report` for the traceback"),  # a fault of the suite
     ],
 )
 def test_the_status_is_1_if_the_report_cannot_be_written(error, line, failed, tmp_path, monkeypatch, capsys):
@@ -118,3 +119,26 @@ def test_unfinished_files_of_a_killed_report_are_removed(tmp_path):
         file.write_text("half")
     assert bench.main(["report", "--out", str(tmp_path)]) == 0
     assert not [file for file in litter if file.exists()]
+
+
+def test_a_fault_in_a_table_does_not_end_a_grid(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.setattr("commands.report.write_tables", _raise(KeyError("x")))
+    asked = [*SMALL, "--methods", "byol", "simclr", "--probes", "knn", "--out", str(tmp_path)]
+    assert bench.main(asked) == 1
+    assert len(list(tmp_path.glob("*/done"))) == 2
+    assert [message for message in caplog.messages if "no tables yet" in message] == [
+        "no tables yet: KeyError: 'x'; run `bench.py report` for the traceback"
+    ]
+    assert "bench.py: no report: KeyError: 'x'" in capsys.readouterr().err
+    with pytest.raises(KeyError):
+        bench.main(["report", "--out", str(tmp_path)])
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), SystemExit(1)])  # rich raises SystemExit
+@pytest.mark.parametrize(
+    ("words", "status"), [(["list"], 0), (["--help"], 0), (["run", "--help"], 0), (["--version"], 0), (["run"], 1), ([], 1)]
+)
+def test_a_pipe_that_is_closed_ends_a_grid_only(words, status, error, monkeypatch):
+    monkeypatch.setattr(bench, "app", _raise(error))
+    monkeypatch.setattr(bench.sys, "stdout", bench.sys.stdout)  # restored after the test
+    assert bench.main(words) == status

@@ -8,10 +8,13 @@ from contextlib import ExitStack
 import pytest
 from msgspec.structs import replace
 
-from commands.report import partial_report, report, run_state, shared_report
+from commands.report import exclusive_report, partial_report, report, shared_report, table_state
+from commands.titles import method_title
+from core.errors import UserError
 from run_store.folder import RunFolder
 from run_store.lease import file_clock, hold
-from tests.reports.made import made_grid
+from run_store.loading import read_config
+from tests.reports.made import made_grid, made_record
 
 CONFIG = {
     "format": 1,
@@ -41,12 +44,12 @@ def make_run(out, name, *records, done=True, error=None, config=CONFIG):
 
 
 def test_runs_are_done_unfinished_or_failed(tmp_path):
-    assert run_state(make_run(tmp_path, "a-1")) is None
-    unfinished = run_state(make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", done=False))
+    assert table_state(make_run(tmp_path, "a-1")) is None
+    unfinished = table_state(make_run(tmp_path, "cifar10lt-simclr-split1-seed0-abc", done=False))
     assert (unfinished.status, unfinished.reason, unfinished.run_id, unfinished.title) == ("unfinished", "", "abc", "SimCLR")
-    failed = run_state(make_run(tmp_path, "c-3", done=False, error="Traceback\n  line\nDiverged: the loss is not finite\n"))
+    failed = table_state(make_run(tmp_path, "c-3", done=False, error="Traceback\n  line\nDiverged: the loss is not finite\n"))
     assert (failed.status, failed.reason) == ("failed", "Diverged: the loss is not finite")
-    assert run_state(make_run(tmp_path, "d-4", done=False, config={"weights": "of a file"})) is None
+    assert table_state(make_run(tmp_path, "d-4", done=False, config={"weights": "of a file"})) is None
 
 
 def test_tables_have_the_group_of_each_method(tmp_path):
@@ -197,3 +200,38 @@ def test_workers_wait_for_the_one_that_writes_the_report(tmp_path, monkeypatch):
         monkeypatch.setattr("commands.report.time.sleep", finish)
         assert shared_report(tmp_path, None, since).by_another
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_run_of_an_unknown_preset_is_reported(tmp_path):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "cifar10lt-simclr-split1-seed0-a", record)
+    folder = make_run(tmp_path, "cifar10lt-simclr-split1-seed0-b", done=False, config=CONFIG | {"preset": "other"})
+    assert table_state(folder).title == "simclr"
+    assert report(tmp_path, figures=False) is not None
+    with pytest.raises(UserError, match=r"config.json has a preset that is unknown in this version of the suite: other$"):
+        read_config(folder)
+
+
+def test_a_report_of_another_worker_is_left_alone_or_waited_for(tmp_path, monkeypatch):
+    (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
+    make_run(tmp_path, "cifar10lt-simclr-split1-seed0-a", record)
+    runs = [RunFolder(tmp_path / "cifar10lt-simclr-split1-seed0-a", None)]
+    with ExitStack() as other:
+        other.enter_context(hold(tmp_path))
+        assert "SimCLR" in partial_report(tmp_path, runs, record.run_id)
+        assert not (tmp_path / "report.html").exists()
+        monkeypatch.setattr(time, "sleep", lambda seconds: other.close())
+        assert exclusive_report(tmp_path) is not None
+    assert (tmp_path / "report.html").exists()
+
+
+def test_external_weights_are_named_by_what_was_loaded(tmp_path):
+    hparams = {"file": "w.pth", "sha256": "abc", "key": "", "prefix": ""}
+    titles = [
+        method_title(made_record("external", hparams=hparams | given))
+        for given in ({}, {"key": "teacher"}, {"key": "student"}, {"key": "student", "prefix": "module."})
+    ]
+    assert titles == [
+        "w.pth (abc)",
+        *(f"w.pth (abc, {more})" for more in ("key=teacher", "key=student", "key=student, prefix=module.")),
+    ]

@@ -7,11 +7,13 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 import bench
+from commands.verify_results import _records_of
+from methods import METHODS
 from reports.shipped import SHIPPED
 from reports.spread import FILE, Spread
 from run_store.loading import config_of
 from run_store.records import Record, accuracies, read_records
-from tests.reports.made import made_record
+from training.config import resolve
 
 ROW = "ab7406ac175b"  # simclr on digitslt, smoke
 
@@ -80,11 +82,41 @@ def test_a_row_that_does_not_exist_is_refused(arguments, message, row, results, 
     assert message in mistake("verify-results", *arguments)
 
 
+def with_settings(record, **settings):
+    """The record of a run of the same method in another setting."""
+    config = resolve(method=record.method, precision=record.precision, **settings)
+    fields = {name: value for name, value in config.to_json().items() if name != "format"}
+    return replace(record, run_id=config.run_id, **fields)
+
+
 def test_a_method_with_several_runs_is_refused(row, results, mistake):
-    results(row, replace(made_record("simclr"), run_id="cafe"))
+    other = with_settings(row, dataset="cifar10lt", preset="cpu")
+    results(row, other)
     line = mistake("verify-results", "simclr")
-    assert f"{ROW} (digitslt, smoke)" in line
-    assert "cafe (cifar10lt, cpu)" in line
+    assert f"{ROW} (SimCLR, digitslt " in line
+    assert f"{other.run_id} (SimCLR, cifar10lt exp-4500-45, cpu, " in line
+    assert "give a run id" in line
+
+
+def test_a_method_is_its_run_with_the_settings_of_the_preset(row, results, trained, tmp_path, capsys):
+    other = replace(row, hparams={"temperature": 0.9}, run_id="cafe")
+    results(other, row)
+    trained(row, row.mean)
+    assert bench.main(["verify-results", "simclr", "--device", "cpu", "--out", str(tmp_path / "runs")]) == 0
+    assert "difference +0.00" in capsys.readouterr().out
+
+
+def test_runs_with_other_settings_are_named_by_them(row, results, mistake):
+    results(*(replace(row, hparams={"temperature": value}, run_id=f"cafe{value}") for value in (0.8, 0.9)))
+    line = mistake("verify-results", "simclr")
+    assert "cafe0.8 (SimCLR (temperature=0.8), digitslt" in line
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_every_shipped_method_can_be_named(method):
+    """Its run of the main table is found among those of other budgets, variants and hyper-parameters."""
+    found = _records_of(method, "cifar10lt", "cpu", 1, 0)
+    assert {record.epochs for record in found} == {22}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 import bench
 from commands.killed_training import Outcome
-from commands.verify_resume import describe_difference
+from commands.verify_resume import _random_pools, describe_difference
 from methods import METHODS
 from tests.users_suite import run_command, users_suite
 
@@ -174,3 +174,10 @@ LINE = {"epoch": 1, "loss": 1.5, "lr": 0.1, "images_per_second": 10.0}
 def test_the_first_difference(tensors, line, expected):
     first = {"a": torch.tensor(0.0), "b": torch.zeros(2, 2)}
     assert describe_difference(Outcome(first, [LINE], []), Outcome(first | tensors, [LINE | line], [])) == expected
+
+
+@pytest.mark.parametrize("change", ["pool=auto", "colt.pool=auto"])
+def test_a_given_pool_is_not_replaced(change, tmp_path):
+    assert _random_pools(["simclr", "colt"], "digitslt", [change], tmp_path) == []
+    (replaced,) = _random_pools(["simclr", "colt"], "digitslt", ["colt.budget=10"], tmp_path)
+    assert replaced.startswith("colt.pool=folder:")

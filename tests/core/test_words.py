@@ -1,6 +1,6 @@
 import pytest
 
-from core.words import are, counted
+from core.words import are, counted, listed, printable
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,21 @@ def test_nouns_agree_with_their_number(n, noun, text):
 
 def test_verbs_agree_with_their_number():
     assert [are(n) for n in (0, 1, 2)] == ["are", "is", "are"]
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a, b"),
+        (["a", "b", "c"], "a, b and 1 more"),
+        (map(str, range(2000)), "0, 1 and 1,998 more"),
+    ],
+)
+def test_long_lists_are_shortened(names, text):
+    assert listed(names, 2) == text
+
+
+def test_names_that_are_not_utf_8_can_be_printed():
+    assert printable("a\udcff") == listed(["a\udcff"]) == "a\\udcff"

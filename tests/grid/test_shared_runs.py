@@ -159,3 +159,17 @@ def test_each_worker_uses_the_gpu_of_its_number(plan, gpus, monkeypatch):
 def test_jobs_gpus_needs_all_gpus(device):
     with pytest.raises(UserError, match=f"--jobs gpus needs all CUDA GPUs, but the device is {device}"):
         count_gpus(torch.device(device))
+
+
+def test_the_error_of_a_run_is_written_before_its_lock_is_released(plan, run, monkeypatch):
+    """Else another worker could begin the run in between."""
+    held = []
+    write = execute._save_error
+    monkeypatch.setattr(execute, "_train", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(
+        execute, "_save_error", lambda *arguments: (held.append((run.path / LEASE).exists()), write(*arguments))
+    )
+    assert "ZeroDivisionError" in failures(plan)[run.path.name]
+    assert held == [True]
+    assert run.error.exists()
+    assert not (run.path / LEASE).exists()

@@ -154,6 +154,7 @@ def test_the_plan_is_that_of_the_workers_gpus(sbatch):
         ],
         ["--preset", "smoke", "--batch-size", "64", "--monitor", "knn", "--monitor-every", "2", "--probes", "ts", "bcl-*"],
         ["--out", "a folder/runs", "--data-root", "data", "--workers", "2", "--epochs", "0", "--variants", "ir=10,n=11165"],
+        ["--compile", "--log", "csv", "--device", "cpu", "--views", "kornia"],
     ],
 )
 def test_a_command_line_gives_its_options_again(arguments):

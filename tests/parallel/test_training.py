@@ -24,6 +24,12 @@ def test_state_is_that_of_one_process(processes, group, photographs, tmp_path):
             assert difference < 1e-10, (name, tensor)
 
 
+def test_nan_is_an_infinite_difference():
+    ones = torch.ones(2)
+    states = {"w": ones, "memory": torch.tensor([1.0, float("nan")]), "loss": ones}
+    assert largest_difference(dict.fromkeys(states, ones), states) == (float("inf"), "memory")
+
+
 @pytest.mark.parametrize(("first", "then"), [(2, 1), slow_param(1, 2), slow_param(3, 2)])
 def test_a_run_is_resumed_by_another_number_of_processes(first, then, photographs, tmp_path):
     """Stopped after step 21 of an epoch of 22, with a checkpoint before."""

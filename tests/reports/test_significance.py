@@ -93,3 +93,12 @@ def test_an_empty_group_has_no_best():
     assert found["few"].best is None
     assert found["few"].uncompared == frozenset()
     assert found["mean"].best is not None
+
+
+def test_runs_without_a_value_are_left_out():
+    """The few group of a split can be empty, where groups are by the number of images."""
+    records = runs("simclr", [1, 2, 3, 4, 5, 6])
+    records[2] = replace(records[2], few=None)
+    better = [replace(record, few=record.few + 1) for record in runs("byol", [1, 2, 3, 4, 5, 6])]
+    found = best_rows([records, better])
+    assert (found["few"].best, found["mean"].equal) == (1, {0, 1})

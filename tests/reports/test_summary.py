@@ -6,6 +6,7 @@ import io
 import pytest
 from msgspec.structs import asdict, replace
 
+from commands.report import page_sections
 from reports.page.adapter import table_section
 from reports.shipped_record import ShippedRecord
 from reports.tables import all_tables, build_tables, summary_tables, terminal_text
@@ -123,3 +124,13 @@ def test_one_summary_for_each_setting_of_its_main_probe():
     tables = summary_tables(build_tables(records))
     assert [(table.shared("preset"), table.probe) for table in tables] == [("cpu", "ridge"), ("paper", "ridge")]
     assert len({table.name for table in tables}) == 2
+
+
+@pytest.mark.parametrize("change", [{"warmup_epochs": 7.0}, {"final_lr": 0.01}, {"lr": 0.004 + 1e-12}])
+def test_settings_that_captions_do_not_tell_apart_have_summaries_of_their_own(change):
+    records = [*runs("simclr", BASE), *runs("byol", BASE)]
+    others = [replace(r, recipe=r.recipe | change, run_id=f"{r.run_id}x") for r in records]
+    tables = build_tables([*records, *others])
+    assert len({table.setting for table in tables}) == 1
+    assert [len(table.records) for table in summary_tables(tables)] == [10, 10]
+    assert sum(section.lead for section in page_sections([table.table() for table in tables], tables)) == 2

@@ -65,6 +65,7 @@ def test_tables_of_earlier_reports_are_removed_and_other_files_stay(records, tmp
     mine = ["notes.tex", "cifar10lt/linear-probe.tex", "cifar10lt/own.csv", "own.meta.json", "thesis/a.meta.json", "folderlt/x"]
     write_tables(records, tmp_path, title)
     earlier = "cifar10lt-sdclr-cpu-knn-0a1b2c"  # a name of earlier versions, which had no subfolders
+    assert (tmp_path / "geometry.csv").exists()
     meta = (tmp_path / "cifar10lt" / "geometry.meta.json").read_text()
     for suffix in ("csv", "md", "tex"):
         (tmp_path / f"{earlier}.{suffix}").write_text("of an earlier report")
@@ -74,7 +75,7 @@ def test_tables_of_earlier_reports_are_removed_and_other_files_stay(records, tmp
         (tmp_path / name).write_text(json.dumps({"title": "of another program"}))
     tables = write_tables([record for record in records if record.dataset == "cifar10lt" and record.probe == "knn"], tmp_path)
     expected = {f"{name}.{suffix}" for name in file_names(tables) for suffix in ("csv", "md", "tex", "meta.json")}
-    expected |= {"index.md", "tidy.csv", "results.csv", "geometry.csv", *mine}
+    expected |= {"index.md", "tidy.csv", "results.csv", *mine}
     assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == expected
 
 

@@ -1,5 +1,6 @@
 """A folder has one holder, whatever happens to the holders before it and to their machines."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from core.errors import UserError
+from data.sources.fetch import exclusive
 from run_store import lease
 from run_store.layout import LEASE, LOCK
 from run_store.lease import Activity, Busy, LeaseLost, current_lease, hold
@@ -280,3 +282,17 @@ def _wait_until(happened):
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("use", [hold, exclusive])
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_lock_is_never_replaced_by_a_file_that_a_killed_process_would_leave(number, use, tmp_path, monkeypatch):
+    def flock(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (
+        pytest.raises(UserError, match=f"cannot be locked .*{os.strerror(number)}.*on a file system with locks"),
+        use(tmp_path),
+    ):
+        pass

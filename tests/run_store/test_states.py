@@ -1,12 +1,15 @@
 """States of runs from the files of their folders, while other processes write them."""
 
+import json
 import os
 
 import pytest
 
 from core.errors import UserError
 from run_store import lease
+from run_store.contents import read_unfinished
 from run_store.states import run_state, save_grid, statuses
+from tests.runs import small_config
 from tests.shared_runs import DONE, make_run
 
 
@@ -73,3 +76,18 @@ def test_statuses_of_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     assert statuses(tmp_path)[0].state == "RUNNING"
     os.utime(tmp_path / "run" / "lease.json", (0, 0))
     assert statuses(tmp_path)[0].state == "NEW"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("", "unknown error"), ("Traceback\n  x\nDiverged: the loss is not finite\n", "Diverged: the loss is not finite")],
+)
+def test_status_and_report_give_the_same_reason(text, reason, tmp_path):
+    """Also for an error file that a full disk has left empty."""
+    folder = make_run(tmp_path / "run", "config")
+    (folder / "config.json").write_text(json.dumps(small_config("simclr").to_json()))
+    (folder / "error.txt").write_text(text)
+    (status,) = statuses(tmp_path)
+    unfinished = read_unfinished(folder)
+    assert (status.state, status.reason) == ("FAILED", reason)
+    assert (unfinished.status, unfinished.reason) == ("failed", reason)

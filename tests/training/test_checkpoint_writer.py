@@ -5,6 +5,7 @@ import errno
 import io
 import shutil
 import threading
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -209,3 +210,13 @@ def test_a_folder_removed_during_training_is_named(photographs, tmp_path):
     with pytest.raises(UserError, match=f"folder {tmp_path / 'runs'} was removed during the run"):
         train(training, folder / "checkpoint.pt", folder / "log.jsonl", on_step, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("edited", [nn.Linear(3, 2), nn.Linear(2, 3), nn.Linear(3, 3, bias=False)])
+def test_a_checkpoint_of_an_edited_method_is_one_line(edited, tmp_path):
+    layer = nn.Linear(3, 3)
+    optimizer = SGD(layer.parameters(), lr=0.1)
+    content = {"run_id": RUN, "state": layer.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(Progress())}
+    write_checkpoint(tmp_path / "checkpoint.pt", content)
+    with pytest.raises(UserError, match=f"does not fit the method, whose code has changed; delete {tmp_path} to train"):
+        load_checkpoint(tmp_path / "checkpoint.pt", RUN, edited, SGD(edited.parameters(), lr=0.1))

@@ -58,9 +58,9 @@ def test_a_resumed_run_hides_repeated_epochs(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config, log = small_config("simclr"), tmp_path / "log.jsonl"
     for epochs in ((1, 2, 3), (3, 4)):  # killed after the third epoch, before its checkpoint
-        with open_loggers(["tensorboard"], tmp_path, log, config) as (logger,):
+        with open_loggers(["tensorboard"], tmp_path, log, config) as log_scalars:
             for epoch in epochs:
-                logger.log(epoch, {"loss": epoch + len(epochs) / 10})
+                log_scalars(epoch, {"loss": epoch + len(epochs) / 10})
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(e.step, round(e.value, 3)) for e in events.Scalars("loss")] == [(1, 1.3), (2, 2.3), (3, 3.2), (4, 4.2)]
 
@@ -88,13 +88,42 @@ def test_services_get_the_run_and_its_scalars(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=record("init")))
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(**{name: record(name) for name in names}))
     config = small_config("simclr")
-    with open_loggers(["wandb", "mlflow"], tmp_path, tmp_path / "log.jsonl", config) as opened:
-        for logger in opened:
-            logger.log(2, {"loss": 1.5})
+    with open_loggers(["wandb", "mlflow"], tmp_path, tmp_path / "log.jsonl", config) as log_scalars:
+        log_scalars(2, {"loss": 1.5})
     assert [name for name, *_ in calls] == ["init", *names[:3], "log", "log_metrics", "end_run", "finish"]
     options = {name: found for name, _, found in calls}
     assert (options["init"]["id"], options["init"]["resume"]) == (config.run_id, "allow")
     assert options["log"] == options["log_metrics"] == {"step": 2}
+
+
+@pytest.mark.parametrize("failing", ["open", "log", "close"])
+def test_a_logger_that_fails_does_not_end_the_run(failing, tmp_path, monkeypatch, caplog):
+    calls = []
+
+    class Fake:
+        def __init__(self, name):
+            self.name = name
+            self.call("open")
+
+        def call(self, what):
+            calls.append((self.name, what))
+            if (self.name, what) == ("wandb", failing):
+                raise ConnectionError("server is down\nat 10:00")
+
+        def log(self, epoch, scalars):
+            self.call("log")
+
+        def close(self):
+            self.call("close")
+
+    monkeypatch.setattr(loggers, "_open", lambda name, *_: Fake(name))
+    with open_loggers(["mlflow", "wandb"], tmp_path, tmp_path / "log.jsonl", small_config("simclr")) as log_scalars:
+        log_scalars(1, {})
+        log_scalars(2, {})
+    assert [what for name, what in calls if name == "mlflow"] == ["open", "log", "log", "close"]
+    expected = {"open": ["open"], "log": ["open", "log", "close"], "close": ["open", "log", "log", "close"]}
+    assert [what for name, what in calls if name == "wandb"] == expected[failing]
+    assert [record.message for record in caplog.records] == ["--log wandb: server is down; training continues without it"]
 
 
 def test_a_missing_package_is_one_line(monkeypatch):

@@ -189,11 +189,11 @@ MISTAKES = {  # what is in the folder, and what is said about it; " .* " stands 
     ),
     "empty files": (
         lambda folder: (write_images(folder, class_images(THREE)), [_empty(folder / "ant" / f"{i}.png") for i in range(5)]),
-        "has 5 empty image files: ant/0.png, ant/1.png, ant/2.png, ...",
+        "has 5 empty image files: ant/0.png, ant/1.png, ant/2.png and 2 more",
     ),
     "missing in metadata": (
         lambda folder: (write_images(folder, ["0.png", "1.png"]), _csv(folder, ROWS)),
-        "7 of 9 images in .* are missing: 2.png, 3.png, 4.png, ...",
+        "7 of 9 images in .* are missing: 2.png, 3.png, 4.png and 4 more",
     ),
     "twice in metadata": (
         lambda folder: (write_images(folder, ["0.png"]), _csv(folder, ["0.png,a", "0.png,b"])),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from data.lists.index_file import check_classes, check_index_file, merge_index_files, printable, read_index_file
+from core.words import printable
+from data.lists.index_file import check_classes, check_index_file, merge_index_files, read_index_file
 from data.lists.missing_files import missing_files
 
 

@@ -201,7 +201,7 @@ MISTAKES = {  # members by shard, and what is said about them; " .* " stands for
     "two parts": ({"train/val-0.tar": GOOD}, "train/val-0.tar has the names train and val of parts in its path; rename it"),
     "no label": (
         {"0.tar": GOOD | UNLABELLED, "1.tar": UNLABELLED},
-        "10 samples in .* have no label: 0.tar/0, 0.tar/1, 0.tar/2, ...; add KEY.cls, or KEY.json with the field label",
+        "10 samples in .* have no label: 0.tar/0, 0.tar/1, 0.tar/2 and 7 more; add KEY.cls, or KEY.json with the field label",
     ),
     "class folders in a tar file": ({"0.tar": {f"{c}/1.png": b"1" for c in "abc"}}, "3 samples in .* have no label: 0.tar/a/1"),
     "empty label": ({"0.tar": GOOD | {"k.png": b"1", "k.cls": b" \n"}}, "1 samples in .* have no label: 0.tar/k"),
