@@ -329,7 +329,7 @@ def export_(run: Path, *, to: Path | None = None, push: str | None = None) -> in
     run
         Run folder.
     to
-        Folder to write; default: exports/<run> in the folder of runs.
+        Folder to write; default: exports/NAME in the folder of runs, with the name of the run.
     push
         Repository on the Hugging Face hub, USER/NAME, to upload the export to; it is created if it does not exist.
     """
@@ -570,7 +570,7 @@ def verify_results_(
 
 
 @app.command
-def submit(runs: list[Path], *, name: str, out: Path | None = None) -> int:
+def submit(runs: Annotated[list[Path], Parameter(negative=())], *, name: str, out: Path | None = None) -> int:
     """Check the runs of a method and write them to one file, for the leaderboard. What it checks: docs/baselines.md.
 
     Parameters

@@ -43,7 +43,7 @@ class GridOptions:
     "Long-tailed variants, such as exp-5000-50, balanced, ir=50 (imbalance ratio); default: the first; see `list`."
 
     preset: Preset = "auto"
-    "Scale: paper (protocol of the papers), cpu (1 to 2 min per run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
+    "Scale: paper (protocol of the papers), cpu (1 to 3 min per run), cpu-long (5 min), smoke; auto: paper on a GPU, else cpu."
 
     epochs: Annotated[int | None, Number] = None
     "Epochs; default: those of the preset. 0 probes the untrained network."
@@ -70,7 +70,7 @@ class GridOptions:
     "Processes that train runs in parallel; gpus: one per GPU; default: 1 on GPU and in smoke, else per core; Slurm: per run."
 
     workers: Annotated[int | None, Number] = None
-    "CPU threads per process, for augmentation and, without a GPU, for training; default: cores divided by --jobs."
+    "CPU threads per process, for augmentation and training on a CPU; default: cores divided by --jobs; Slurm: those of a worker."
 
     probes: Annotated[list[str], Names] = field(default_factory=list)
     "Probes: names, globs, ts (all four of TS) or all; default, also without a value: those that `list` marks as default."

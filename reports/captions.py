@@ -29,9 +29,9 @@ def scale(record: Record) -> str:
     return f"{scale_label(record.preset)} {'Untrained networks.' if record.epochs == 0 else ''}".strip()
 
 
-def without(text: str, scale: str) -> str:
-    """A caption without the sentences on the scale, for outputs that print these as a label."""
-    return " ".join(text.replace(scale, "").split())
+def without(text: str, sentences: str) -> str:
+    """A text without some of its sentences, for outputs that print these as a label, or lack what they describe."""
+    return " ".join(text.replace(sentences, "").split())
 
 
 def epochs(number: int | str | None) -> str:

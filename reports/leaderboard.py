@@ -6,7 +6,7 @@ from dataclasses import replace
 from reports import captions
 from reports.comparable import Title, method_name
 from reports.tables import build_tables, summary_tables
-from reports.tables.summary import add_runs
+from reports.tables.summary import VERDICT_RULE, add_runs
 from reports.tables.table import Table
 from reports.tables.text import markdown_text
 from run_store.records import AccuracyRecord, Record
@@ -44,7 +44,8 @@ def leaderboard_text(
         first = table.records[0]
         label = captions.scale(first)
         scale = f"**{label}**\n\n" if label else ""
-        table = replace(table, caption=captions.without(table.caption, label))
+        details = captions.without(table.details, VERDICT_RULE)  # the leaderboard has no verdicts
+        table = replace(table, caption=captions.without(table.caption, label), details=details)
         training = ", ".join(filter(None, [f"preset {first.preset}", captions.epochs(first.epochs)]))
         sections.append(f"## {captions.subject(first)}, {training}\n\n{scale}{markdown_text(_columns(table))}")
     return "\n".join(sections)

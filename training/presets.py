@@ -70,7 +70,7 @@ def _growing(recipe: Recipe, first: int) -> tuple[int, ...]:
 
 PRESETS = {
     "paper": Preset("protocol of the papers: the benchmark's own recipe; for a GPU", _paper),
-    "cpu": Preset("scale for two CPU cores: slim ResNet, Muon, small views; 1 to 2 min per run", _cpu),
+    "cpu": Preset("scale for two CPU cores: fast-resnet8, Muon, small views; 1 to 3 min per run", _cpu),
     "cpu-long": Preset("cpu with three times as many epochs and growing views; about 5 min per run", _cpu_long, "cpu"),
     "smoke": Preset("smoke test: all methods in about 2 min; no meaningful accuracies", _smoke),
 }

@@ -25,13 +25,13 @@ Runs = dict[tuple[int, int], AccuracyRecord]  # by split and seed
 
 
 def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
-    """Accuracy on the balanced twin minus accuracy on the long-tailed set, by method and group, and the share won back.
+    """Accuracy on the balanced twin minus accuracy on the long-tailed set, by method and group, and the percentage recovered.
 
     The balanced twin of a set is a profile of the same size with equal classes, whose groups are defined by the class counts of
     the long-tailed set. Runs are paired by split and seed with all other settings equal. A split with several passports has a
     table for each of them and each twin.
     """
-    gap, won = "balanced − long-tailed", "won back, %"
+    gap, won = "balanced − long-tailed", "recovered, %"
     columns = [Column("Method", "method")]
     columns += [Column(METRICS[name], f"gap_{name}", gap, std=True, placeholder="-") for name in ACCURACIES]
     columns += [Column("n", "runs", gap)]

@@ -16,9 +16,10 @@ SUMMARY = "summary-"  # prefix of the tables' file names
 SHOWN = ("few", "mean", "group_std")
 DIFFERENCES = ("few", "mean")
 RULE = (
-    f"Differences are those on common runs (split, seed), with the {LEVEL:.0%} interval of their mean by Student's t. The "
-    f"verdict is on Few ({TEST}; no correction for multiple comparisons) and needs {MIN_RUNS} common runs."
+    f"Differences are those on common runs (split, seed), with the {LEVEL:.0%} interval of their mean by Student's t, without "
+    "correction for multiple comparisons."
 )
+VERDICT_RULE = f"The verdict is on Few ({TEST}) and needs {MIN_RUNS} common runs."
 
 
 def add_runs(record: Record) -> str:
@@ -80,7 +81,7 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
         f"{SUMMARY}{table_name(table.first, table.setting_key)}",
         f"{captions.subject(table.first)}, summary, test accuracy in %, probe {captions.probe_title(table.probe)}",
         captions.caption(table.records, f"Differences are paired, with {LEVEL:.0%} intervals.", mean="Mean"),
-        captions.with_origins(f"{table.setting} {captions.protocol(table.records)} {RULE}", table.records),
+        captions.with_origins(f"{table.setting} {captions.protocol(table.records)} {RULE} {VERDICT_RULE}", table.records),
         _columns(reference),
         rows,
         table.records,
