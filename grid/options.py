@@ -70,7 +70,7 @@ class GridOptions:
     "Processes that train runs in parallel; gpus: one per GPU; default: 1 on GPU and in smoke, else per core; Slurm: per run."
 
     workers: Annotated[int | None, Number] = None
-    "CPU threads per process, for augmentation and training on a CPU; default: cores divided by --jobs; Slurm: those of a worker."
+    "CPU threads per process, for augmentation and CPU training; default: cores divided by --jobs; Slurm: those of a worker."
 
     probes: Annotated[list[str], Names] = field(default_factory=list)
     "Probes: names, globs, ts (all four of TS) or all; default, also without a value: those that `list` marks as default."
