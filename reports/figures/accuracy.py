@@ -92,7 +92,7 @@ def group_accuracy(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
 
 
 def _half_interval(one: Series[AccuracyRecord], reference: Series[AccuracyRecord] | None, metric: str) -> float:
-    """Half of the interval of the mean difference from the reference; NaN for itself and for too few common runs."""
+    """Half of the interval of the mean difference from the reference; NaN for itself and for too few pairs."""
     if reference is None or one is reference:
         return np.nan
     return half_interval(paired_differences(one.records, reference.records, metric))

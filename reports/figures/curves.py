@@ -11,11 +11,10 @@ from reports import captions
 from reports.figures.setting import MethodOrder, Plot, Series, Setting
 from reports.figures.style import legend_below, line_style, log_ticks, new_figure, set_subtitle
 from reports.tables.imbalance import SIZE_TOLERANCE, equal_size_groups, nominal_ratio, pretraining_sets
-from reports.tables.significance import half_interval
+from reports.tables.significance import Run, differences, half_interval
 from run_store.records import AccuracyRecord
 
 PANELS = {"mean": "all classes", "few": "few classes"}
-Run = tuple[int, int]  # split and seed
 Points = dict[tuple[float, str], dict[Run, float]]  # accuracies of runs by (x, key of the pretraining set)
 
 
@@ -95,12 +94,8 @@ def _figure(
 
 
 def _half_intervals(points: Points, reference: Points) -> list[float]:
-    """Half of the interval of the mean difference from the reference at each x, ascending; NaN for too few common runs."""
-    found = []
-    for place in sorted(points):
-        others = reference.get(place, {})
-        found.append(half_interval(np.array([value - others[run] for run, value in points[place].items() if run in others])))
-    return found
+    """Half of the interval of the mean difference from the reference at each x, ascending; NaN for too few pairs."""
+    return [half_interval(differences(points[place], reference.get(place, {}))) for place in sorted(points)]
 
 
 def _line(axes: Axes, points: Points, half: list[float], place: int, offset: float) -> Artist:

@@ -31,8 +31,8 @@ def rank_diagrams(setting: Setting[AccuracyRecord], title: Title) -> Iterator[Pl
         )
         set_subtitle(figure, setting.subtitle)
         caption = (
-            f"{found.blocks} runs of each method. Grey bars: methods that do not differ significantly (Nemenyi, {LEVEL:.0%}). "
-            f"{found.friedman}"
+            f"n = {found.blocks} splits (with one split, seeds). Grey bars: methods that do not differ significantly "
+            f"(Nemenyi, {LEVEL:.0%}). {found.friedman}"
         )
         yield Plot(f"ranks-{METRICS[metric].lower()}", f"Mean ranks, {METRICS[metric]}", figure, caption, "Demšar, JMLR 2006.")
 

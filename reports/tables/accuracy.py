@@ -21,7 +21,7 @@ from reports.comparable import (
     table_name,
 )
 from reports.shipped_record import ShippedRecord
-from reports.tables.significance import BOLD, MIN_RUNS, RULE, Comparison, best_rows
+from reports.tables.significance import BOLD, MIN_PAIRS, RULE, Comparison, best_rows
 from reports.tables.states import RunState
 from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord, Record, accuracies
@@ -120,11 +120,15 @@ class AccuracyTable:
     def comparison(self) -> str:
         """Sentences for the details: how the best was found, which methods were not compared, which runs are missing."""
         found = [best for best in self.best.values() if best.best is not None]
-        sentences = [RULE if found else f"Nothing is bold: no two methods have {MIN_RUNS} runs in common."] if self.best else []
+        sentences = (
+            [RULE if found else f"Nothing is bold: no two methods have {MIN_PAIRS} splits or seeds in common."]
+            if self.best
+            else []
+        )
         uncompared = sorted({row for best in found for row in best.uncompared})
         if uncompared:
             names = ", ".join(self.compared[row] for row in uncompared)
-            sentences.append(f"Not compared, fewer than {MIN_RUNS} runs in common with the best: {names}.")
+            sentences.append(f"Not compared, fewer than {MIN_PAIRS} splits or seeds in common with the best: {names}.")
         sentences.append(captions.missing_runs({row.method: (row.runs, row.missing) for row in self.rows}))
         return " ".join(filter(None, sentences))
 

@@ -1,8 +1,9 @@
-"""Ranks of methods over benchmarks, splits and seeds: Friedman test, critical difference, probabilities of improvement.
+"""Ranks of methods over benchmarks and splits: Friedman test, critical difference, probabilities of improvement.
 
-Demšar, JMLR 2006: methods are ranked within each block, here a run's setting, split and seed; two mean ranks differ
-significantly if they differ by more than the critical difference of Nemenyi's test. The probability of improvement of one
-method over another is the fraction of blocks in which it is better, ties count half (Agarwal et al., NeurIPS 2021).
+Demšar, JMLR 2006: methods are ranked within each block, here a setting and split, by the mean over its seeds; in a setting with
+one split, blocks are its seeds (see `significance`). Two mean ranks differ significantly if they differ by more than the
+critical difference of Nemenyi's test. The probability of improvement of one method over another is the fraction of blocks in
+which it is better, ties count half (Agarwal et al., NeurIPS 2021).
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,14 +18,14 @@ from reports import captions
 from reports.comparable import SETTING, Title, comparable_groups, method_name, run_ids, short_hash
 from reports.tables.accuracy import METRICS
 from reports.tables.costs import BASELINE
-from reports.tables.significance import LEVEL, MIN_RUNS
+from reports.tables.significance import LEVEL, MIN_PAIRS
 from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord
 
 MIN_METHODS = 3
 RANKED = ("few", "mean")
 SMALLEST_P = 0.0001  # smaller values of p are not printed
-Block = tuple[str, int, int]  # key of the setting, split, seed
+Block = tuple[str, int, int | None]  # key of the setting, split, seed; None: mean over seeds
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,22 @@ def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_
     The blocks are those of SimCLR, or without it those of the method that has the most. Records with equal titles belong to one
     method.
     """
-    values: dict[str, dict[Block, tuple[float, AccuracyRecord]]] = {}
+    values: dict[str, dict[Block, list[AccuracyRecord]]] = {}
     for key, members in comparable_groups(records, SETTING):
+        several = len({record.split for record in members}) > 1
         for record in members:
-            value = getattr(record, metric)
-            if value is not None:
-                values.setdefault(title(record), {})[key, record.split, record.seed] = (value, record)
+            if getattr(record, metric) is not None:
+                block = (key, record.split, None if several else record.seed)
+                values.setdefault(title(record), {}).setdefault(block, []).append(record)
     if not values:
         return None
     baseline = {title(record) for record in records if record.method == BASELINE} & values.keys() or values.keys()
-    blocks = sorted(values[max(sorted(baseline), key=lambda name: len(values[name]))])
+    blocks = list(values[max(sorted(baseline), key=lambda name: len(values[name]))])
     methods = sorted(name for name, found in values.items() if found.keys() >= set(blocks))
-    if len(methods) < MIN_METHODS or len(blocks) < MIN_RUNS:
+    if len(methods) < MIN_METHODS or len(blocks) < MIN_PAIRS:
         return None
-    table = np.array([[values[name][block][0] for name in methods] for block in blocks])  # (N, K)
+    means = [[np.mean([getattr(r, metric) for r in values[name][block]]) for name in methods] for block in blocks]
+    table = np.array(means)  # (N, K)
     n, k = table.shape
     mean_ranks = rankdata(-table, axis=1).mean(axis=0)
     order = np.argsort(mean_ranks, kind="stable")
@@ -90,7 +93,7 @@ def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_
         critical_difference=float(studentized_range.ppf(LEVEL, k, inf) / sqrt(2) * sqrt(k * (k + 1) / (6 * n))),
         blocks=n,
         left_out=sorted(values.keys() - set(methods)),
-        records=[values[name][block][1] for name in methods for block in blocks],
+        records=[record for name in methods for block in blocks for record in values[name][block]],
     )
 
 
@@ -112,8 +115,8 @@ def _table(preset: str, probe: str, metric: str, found: Ranks, title: Title) -> 
         f"{datasets}, mean ranks, {name}, probe {captions.probe_title(probe)}",
         captions.with_notes(
             "Fractions: of blocks in which the row is better than the column. "
-            f"n = {found.blocks} blocks (benchmark, split, seed). {found.friedman} Critical difference of two mean ranks "
-            f"(Nemenyi, {LEVEL:.0%}): {found.critical_difference:.2f}.",
+            f"n = {found.blocks} blocks (benchmark and split; with one split, seeds). {found.friedman} Critical difference of "
+            f"two mean ranks (Nemenyi, {LEVEL:.0%}): {found.critical_difference:.2f}.",
             found.records,
         ),
         f"Rank 1 is the best. Demšar, JMLR 2006. Blocks are treated as independent, although splits share images.{left_out}",

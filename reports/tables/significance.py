@@ -1,10 +1,12 @@
 """Paired comparison of methods on their common runs (split and seed), by Student's t.
 
 Accuracies of groups differ by many points between splits, as the order of the classes does, and so do those of all methods
-alike. Differences are therefore taken within runs.
+alike. Differences are therefore taken within runs. Runs of one split share images and class order, so they are no independent
+samples of the benchmark: differences are averaged over the seeds of a split, and the test is over splits. If all common runs
+are of one split, it is over its seeds, and its result holds for that split.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
@@ -15,27 +17,31 @@ from scipy.stats import t
 
 from run_store.records import AccuracyRecord
 
-MIN_RUNS = 5  # common runs, below which nothing is bold and no verdict is given
+MIN_PAIRS = 5  # below which nothing is bold and no verdict is given
 LEVEL = 0.95
 COMPARED = ("mean", "many", "medium", "few")  # means over classes; Std is not compared
-TEST = f"paired t-test over common runs, {LEVEL:.0%}"
+TEST = f"paired t-test, {LEVEL:.0%}"
+PAIRED = (
+    "Differences are paired by split and seed and averaged over the seeds of a split; intervals and tests are by Student's t "
+    "over splits (with one split, over its seeds), without correction for multiple comparisons."
+)
 BOLD = f"Bold: best, and not significantly worse ({TEST})."
 RULE = (
-    "Best: the method with the most wins minus losses against the other methods, each pair by its mean on common runs (ties: "
-    f"the larger mean). Significantly worse: the {LEVEL:.0%} interval of the mean difference from the best, by Student's t "
-    "over common runs (split, seed), is below 0; no correction for multiple comparisons. Methods with fewer than "
-    f"{MIN_RUNS} common runs are not compared. Std is never bold."
+    "Best: the method with the most wins minus losses against the other methods, each pair by its mean difference (ties: the "
+    f"larger mean). Significantly worse: the {LEVEL:.0%} interval of the difference from the best is below 0. {PAIRED} Methods "
+    f"with fewer than {MIN_PAIRS} splits or seeds in common are not compared. Std is never bold."
 )
+Run = tuple[int, int]  # split and seed
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of the paired differences of two methods over common runs, in percentage points."""
+    """Mean of the paired differences of two methods, in percentage points."""
 
     mean: float
-    low: float | None  # limits of the interval of level LEVEL; None for a single run
+    low: float | None  # limits of the interval of level LEVEL; None for a single pair
     high: float | None
-    runs: int
+    pairs: int  # splits, or seeds of the only split
 
 
 @dataclass(frozen=True)
@@ -44,30 +50,42 @@ class Comparison:
 
     best: int | None  # index of a row; None if no two rows can be compared
     equal: frozenset[int]  # the best row and those not significantly worse
-    uncompared: frozenset[int]  # rows with fewer than MIN_RUNS runs in common with the best
+    uncompared: frozenset[int]  # rows with fewer than MIN_PAIRS pairs with the best
 
 
 def paired_differences(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord], metric: str) -> NDArray[np.float64]:
-    """First minus second method on each of their common runs in which both have a value, in percentage points."""
-    others = {(record.split, record.seed): getattr(record, metric) for record in second}
-    pairs = [(getattr(record, metric), others.get((record.split, record.seed))) for record in first]
-    return np.array([mine - its for mine, its in pairs if mine is not None and its is not None])
+    """First minus second method on the runs in which both have a value, by `differences`."""
+    mine, others = (
+        {(record.split, record.seed): value for record in records if (value := getattr(record, metric)) is not None}
+        for records in (first, second)
+    )
+    return differences(mine, others)
 
 
-def half_interval(differences: NDArray[np.float64], fewest: int = MIN_RUNS) -> float:
+def differences(first: Mapping[Run, float], second: Mapping[Run, float]) -> NDArray[np.float64]:
+    """First minus second on common runs: the mean of each split, or if there is one split, the difference of each seed."""
+    by_split: dict[int, list[float]] = {}
+    for run in sorted(first.keys() & second.keys()):
+        by_split.setdefault(run[0], []).append(first[run] - second[run])
+    if len(by_split) == 1:
+        return np.array(*by_split.values())
+    return np.array([np.mean(of_split) for of_split in by_split.values()])
+
+
+def half_interval(values: NDArray[np.float64], fewest: int = MIN_PAIRS) -> float:
     """Half of the interval of the mean of paired differences, by Student's t; NaN for fewer than `fewest`."""
-    n = len(differences)
-    return float(t.ppf((1 + LEVEL) / 2, n - 1) * differences.std(ddof=1) / sqrt(n)) if n >= fewest else np.nan
+    n = len(values)
+    return float(t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / sqrt(n)) if n >= fewest else np.nan
 
 
 def difference(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord], metric: str) -> Difference | None:
     """First minus second method on their common runs; None without a common run or a value, as of an empty group."""
-    differences = paired_differences(first, second, metric)
-    n = len(differences)
+    values = paired_differences(first, second, metric)
+    n = len(values)
     if n < 2:
-        return Difference(float(differences[0]), None, None, 1) if n else None
-    mean = float(differences.mean())
-    half = half_interval(differences, fewest=2)
+        return Difference(float(values[0]), None, None, 1) if n else None
+    mean = float(values.mean())
+    half = half_interval(values, fewest=2)
     return Difference(mean, mean - half, mean + half, n)
 
 
@@ -82,7 +100,7 @@ def best_rows(rows: Sequence[Sequence[AccuracyRecord]]) -> dict[str, Comparison]
 
 def _best(rows: Sequence[Sequence[AccuracyRecord]], metric: str) -> Comparison:
     pairs = {(a, b): difference(rows[a], rows[b], metric) for a, b in combinations(range(len(rows)), 2)}
-    compared = {pair: found for pair, found in pairs.items() if found is not None and found.runs >= MIN_RUNS}
+    compared = {pair: found for pair, found in pairs.items() if found is not None and found.pairs >= MIN_PAIRS}
     if not compared:
         return Comparison(None, frozenset(), frozenset())
     candidates = {row for pair in compared for row in pair}

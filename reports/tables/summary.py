@@ -8,18 +8,14 @@ from reports.comparable import Title, by_method, method_name, run_ids, table_nam
 from reports.shipped_record import ShippedRecord
 from reports.tables.accuracy import METRICS, AccuracyTable, mean_cell, mean_std
 from reports.tables.costs import BASELINE
-from reports.tables.significance import LEVEL, MIN_RUNS, TEST, Difference, difference
+from reports.tables.significance import LEVEL, MIN_PAIRS, PAIRED, TEST, Difference, difference
 from reports.tables.table import Cell, Column, Table, signed
 from run_store.records import AccuracyRecord, Record
 
 SUMMARY = "summary-"  # prefix of the tables' file names
 SHOWN = ("few", "mean", "group_std")
 DIFFERENCES = ("few", "mean")
-RULE = (
-    f"Differences are those on common runs (split, seed), with the {LEVEL:.0%} interval of their mean by Student's t, without "
-    "correction for multiple comparisons."
-)
-VERDICT_RULE = f"The verdict is on Few ({TEST}) and needs {MIN_RUNS} common runs."
+VERDICT_RULE = f"The verdict is on Few ({TEST}) and needs {MIN_PAIRS} splits, or seeds of the only split."
 
 
 def add_runs(record: Record) -> str:
@@ -40,7 +36,7 @@ def summary_tables(
     Args:
         tables: result of `build_tables`.
         title: printed name of a record's method.
-        more_runs: advice for the setting of a record, for methods with fewer than five runs in common with SimCLR.
+        more_runs: advice for the setting of a record, for methods with fewer than five pairs with SimCLR.
     """
     first: dict[str, AccuracyTable] = {}
     for table in tables:
@@ -81,7 +77,7 @@ def _summary(table: AccuracyTable, title: Title, advice: str) -> Table:
         f"{SUMMARY}{table_name(table.first, table.setting_key)}",
         f"{captions.subject(table.first)}, summary, test accuracy in %, probe {captions.probe_title(table.probe)}",
         captions.caption(table.records, f"Differences are paired, with {LEVEL:.0%} intervals.", mean="Mean"),
-        captions.with_origins(f"{table.setting} {captions.protocol(table.records)} {RULE} {VERDICT_RULE}", table.records),
+        captions.with_origins(f"{table.setting} {captions.protocol(table.records)} {PAIRED} {VERDICT_RULE}", table.records),
         _columns(reference),
         rows,
         table.records,
@@ -136,15 +132,15 @@ def _columns(reference: str) -> list[Column]:
 
 
 def _cells(found: Difference | None) -> list[Cell]:
-    """Text, difference, both limits and number of common runs."""
+    """Text, difference, both limits and number of pairs."""
     if found is None:
         return [Cell(None)] * 5
     interval = "" if found.low is None or found.high is None else f" [{signed(found.low)}, {signed(found.high)}]"
-    return [Cell(f"{signed(found.mean)}{interval}"), *map(Cell, (found.mean, found.low, found.high, found.runs))]
+    return [Cell(f"{signed(found.mean)}{interval}"), *map(Cell, (found.mean, found.low, found.high, found.pairs))]
 
 
 def _verdict(found: Difference | None, advice: str) -> str:
-    if found is None or found.low is None or found.high is None or found.runs < MIN_RUNS:
+    if found is None or found.low is None or found.high is None or found.pairs < MIN_PAIRS:
         return f"too few runs{advice}"
     if found.low > 0:
         return "raises the tail"

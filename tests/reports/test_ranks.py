@@ -99,3 +99,19 @@ def test_bars_of_equal_methods_are_horizontal_and_span_their_ranks():
 def test_groups_within_the_critical_difference():
     found = Ranks(list("abcd"), np.array([1.0, 1.5, 2.4, 4.0]), np.eye(4), 0.01, 1.0, 9, [], [])
     assert equal_groups(found) == [(0, 1), (1, 2)]
+
+
+def test_blocks_are_splits_by_means_over_their_seeds():
+    """Also where some methods have one seed; with one split, blocks are its seeds."""
+    seeds = [
+        replace(r, seed=seed, few=r.few + seed, run_id=f"{r.run_id}-{seed}") for seed in (0, 1, 2) for r in records(TABLE[:6])
+    ]
+    some = [record for record in seeds if record.seed == 0 or record.method == "simclr"]
+    moved = TABLE[:6] + np.array([1, 0, 0, 0])
+    found, expected = ranks(some, "few"), ranks(records(moved), "few")
+    assert (found.blocks, found.methods, found.left_out) == (6, expected.methods, [])
+    assert found.mean_ranks == pytest.approx(expected.mean_ranks)
+    assert len(found.records) == 6 * (3 + 1 + 1 + 1)
+    alone = [replace(r, split=1, seed=r.split) for r in records(TABLE[:6])]
+    assert ranks(alone, "few").blocks == 6
+    assert ranks(alone, "few").mean_ranks == pytest.approx(ranks(records(TABLE[:6]), "few").mean_ranks)
