@@ -2,8 +2,8 @@
 
     python benchmarks/findings.py results/cifar10lt/cpu.jsonl [--repeated benchmarks/repeated/cifar10lt-cpu.jsonl]
 
-All comparisons are paired over the runs (split, seed) that two methods have in common, by Student's t. Holm's correction is
-over the methods that are compared with SimCLR, or over all pairs.
+Comparisons are those of the reports (`reports/tables/significance.py`): paired by split and seed, averaged over the seeds of a
+split, by Student's t over splits. Holm's correction is over the methods that are compared with SimCLR, or over all pairs.
 """
 
 import sys
@@ -23,7 +23,7 @@ from scipy.stats import kendalltau, nct, t, ttest_1samp
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from commands.titles import method_title
-from reports.tables.significance import LEVEL, half_interval, paired_differences
+from reports.tables.significance import LEVEL, MIN_PAIRS, half_interval, paired_differences
 from reports.tables.table import to_decimals
 from run_store.records import AccuracyRecord, read_accuracy_records
 
@@ -32,6 +32,7 @@ METRICS = {"few": "Few", "mean": "All"}
 PUBLISHED = [("SimCLR", "SDCLR"), ("SDCLR", "BCL-D"), ("SimCLR", "BCL-D"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
 POWER = 0.8
 VARIANT, EPOCHS = "sdclr", 22  # of the runs that are compared
+SEED = 0  # of the runs on other sets and budgets, which have no other
 VARIANTS = {VARIANT: "ratio 100", "ir=10,n=11165": "ratio 10", "balanced": "balanced"}  # sets of equal size
 BUDGET_SPLITS = (1, 2)
 BUDGET_PAIRS = [("SimCLR", "SDCLR"), ("SDCLR", "BCL"), ("SimCLR", "BCL"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
@@ -58,6 +59,7 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         records: of runs of one benchmark and preset, in several variants of it and with changes of the preset.
         repeated: of some of these runs on another machine.
     """
+    first = [record for record in records if record.seed == SEED]
     main = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
     runs = [record for record in main if not record.true_labels and record.hparams.get("clusterer") != "random"]
     probes = {name: _methods(runs, name) for name in sorted({record.probe for record in runs})}
@@ -70,8 +72,8 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         _markdown(_probe_agreement(probes)),
         _markdown(_tail_detection(methods)),
         _markdown(_published_order(probes)),
-        _markdown(_imbalance([record for record in records if record.epochs == EPOCHS])),
-        _markdown(_budgets([r for r in records if r.profile == VARIANT and r.split in BUDGET_SPLITS])),
+        _markdown(_imbalance([record for record in first if record.epochs == EPOCHS])),
+        _markdown(_budgets([r for r in first if r.profile == VARIANT and r.split in BUDGET_SPLITS])),
         _markdown(_spread(again)),
         _markdown(_detectable(methods)),
         _markdown(_bounds(_methods(main, MAIN))),
@@ -96,7 +98,7 @@ def _differences(methods: Methods) -> pd.DataFrame:
             for metric, title in METRICS.items():
                 values = paired_differences(records, methods[REFERENCE], metric)
                 cells |= {title: _interval(values), f"p {title}": ttest_1samp(values, 0).pvalue, metric: values.mean()}
-            rows[name] = {**cells, "n": len(records)}
+            rows[name] = {**cells, "runs": len(records)}
     table = pd.DataFrame(rows).T.sort_values("few", ascending=False)
     for title in METRICS.values():
         table[f"p {title}"] = [f"{p:.2g}" for p in _holm(table[f"p {title}"].to_numpy(float))]
@@ -134,9 +136,13 @@ def _tail_detection(methods: Methods) -> pd.DataFrame:
     """AUROC of the tail score of each method for images of the few group."""
     rows = {}
     for name, records in methods.items():
-        values = np.array([record.tail_auroc for record in records if record.tail_auroc is not None])
+        by_split: dict[int, list[float]] = {}
+        for record in records:
+            if record.tail_auroc is not None:
+                by_split.setdefault(record.split, []).append(record.tail_auroc)
+        values = np.array([np.mean(of_split) for of_split in by_split.values()])
         if len(values) > 1:
-            rows[name] = {"AUROC": _interval(values, 3), "mean": values.mean(), "n": len(values)}
+            rows[name] = {"AUROC": _interval(values, 3), "mean": values.mean(), "splits": len(values)}
     return pd.DataFrame(rows).T.sort_values("mean", ascending=False).drop(columns="mean")
 
 
@@ -163,8 +169,8 @@ def _imbalance(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
             won = paired_differences(tailed[name], tailed[REFERENCE], metric)
             rows[f"{name}, {title}"] = {
                 **{head: f"{_mean(by_variant[variant][name], metric):.1f}" for variant, head in VARIANTS.items()},
-                "balanced − ratio 100": _each(paired_differences(balanced[name], tailed[name], metric)),
-                f"ratio 100: gain over {REFERENCE}": "-" if name == REFERENCE else _each(won),
+                "balanced − ratio 100": _text(paired_differences(balanced[name], tailed[name], metric)),
+                f"ratio 100: gain over {REFERENCE}": "-" if name == REFERENCE else _text(won),
                 "n": len(balanced[name]),
             }
     return pd.DataFrame(rows).T
@@ -177,7 +183,7 @@ def _budgets(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
     for worse, better in BUDGET_PAIRS:
         for metric, title in METRICS.items():
             rows[f"{worse} < {better}, {title}"] = {
-                f"{epochs} epochs": _each(paired_differences(methods[better], methods[worse], metric))
+                f"{epochs} epochs": _text(paired_differences(methods[better], methods[worse], metric))
                 for epochs, methods in sorted(by_epochs.items())
                 if worse in methods and better in methods
             }
@@ -229,14 +235,13 @@ def _spread(again: Sequence[tuple[AccuracyRecord, AccuracyRecord]]) -> pd.DataFr
 
 
 def _seeds(methods: Methods) -> pd.DataFrame:
-    """Differences from SimCLR of methods with several seeds on each split: by seed, over all runs, over splits."""
+    """Differences from SimCLR of methods with several seeds on each split: by each seed, and by the means of the seeds."""
     rows = {}
     for name, metric, table in _by_split_and_seed(methods):
         between, within = _components(table)
         rows[f"{name}, {METRICS[metric]}"] = {
             **{f"seed {seed}": _interval(values.to_numpy()) for seed, values in table.items()},
-            f"all, n = {table.size}": _interval(table.to_numpy().ravel()),
-            f"means of splits, n = {len(table)}": _interval(table.mean(axis=1).to_numpy()),
+            "all seeds": _interval(table.mean(axis=1).to_numpy()),
             "SD of splits": f"{sqrt(between):.2f}",
             "SD of seeds": f"{sqrt(within):.2f}",
         }
@@ -299,8 +304,10 @@ def _interval(values: NDArray[np.float64], decimals: int = 1) -> str:
     return f"{_number(mean, decimals)} [{low}, {high}]"
 
 
-def _each(values: NDArray[np.float64]) -> str:
-    """Mean with all values, where these are too few for an interval."""
+def _text(values: NDArray[np.float64]) -> str:
+    """Mean with the interval, or with all values where these are too few for one."""
+    if len(values) >= MIN_PAIRS:
+        return _interval(values)
     return f"{_number(values.mean())} ({', '.join(map(_number, values))})"
 
 
