@@ -120,11 +120,8 @@ class AccuracyTable:
     def comparison(self) -> str:
         """Sentences for the details: how the best was found, which methods were not compared, which runs are missing."""
         found = [best for best in self.best.values() if best.best is not None]
-        sentences = (
-            [RULE if found else f"Nothing is bold: no two methods have {MIN_PAIRS} splits or seeds in common."]
-            if self.best
-            else []
-        )
+        nothing = f"Nothing is bold: no two methods have {MIN_PAIRS} splits or seeds in common."
+        sentences = [RULE if found else nothing] if self.best else []
         uncompared = sorted({row for best in found for row in best.uncompared})
         if uncompared:
             names = ", ".join(self.compared[row] for row in uncompared)

@@ -31,12 +31,12 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
     the long-tailed set. Runs are paired by split and seed with all other settings equal. A split with several passports has a
     table for each of them and each twin.
     """
-    gap, won = "balanced − long-tailed", "recovered, %"
+    gap, recovered = "balanced − long-tailed", "recovered, %"
     columns = [Column("Method", "method")]
     columns += [Column(METRICS[name], f"gap_{name}", gap, std=True, placeholder="-") for name in ACCURACIES]
     columns += [Column("n", "runs", gap)]
-    columns += [Column(METRICS[name], f"won_{name}", won, placeholder="-") for name in ("mean", "few")]
-    columns += [Column("n", "won_runs", won, placeholder="-")]
+    columns += [Column(METRICS[name], f"recovered_{name}", recovered, placeholder="-") for name in ("mean", "few")]
+    columns += [Column("n", "recovered_runs", recovered, placeholder="-")]
     tables = []
     for key, members in comparable_groups(records, MATCHED, by_passport=False):
         for twin_key, subject, tailed_records, balanced_records in _twins(key, members):
@@ -48,12 +48,12 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
             for method, runs in tailed.items():
                 twin_runs = balanced.get(method, {})
                 gaps = [mean_cell(_gaps(twin_runs, runs, name)) for name in ACCURACIES]
-                won_back = [Cell(None)] * 3
+                recovered_cells = [Cell(None)] * 3
                 if baseline is not None:
                     pair = tailed[baseline], balanced[baseline]
-                    won_back = [Cell(_won_back(runs, *pair, name)) for name in ("mean", "few")]
-                    won_back += [Cell(len(_common(runs, *pair)))]
-                rows.append([Cell(titles[method]), *gaps, Cell(len(runs.keys() & twin_runs.keys())), *won_back])
+                    recovered_cells = [Cell(_recovered(runs, *pair, name)) for name in ("mean", "few")]
+                    recovered_cells += [Cell(len(_common(runs, *pair)))]
+                rows.append([Cell(titles[method]), *gaps, Cell(len(runs.keys() & twin_runs.keys())), *recovered_cells])
                 ids.append(run_ids([*runs.values(), *twin_runs.values()]))
             first, flat = tailed_records[0], balanced_records[0]
             reference = titles[baseline] if baseline else "SimCLR, which has no runs on both sets"
@@ -65,7 +65,7 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
                     f"Data: {captions.data([first])}; balanced twin: {captions.data([flat])}. "
                     f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
                     f"{captions.protocol(tailed_records)} {captions.groups(first)} "
-                    f"{captions.runs([*tailed_records, *balanced_records])} Won back: gain over the baseline on the "
+                    f"{captions.runs([*tailed_records, *balanced_records])} Recovered: gain over the baseline on the "
                     f"long-tailed set in % of the baseline's gap, on n common runs; baseline: {reference}. Empty for n = 1 and "
                     "where the gap is within its sample standard deviation.",
                     columns,
@@ -191,7 +191,7 @@ def _gaps(balanced: Runs, tailed: Runs, name: str) -> list[float]:
     return [flat - long for flat, long in pairs if flat is not None and long is not None]
 
 
-def _won_back(method: Runs, baseline: Runs, balanced: Runs, name: str) -> float | None:
+def _recovered(method: Runs, baseline: Runs, balanced: Runs, name: str) -> float | None:
     """Gain of a method over the baseline on the long-tailed set, in per cent of the baseline's gap.
 
     None for a single run, and where the gap is within its standard deviation over runs: the ratio would be noise.

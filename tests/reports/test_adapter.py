@@ -122,6 +122,6 @@ def test_columns_where_lower_is_better(key):
     assert adapter.LOWER_IS_BETTER.fullmatch(key)
 
 
-@pytest.mark.parametrize("key", ["mean", "ridge_mean", "won_few", "images_per_second", "effective_rank_all", "runs"])
+@pytest.mark.parametrize("key", ["mean", "ridge_mean", "recovered_few", "images_per_second", "effective_rank_all", "runs"])
 def test_columns_where_higher_is_better(key):
     assert not adapter.LOWER_IS_BETTER.fullmatch(key)

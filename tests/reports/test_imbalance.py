@@ -29,22 +29,22 @@ def test_the_cost_of_imbalance_is_paired_by_split_and_seed():
     assert simclr["runs"].value == 2
     assert simclr["gap_mean"].value == pytest.approx((10 + 9) / 2)
     assert simclr["gap_few"].value == pytest.approx((15 + 16) / 2)
-    # byol has no balanced run, but wins back 5.7 of 19 points on the two runs in common
-    assert (byol["gap_mean"].value, byol["runs"].value, byol["won_runs"].value) == (None, 0, 2)
-    assert byol["won_mean"].value == pytest.approx(30)
-    assert byol["won_few"].value == pytest.approx(100 * 9 / 31)
-    assert simclr["won_mean"].value == 0
-    assert (ts["won_mean"].value, ts["won_runs"].value) == (None, 1)
+    # byol has no balanced run, but recovers 5.7 of 19 points on the two runs in common
+    assert (byol["gap_mean"].value, byol["runs"].value, byol["recovered_runs"].value) == (None, 0, 2)
+    assert byol["recovered_mean"].value == pytest.approx(30)
+    assert byol["recovered_few"].value == pytest.approx(100 * 9 / 31)
+    assert simclr["recovered_mean"].value == 0
+    assert (ts["recovered_mean"].value, ts["recovered_runs"].value) == (None, 1)
     assert table.run_ids[1] == ("simclr-1-0", "simclr-2-0", "simclr-1-b", "simclr-2-b")
 
 
-def test_nothing_is_won_back_if_the_gap_is_within_its_std():
+def test_nothing_is_recovered_if_the_gap_is_within_its_std():
     records = [made_record(mean=59.6), made_record(split=2, mean=59.0)]
     records += [made_record("byol", mean=61.6), made_record("byol", split=2, mean=61.0)]
     records += [balanced(mean=60.0), balanced(split=2, mean=59.1)]
-    for changed, won in ((records, 800), ([*records[:-1], balanced(split=2, mean=58.9)], None)):
+    for changed, recovered in ((records, 800), ([*records[:-1], balanced(split=2, mean=58.9)], None)):
         byol, _ = rows(cost_of_imbalance_tables(changed)[0])
-        assert byol["won_mean"].value == (None if won is None else pytest.approx(won))
+        assert byol["recovered_mean"].value == (None if recovered is None else pytest.approx(recovered))
 
 
 def test_each_passport_of_a_split_has_its_own_table_and_rows():
