@@ -187,7 +187,7 @@ def _budgets(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
                 for epochs, methods in sorted(by_epochs.items())
                 if worse in methods and better in methods
             }
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows).T.fillna("-")
 
 
 def _bounds(methods: Methods) -> pd.DataFrame:
