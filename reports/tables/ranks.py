@@ -6,7 +6,7 @@ critical difference of Nemenyi's test. The probability of improvement of one met
 which it is better, ties count half (Agarwal et al., NeurIPS 2021).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 
@@ -23,6 +23,7 @@ from reports.tables.table import Cell, Column, Table
 from run_store.records import AccuracyRecord
 
 MIN_METHODS = 3
+MAX_PRINTED = 10  # methods; the pairs of more are in the CSV only
 RANKED = ("few", "mean")
 SMALLEST_P = 0.0001  # smaller values of p are not printed
 Block = tuple[str, int, int | None]  # key of the setting, split, seed; None: mean over seeds
@@ -62,11 +63,11 @@ def rank_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -
 def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_name) -> Ranks | None:
     """Ranks of the methods by one metric; None for fewer than three methods or five blocks.
 
-    The blocks are those of SimCLR, or without it those of the method that has the most. Records with equal titles belong to one
-    method.
+    Of the settings of a benchmark, such as variants and numbers of epochs, those with the most methods count. The blocks are
+    those of SimCLR, or without it those of the method that has the most. Records with equal titles belong to one method.
     """
     values: dict[str, dict[Block, list[AccuracyRecord]]] = {}
-    for key, members in comparable_groups(records, SETTING):
+    for key, members in _with_most_methods(comparable_groups(records, SETTING), title):
         several = len({record.split for record in members}) > 1
         for record in members:
             if getattr(record, metric) is not None:
@@ -97,6 +98,19 @@ def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_
     )
 
 
+def _with_most_methods(
+    groups: Iterable[tuple[str, list[AccuracyRecord]]], title: Title
+) -> Iterator[tuple[str, list[AccuracyRecord]]]:
+    """The groups of each benchmark that have the most methods."""
+    by_dataset: dict[str, dict[str, list[AccuracyRecord]]] = {}
+    for key, members in groups:
+        by_dataset.setdefault(members[0].dataset, {})[key] = members
+    for of_dataset in by_dataset.values():
+        methods = {key: len({title(record) for record in members}) for key, members in of_dataset.items()}
+        most = max(methods.values())
+        yield from ((key, members) for key, members in of_dataset.items() if methods[key] == most)
+
+
 def _by_probe(records: Iterable[AccuracyRecord]) -> dict[tuple[str, str], list[AccuracyRecord]]:
     """Records by preset and probe."""
     found: dict[tuple[str, str], list[AccuracyRecord]] = {}
@@ -109,21 +123,27 @@ def _table(preset: str, probe: str, metric: str, found: Ranks, title: Title) -> 
     datasets = ", ".join(sorted({record.dataset for record in found.records}))
     name = METRICS[metric]
     left_out = f" Left out, without all blocks: {', '.join(found.left_out)}." if found.left_out else ""
+    printed = len(found.methods) <= MAX_PRINTED
+    pairs = "" if printed else " The fractions of blocks in which one method is better than another are in the CSV."
     of_method = {method: [r for r in found.records if title(r) == method] for method in found.methods}
     return Table(
         f"ranks-{name.lower()}-{preset}-{probe}-{short_hash(datasets)}",
         f"{datasets}, mean ranks, {name}, probe {captions.probe_title(probe)}",
         captions.with_notes(
-            "Fractions: of blocks in which the row is better than the column. "
+            f"{'Fractions: of blocks in which the row is better than the column. ' if printed else ''}"
             f"n = {found.blocks} blocks (benchmark and split; with one split, seeds). {found.friedman} Critical difference of "
             f"two mean ranks (Nemenyi, {LEVEL:.0%}): {found.critical_difference:.2f}.",
             found.records,
         ),
-        f"Rank 1 is the best. Demšar, JMLR 2006. Blocks are treated as independent, although splits share images.{left_out}",
+        "Rank 1 is the best. Demšar, JMLR 2006. Of several settings of a benchmark, those with the most methods count. Blocks "
+        f"are treated as independent, although splits share images.{left_out}{pairs}",
         [
             Column("Method", "method"),
             Column("Mean rank", "mean_rank", decimals=2),
-            *(Column(method, f"better_than_{method}", "better than", decimals=2, placeholder="") for method in found.methods),
+            *(
+                Column(method, f"better_than_{method}", "better than", decimals=2, placeholder="", csv_only=not printed)
+                for method in found.methods
+            ),
         ],
         [
             [

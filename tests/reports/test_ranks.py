@@ -9,6 +9,7 @@ from reports.comparable import method_name
 from reports.figures.ranks import equal_groups, rank_diagrams
 from reports.figures.setting import MethodOrder, probe_settings
 from reports.tables.ranks import Ranks, rank_tables, ranks
+from reports.tables.text import csv_text
 from tests.reports.made import made_record
 
 TABLE = np.round(np.random.default_rng(5).normal([50, 51, 51, 53], 1, (14, 4)))  # with ties
@@ -115,3 +116,24 @@ def test_blocks_are_splits_by_means_over_their_seeds():
     alone = [replace(r, split=1, seed=r.split) for r in records(TABLE[:6])]
     assert ranks(alone, "few").blocks == 6
     assert ranks(alone, "few").mean_ranks == pytest.approx(ranks(records(TABLE[:6]), "few").mean_ranks)
+
+
+def test_settings_of_a_benchmark_with_fewer_methods_do_not_count():
+    """Untrained networks, other variants and budgets of some methods: else no method but SimCLR has all blocks."""
+    made = records(TABLE[:6])
+    fewer = [replace(r, profile="balanced", run_id=f"{r.run_id}b") for r in made if r.method in ("simclr", "colt")]
+    other = [replace(r, dataset="cifar100lt", run_id=f"{r.run_id}x") for r in made if r.method != "ts"]
+    assert ranks([*made, *fewer], "few").mean_ranks == pytest.approx(ranks(made, "few").mean_ranks)
+    equal = [replace(r, profile="balanced", run_id=f"{r.run_id}b") for r in made]
+    assert ranks([*made, *equal], "few").blocks == 12
+    both = ranks([*made, *other], "few")
+    assert (both.blocks, both.left_out) == (12, ["ts"])
+
+
+@pytest.mark.parametrize(("count", "printed"), [(10, True), (11, False)])
+def test_pairs_of_many_methods_are_in_the_csv_only(count, printed):
+    stream = np.random.default_rng(0)
+    (table, *_) = rank_tables(records(stream.normal(50, 1, (5, count)), [f"m{n}" for n in range(count)]))
+    assert len(table.printed_columns()) == (2 + count if printed else 2)
+    assert "better_than_m3" in csv_text(table)
+    assert ("are in the CSV" in table.details, "Fractions:" in table.caption) == (not printed, printed)
