@@ -119,7 +119,11 @@ def render_page(sections: Sequence[Section], figures: Sequence[Figure], runs: Se
         METHOD=METHOD,
         MAX_SPACIOUS=MAX_SPACIOUS,
         MAX_UNWRAPPED=MAX_UNWRAPPED,
-        distinct=lambda item: [getattr(item, key) for key in choices if key != "dataset" and getattr(item, key)],
+        distinct=lambda item: [
+            f"{value} epochs" if key == "epochs" else value
+            for key in choices
+            if key != "dataset" and (value := getattr(item, key))
+        ],
         last_line=lambda text: (text.strip().splitlines() or [""])[-1],
         image=_image,
         whole=_whole,

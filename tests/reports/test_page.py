@@ -125,6 +125,12 @@ def test_all_content_is_in_the_html_without_scripts(svg):
     assert f"<dd>8 done, {stopped_in_head}</dd>" in plain
 
 
+def test_the_contents_name_what_tables_differ_in():
+    one, other = (Section(name=n, dataset="d", title="t", preset="cpu", epochs=n, columns=[], rows=[]) for n in ("22", "34"))
+    page = render_page([one, other], [], [], About("a"))
+    assert re.findall(r"<bdi>(\d+ epochs)</bdi>", page) == ["22 epochs", "34 epochs"]
+
+
 def test_a_table_without_rows_has_a_message():
     page = render_page([Section(name="n", dataset="d", title="t", columns=[], rows=[])], [], [], About("a"))
     assert "No results yet." in page
