@@ -308,7 +308,7 @@ def _text(values: NDArray[np.float64]) -> str:
     """Mean with the interval, or with all values where these are too few for one."""
     if len(values) >= MIN_PAIRS:
         return _interval(values)
-    return f"{_number(values.mean())} ({', '.join(map(_number, values))})"
+    return _number(values[0]) if len(values) == 1 else f"{_number(values.mean())} ({', '.join(map(_number, values))})"
 
 
 def _number(value: float, decimals: int = 1) -> str:
