@@ -136,11 +136,8 @@ def _tail_detection(methods: Methods) -> pd.DataFrame:
     """AUROC of the tail score of each method for images of the few group."""
     rows = {}
     for name, records in methods.items():
-        by_split: dict[int, list[float]] = {}
-        for record in records:
-            if record.tail_auroc is not None:
-                by_split.setdefault(record.split, []).append(record.tail_auroc)
-        values = np.array([np.mean(of_split) for of_split in by_split.values()])
+        scores = pd.Series([r.tail_auroc for r in records], [r.split for r in records], dtype=float)
+        values = scores.groupby(level=0).mean().dropna().to_numpy()
         if len(values) > 1:
             rows[name] = {"AUROC": _interval(values, 3), "mean": values.mean(), "splits": len(values)}
     return pd.DataFrame(rows).T.sort_values("mean", ascending=False).drop(columns="mean")

@@ -127,8 +127,6 @@ def page_sections(tables: Iterable[Table], accuracy_tables: Sequence[AccuracyTab
 
 def exclusive_report(out: Path, run_ids: Sequence[str] | None = None, *, baselines: Sequence[str] = SHOWN) -> Report | None:
     """`report` while no other process writes one, for which it waits. Arguments and errors are those of `report`."""
-    if not out.exists():
-        raise removed(out)
     while True:
         with suppress(Busy), _reporting(out):
             return report(out, run_ids, baselines=baselines)
@@ -164,7 +162,9 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
 
 @contextmanager
 def _reporting(out: Path) -> Iterator[None]:
-    """Context in which this process alone writes the report. Raises Busy if another one does."""
+    """Context in which this process alone writes the report. Raises Busy if another does, UserError without `out`."""
+    if not out.exists():  # a lock would create it again
+        raise removed(out)
     with hold(out) as lease:
         lease.describe = lambda: Activity("reporting")
         yield

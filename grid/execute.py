@@ -136,14 +136,11 @@ class _Runner:
 
     def __call__(self, number: int) -> str | Busy | None:
         """Trains and probes one run. Returns None, the reason of its failure, or Busy if another worker executes the run."""
-        result = self._execute(number)
+        with ExitStack() as held:  # until the error of a failed run is written
+            result = self._execute(self._plan.runs[number], held)
         return processes.from_main(lambda: result)  # only the main process has a lease to lose
 
-    def _execute(self, number: int) -> str | Busy | None:
-        with ExitStack() as held:  # until the error of a failed run is written
-            return self._execute_in(held, self._plan.runs[number])
-
-    def _execute_in(self, held: ExitStack, run: RunFolder) -> str | Busy | None:
+    def _execute(self, run: RunFolder, held: ExitStack) -> str | Busy | None:
         try:
             self._execute_run(run, held)
         except Exception as error:  # a failed run must not stop the grid

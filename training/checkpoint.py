@@ -100,6 +100,8 @@ def load_checkpoint(path: Path, run_id: str, state: nn.Module, optimizer: torch.
         state.load_state_dict(content["state"], strict=True)
         optimizer.load_state_dict(content["optimizer"])
     except (RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"{found} does not fit the method, whose code has changed; delete {path.parent} to train this run again"
         ) from error

@@ -68,7 +68,8 @@ def differences(first: Mapping[Run, float], second: Mapping[Run, float]) -> NDAr
     for run in sorted(first.keys() & second.keys()):
         by_split.setdefault(run[0], []).append(first[run] - second[run])
     if len(by_split) == 1:
-        return np.array(*by_split.values())
+        (of_seeds,) = by_split.values()
+        return np.array(of_seeds)
     return np.array([np.mean(of_split) for of_split in by_split.values()])
 
 

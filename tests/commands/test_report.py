@@ -4,6 +4,7 @@ import json
 import re
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -235,3 +236,16 @@ def test_external_weights_are_named_by_what_was_loaded(tmp_path):
         "w.pth (abc)",
         *(f"w.pth (abc, {more})" for more in ("key=teacher", "key=student", "key=student, prefix=module.")),
     ]
+
+
+def test_no_report_creates_a_removed_folder_again(tmp_path):
+    out = tmp_path / "runs"
+    for write in (
+        report,
+        exclusive_report,
+        partial(partial_report, runs=[], run_id=""),
+        partial(shared_report, run_ids=None, since=0),
+    ):
+        with pytest.raises(UserError, match="was removed during the run"):
+            write(out)
+    assert not out.exists()

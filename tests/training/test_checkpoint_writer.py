@@ -220,3 +220,17 @@ def test_a_checkpoint_of_an_edited_method_is_one_line(edited, tmp_path):
     write_checkpoint(tmp_path / "checkpoint.pt", content)
     with pytest.raises(UserError, match=f"does not fit the method, whose code has changed; delete {tmp_path} to train"):
         load_checkpoint(tmp_path / "checkpoint.pt", RUN, edited, SGD(edited.parameters(), lr=0.1))
+
+
+def test_too_little_memory_for_a_checkpoint_is_not_taken_for_an_edited_method(tmp_path, monkeypatch):
+    layer = nn.Linear(3, 3)
+    optimizer = SGD(layer.parameters(), lr=0.1)
+    content = {"run_id": RUN, "state": layer.state_dict(), "optimizer": optimizer.state_dict(), "progress": asdict(Progress())}
+    write_checkpoint(tmp_path / "checkpoint.pt", content)
+
+    def load(state):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(optimizer, "load_state_dict", load)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_checkpoint(tmp_path / "checkpoint.pt", RUN, layer, optimizer)
