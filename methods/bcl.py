@@ -71,10 +71,11 @@ class BCL(PlugIn):
         self.strength: Tensor
 
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
-        """Updates the strengths; they are 0 in the first epoch, before any loss is known."""
+        """Updates the strengths; they are 0 in the first epoch, before any loss is known, and for unreadable images."""
         self.host.on_epoch_start(epoch, corpus)
         if epoch:
-            self.strength[:-1] = strengths(self.memory.all())
+            known = self.memory.seen[:-1]
+            self.strength[:-1][known] = strengths(self.memory.all()[known])
 
     def view_strength(self, index: Tensor) -> Tensor:
         return self.strength[index]

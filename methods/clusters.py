@@ -181,13 +181,20 @@ def log_kernel_density(x: Tensor, bandwidth: float) -> Tensor:
     """(N,) logarithm of the Gaussian kernel density at each of (N, d) unit vectors, up to a constant.
 
     log mean_j exp(-|x_i - x_j|^2 / (2 h^2)) with h the root mean square distance of two vectors times `bandwidth`; j runs over
-    all vectors, or over a random subset of `REFERENCES` if there are more.
+    all vectors or, if there are more than `REFERENCES`, over a random subset of this size without the vector itself, which
+    most vectors are not in.
     """
-    references = x[_references(x)]
+    chosen = _references(x)
+    references = x[chosen]
     squared = 2 * (1 - references.mean(dim=0).square().sum())  # mean of |x_i - x_j|^2
     width = (2 * bandwidth**2 * squared).clamp(min=1e-6)  # of equal vectors: all densities are equal
-    exponents = (2 * (rows @ references.T - 1) / width for rows in blocks(x, len(references)))
-    return torch.cat([e.logsumexp(dim=1) for e in exponents]) - math.log(len(references))
+    found = []
+    for index in torch.arange(len(x), device=x.device).split(max(1, ENTRIES // len(references))):
+        exponents = 2 * (x[index] @ references.T - 1) / width
+        if len(references) < len(x):
+            exponents.masked_fill_(index[:, None] == chosen, -torch.inf)
+        found.append(exponents.logsumexp(dim=1))
+    return torch.cat(found) - math.log(len(references))
 
 
 def _references(x: Tensor) -> Tensor:

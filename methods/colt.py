@@ -105,7 +105,8 @@ class COLT(PlugIn):
         # the pool is large: keep its similarities to the centroids, not its embeddings
         similarity = torch.cat([F.normalize(z, dim=1) @ centers.T for z in corpus.embed(self.project, corpus.pool)])
         self.cluster.copy_(labels)
-        average, labels = self.memory.all().cpu(), labels.cpu()  # a GPU sums in any order, and budgets are rounded down
+        # a GPU sums in any order, and budgets are rounded down
+        average, labels = self.memory.all_or_mean(), labels.cpu()
         budgets = cluster_budgets(average, labels, len(centers), h.budget, h.tau_c)
         self.sampled[: len(centers)] = budgets
         self.tailness[: len(centers)] = cluster_tailness(average, labels, len(centers))

@@ -69,10 +69,11 @@ class GH(PlugIn):
         self.prior: Tensor
 
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
-        """Estimates the prior, if that is due in this epoch."""
+        """Estimates the prior from the images with a direction, if that is due in this epoch; without one it stays uniform."""
         self.host.on_epoch_start(epoch, corpus)
-        if due(epoch, self.scale.epochs, self.hparams.warmup, self.hparams.refresh):
-            counts = self.memory.all().argmax(dim=1).bincount(minlength=len(self.prior)) + self.hparams.smoothing
+        known = self.memory.all()[self.memory.seen[:-1]]
+        if len(known) and due(epoch, self.scale.epochs, self.hparams.warmup, self.hparams.refresh):
+            counts = known.argmax(dim=1).bincount(minlength=len(self.prior)) + self.hparams.smoothing
             self.prior.copy_(counts / counts.sum())
 
     def objective(self, embeddings: tuple[Tensor, ...], index: Tensor, epoch: int) -> Output:

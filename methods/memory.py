@@ -38,5 +38,14 @@ class SampleMemory(nn.Module):
         return self.value[index]
 
     def all(self) -> Tensor:
-        """(N, *shape) values of all images."""
+        """(N, *shape) values of all images; 0 for images without one."""
         return self.value[:-1]
+
+    def all_or_mean(self) -> Tensor:
+        """(N, *shape) values of all images on the CPU; those without one, such as unreadable images, have the mean value."""
+        values, seen = self.all().cpu(), self.seen[:-1].cpu()
+        if seen.all() or not seen.any():
+            return values
+        values = values.clone()
+        values[~seen] = values[seen].mean(dim=0)
+        return values

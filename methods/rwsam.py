@@ -44,7 +44,7 @@ class RWSAMSettings:
     rho: float = setting(0.5, "length of the perturbation; 0: none, an ordinary step", low=0)
     adaptive: bool = setting(True, "perturbation relative to the size of each weight, as in the reference, or not")
     alpha: float = setting(0.5, "exponent of the inverse density; 0: equal weights, SAM", low=0)
-    bandwidth: float = setting(0.25, "standard deviation of the kernel over the mean distance of two features", low=1e-3)
+    bandwidth: float = setting(0.25, "standard deviation of the kernel over the RMS distance of two features", low=1e-3)
     warmup: Duration = setting(Duration("10%"), "time before the first estimate of the density")
     refresh: Duration = setting(Duration("10%"), "time between estimates, at least one epoch")
 

@@ -1,4 +1,4 @@
-"""Detection of collapsed runs: features without spread, weights that training did not change or blew up.
+"""Detection of collapsed runs: features without spread, weights that training did not change or made very large.
 
 Every threshold lies between the values of healthy and of collapsed runs, which docs/protocols.md lists.
 """
@@ -32,6 +32,7 @@ LEAST_CHANGE, MOST_CHANGE = 1e-3, 20.0  # of healthy weights, relative
 # in eval mode, a batch norm uses running statistics, which after 50 steps hold 0.9^50 = 0.5 % of their initial values; before,
 # healthy features too lie close to a constant
 SETTLED = 50
+ADJUSTED = ("budget",)  # settings that this suite lowers for a small OOD pool, see `grid.plan`
 UNUSUAL = 3.0  # ratio to the default value from which a setting is a likely cause
 
 
@@ -156,7 +157,7 @@ def likely_cause(config: RunConfig) -> str:
     pairs += [
         (f"{config.method}.{name}", value, defaults[name])
         for name, value in config.hparams.items()
-        if all(type(number) in (int, float) for number in (value, defaults[name]))
+        if name not in ADJUSTED and all(type(number) in (int, float) for number in (value, defaults[name]))
     ]
     name, value, default = max(pairs, key=lambda pair: _ratio(*pair[1:]))
     if _ratio(value, default) < UNUSUAL:

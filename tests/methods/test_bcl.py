@@ -121,3 +121,11 @@ def test_the_memory_averages_the_hosts_losses_and_is_the_tail_score(name):
         assert torch.allclose(method.memory[index], expected, atol=1e-10)
         assert torch.equal(output.scores, method.memory[index])
     assert method.memory.seen.sum() == 6
+
+
+def test_an_unreadable_image_does_not_change_the_strengths_of_the_others():
+    method = build_method(small_config("bcl"), 50)
+    losses = 5.6 + 0.3 * torch.randn(49, generator=torch.Generator().manual_seed(0))
+    method.memory.update(torch.arange(49), losses)
+    method.on_epoch_start(1, None)
+    assert torch.equal(method.strength, torch.cat([strengths(losses), torch.zeros(2)]))

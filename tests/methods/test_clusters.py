@@ -10,6 +10,7 @@ from methods import clusters
 from methods.clusters import (
     hard_assignment,
     local_density,
+    log_kernel_density,
     simplex,
     sinkhorn,
     soft_assignment,
@@ -161,3 +162,13 @@ def test_density_among_a_subset_ranks_images_as_among_all(monkeypatch):
     assert torch.equal(subset, local_density(x))
     assert spearmanr(every, subset).statistic > 0.9
     assert subset.max() < 1 - 1e-6  # a reference is not its own neighbour
+
+
+def test_the_kernel_density_of_a_subset_does_not_depend_on_who_is_in_it(monkeypatch):
+    x = F.normalize(torch.randn(600, 64, generator=torch.Generator().manual_seed(0)), dim=1)
+    monkeypatch.setattr(clusters, "REFERENCES", 300)
+    density = log_kernel_density(x, 0.1)  # so narrow that the vector itself would be most of its density
+    chosen = torch.zeros(600, dtype=torch.bool)
+    chosen[clusters._references(x)] = True
+    assert chosen.sum() == 300
+    assert abs(density[chosen].mean() - density[~chosen].mean()) < 0.25 * density.std()

@@ -140,3 +140,12 @@ def test_mistakes():
         _method(directions=129)
     with pytest.raises(UserError, match=r"gh\.warmup=10 is as long as the run of 10 epochs"):
         _method(warmup="10")
+
+
+def test_the_prior_is_of_the_images_with_a_direction():
+    method = _method(warmup="0", refresh="1")
+    method.on_epoch_start(0, None)
+    assert method.prior.tolist() == pytest.approx([1 / 6] * 6)  # no image has one yet
+    method.memory.update(torch.arange(4), F.one_hot(torch.tensor([1, 1, 2, 5]), 6).double())
+    method.on_epoch_start(1, None)
+    assert method.prior.tolist() == [0, 0.5, 0.25, 0, 0, 0.25]

@@ -63,3 +63,12 @@ def test_it_is_saved_and_restored():
         both.update(torch.tensor([3, 0]), torch.tensor([-5.0, 2.0]))
     assert torch.equal(memory.value, other.value)
     assert other.all().tolist() == pytest.approx([2, 0, 1, 4])
+
+
+def test_images_without_a_value_have_the_mean_of_the_others():
+    memory = SampleMemory(4)
+    assert memory.all_or_mean().tolist() == [0, 0, 0, 0]
+    memory.update(torch.tensor([0, 2]), torch.tensor([1.0, 4.0]))
+    assert memory.all_or_mean().tolist() == [1, 2.5, 4, 2.5]
+    memory.update(torch.tensor([1, 3]), torch.tensor([0.0, 8.0]))
+    assert memory.all_or_mean().tolist() == [1, 0, 4, 8]
