@@ -73,13 +73,13 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
     from commands.report import partial_report
     from core.files import writable_folder
     from grid.execute import execute
-    from grid.plan import make_plan, plan_text, resolved_options
+    from grid.plan import make_plan, plan_text, resolved_options, with_states
     from grid.time_estimate import NO_ESTIMATE, estimate
     from parallel import processes
     from run_store.lease import file_clock
     from training.device import use_device, use_threads
 
-    plan = processes.from_main(lambda: make_plan(options))
+    plan = processes.from_main(lambda: with_states(make_plan(options)))
     processes.from_main(lambda: writable_folder(options.out, "--out"))
     print(plan_text(plan), flush=True)
     use_threads(plan.parallelism[1])
@@ -97,8 +97,10 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
         if reason is not None:
             failed[run_.path.name] = reason
             continue
+        if not processes.is_main():
+            continue
         warned += [(run_.path.name, warning) for warning in run_.training_facts().warnings]
-        if ended < len(todo) and processes.is_main():
+        if ended < len(todo):
             left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:

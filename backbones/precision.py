@@ -46,5 +46,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 
 
 def has_tf32(device: torch.device) -> bool:
-    """Whether the device has TF32 arithmetic."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= TF32_FROM
+    """Whether the device has TF32 arithmetic; true for a GPU of another machine, as of a Slurm job, which is unknown here."""
+    if device.type != "cuda":
+        return False
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability(device) >= TF32_FROM

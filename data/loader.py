@@ -102,7 +102,11 @@ class Loader:
         batches = (batch(step) for step in range(start, steps))
         # CPU work for the next views overlaps with training on the GPU
         overlap = self.backend.device.type == "cuda" and (isinstance(images, ImageFiles) or images.device.type == "cpu")
-        return prefetch(batches, self.backend.device) if overlap else batches
+        if not overlap:
+            return batches
+        if isinstance(images, ImageFiles):  # all processes exchange the unreadable files of each batch
+            return prefetch(batches, self.backend.device, ends=lambda closed: any(processes.from_all(closed)))
+        return prefetch(batches, self.backend.device)
 
     def _readable(
         self, files: ImageFiles, ranks: Sequence[int], seed: int, size: int, strengths: Tensor | None

@@ -1,23 +1,36 @@
 """Overlap of the CPU and a GPU: a thread prepares the next batches, and results are copied back, while the GPU computes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from queue import Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 T = TypeVar("T")
 DEPTH = 2  # finished items in the queue
 POLL_SECONDS = 0.1  # interval at which a full queue checks whether the consumer has closed the iterator
 
 
-def prefetch(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> Iterator[T]:
+def prefetch(
+    items: Iterator[T], device: torch.device, depth: int = DEPTH, ends: Callable[[bool], bool] = lambda closed: closed
+) -> Iterator[T]:
     """Yields `items` in order while a thread computes up to `depth` items ahead, on `device` if it is a GPU.
 
     Exceptions of the computation are raised here in order. Closing this iterator ends the thread after its current item.
+
+    Args:
+        items: what the thread computes.
+        device: of the items.
+        depth: finished items in the queue.
+        ends: called in the thread before each item with whether this iterator is closed; returns whether the thread ends. If
+            items are computed by collectives, it must return the same in all processes, as a thread that computes another
+            item would wait for those that have ended.
+
+    Raises:
+        DistError: the thread has ended because the iterator of another process is closed.
     """
     index = None
     if device.type == "cuda":
@@ -34,12 +47,10 @@ def prefetch(items: Iterator[T], device: torch.device, depth: int = DEPTH) -> It
         try:
             if index is not None:
                 torch.cuda.set_device(index)  # per thread
-            for item in items:
-                enqueue(item, None)
-                if closed.is_set():
-                    return
-            enqueue(None, StopIteration())
-        except BaseException as error:
+            while not ends(closed.is_set()):
+                enqueue(next(items), None)
+            enqueue(None, distributed.DistError("another process has closed its iterator"))
+        except BaseException as error:  # StopIteration too
             enqueue(None, error)
 
     thread = Thread(target=work, name="prefetch", daemon=True)

@@ -1,6 +1,5 @@
 """Compares the data of finished runs with the current data."""
 
-import logging
 from collections.abc import Iterable
 from functools import cache
 
@@ -8,8 +7,6 @@ from core.errors import UserError
 from data.cache import DataCache
 from data.passport import Passport
 from run_store.folder import RunFolder
-
-log = logging.getLogger(__name__)
 
 
 def warn_of_changed_data(done: Iterable[RunFolder], data: DataCache) -> None:
@@ -27,17 +24,5 @@ def warn_of_changed_data(done: Iterable[RunFolder], data: DataCache) -> None:
 
     for run in done:
         passport = current(run.config.dataset, run.config.profile, run.config.split)
-        if passport is None:
-            continue
-        try:
-            run.check_data(passport)
-            kept = run.passport()
-        except UserError as error:
-            log.warning("%s; its records are kept", error)
-            continue
-        if kept and (changed := kept.changed_lists(passport)):
-            log.warning(
-                "%s was probed with other index lists (%s; passport %s) than the current ones (passport %s); its records are "
-                "kept; to probe it again, delete its %s",
-                *(run.path, ", ".join(changed), kept.short, passport.short, run.results.name),
-            )
+        if passport is not None:
+            run.warn_of_changed_data(passport)

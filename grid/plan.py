@@ -11,7 +11,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import backbones
@@ -22,19 +21,16 @@ from core.registry import FOLDER
 from core.words import counted
 from data.benchmark import BALANCED, BENCHMARKS, Benchmark, MissingData
 from data.cache import DataCache
-from data.lists.holdout import EMPTY, FileIndexLists
 from data.lists.longtail import Indices
-from data.lists.merge import TRAINING
 from data.pools.pool import POOLS, best_pool, check_pool
 from data.root import data_folder
 from data.views.backend import choose_backend
-from eval.probes import PROBES
 from grid.changes import changes_of, without_setting
 from grid.option_values import GPUS
 from grid.options import GridOptions, check_positive
 from methods import METHODS, Method
 from parallel import processes
-from probing.selection import allowed_probes
+from probing.selection import allowed_probes, needed_lists
 from run_store.folder import RunFolder, State, folder_of
 from training.compiled import check_compilable
 from training.config import RunConfig, default_hparams, resolve
@@ -89,14 +85,9 @@ class Plan:
     def needs(self, dataset: str) -> frozenset[str]:
         """Names of the index lists that training on a benchmark and its probes use."""
         profiles = {run.config.profile for run in self.runs if run.config.dataset == dataset}
-        absent = self.data.benchmark(dataset).missing_lists(self.data.root)
-        some = np.zeros(1, dtype=np.int64)  # stands for any non-empty list: `feature_lists` depends on which lists are empty
-        lists = FileIndexLists(**{role: EMPTY if role in absent else some for role in TRAINING})
-        probes = {
-            need for probe in self.probes[dataset] for need in (*PROBES[probe].needs, *PROBES[probe].feature_lists(lists))
-        }
+        probes = needed_lists(self.probes[dataset], self.data.benchmark(dataset).missing_lists(self.data.root))
         monitor = set(MONITORED) if self.monitored else set()
-        return frozenset(probes | {"pretrain", "test"} | ({BALANCED} & profiles) | monitor)
+        return probes | {"pretrain", "test"} | ({BALANCED} & profiles) | monitor
 
     def load_data(self) -> None:
         """Loads the images of all unfinished runs; downloads missing ones. Raises UserError if they are not available."""
@@ -159,7 +150,7 @@ def make_plan(options: GridOptions, device: torch.device | None = None, count: i
     methods = METHODS.select(options.methods)
     datasets = BENCHMARKS.select(options.datasets)
     for method in methods if options.compile else ():
-        check_compilable(METHODS[method])
+        check_compilable(METHODS[method], count or processes.count())
     given = changes_of(options, methods)
     for line in without_setting(options, methods):
         log.warning(line)
@@ -342,6 +333,12 @@ def _profiles(dataset: str, names: Sequence[str]) -> list[str]:
     """Profiles of variants without duplicates; the default of the benchmark if `names` is empty."""
     benchmark = BENCHMARKS[dataset]()
     return list(dict.fromkeys(map(benchmark.profile, names))) or [benchmark.profile(None)]
+
+
+def with_states(plan: Plan) -> Plan:
+    """The plan with the states of its runs, so that all processes that receive it have those that one process has read."""
+    assert len(plan.states) == len(plan.runs)
+    return plan
 
 
 def _pool(method: str, dataset: str, preset: str, changes: Mapping[str, Any], data_root: Path) -> dict[str, Any]:

@@ -28,10 +28,10 @@ def process_group(device: str) -> Iterator[None]:
         device: option --device.
 
     Raises:
-        UserError: a device number.
+        UserError: a device number, or an incomplete environment.
         ProcessEnded: there are more processes than GPUs, or another process has ended.
     """
-    count, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    count, local = _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0)
     if count == 1:
         yield
         return
@@ -45,6 +45,8 @@ def process_group(device: str) -> Iterator[None]:
                 f"torchrun started {here} processes on a machine with {counted(gpus, 'GPU')}; lower --nproc_per_node"
             )
         torch.cuda.set_device(local)
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise UserError(f"WORLD_SIZE is {count}, but {' and '.join(missing)} not set; start with torchrun, or unset WORLD_SIZE")
     distributed.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         with nullcontext() if processes.is_main() else _silent():
@@ -55,6 +57,14 @@ def process_group(device: str) -> Iterator[None]:
         place = f"process {processes.rank()} of {count}"
         raise ProcessEnded(f"{place} lost the connection to another one, which ended; repeat the command to resume") from error
     distributed.destroy_process_group()
+
+
+def _number(variable: str, default: int) -> int:
+    """Value of an environment variable of torchrun. Raises UserError if it is not a number."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise UserError(f"the environment variable {variable} is {text!r}, not a number; correct or unset it")
+    return int(text)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,21 +14,21 @@ from torch import nn
 
 from backbones.corpus import Corpus
 from core.errors import UserError
-from data.benchmark import BALANCED, BENCHMARKS, Benchmark
+from data.benchmark import BALANCED, BENCHMARKS, Benchmark, MissingData
 from data.cache import DataCache
-from data.datasets.image_folder import remember
+from data.datasets.image_folder import set_place
 from data.root import data_folder
 from data.split import Split
 from data.views.backend import BACKENDS, choose_backend
-from eval.probes import PROBES
 from probing.metadata import data_metadata, versions
 from probing.pretrained import PretrainedBackbone, from_file, from_module, from_run
 from probing.probe import probe_backbone, probe_run
-from probing.selection import allowed_probes
+from probing.selection import allowed_probes, needed_lists
 from run_store.folder import RunFolder
 from run_store.layout import CONFIG, WEIGHTS
 from run_store.loading import check_done, open_run
 from run_store.probe_folder import ProbeFolder
+from run_store.record_folder import RecordFolder
 from run_store.records import Record
 from training.device import choose_device
 from training.prepare import prepare
@@ -79,7 +80,7 @@ def probe_path(
         raise UserError(f"{path} is not a run folder: it has no {CONFIG}; give a run folder, or a file of weights")
     run = open_run(path) if path.is_dir() else None
     if run is not None and not datasets:
-        _remember_folder(run)
+        _set_place(run)
     _check_options(path, run, backbone, key, prefix)
     load = from_run(run) if run is not None else from_file(path, backbone or "", key, prefix)
     targets = _targets(run, datasets, variants, splits)
@@ -145,9 +146,15 @@ class _Options:
 
     def split(self, target: Target) -> Split:
         """Loads the data of a target; downloads missing data. Raises UserError if it is not available."""
-        needs = {need for probe in self.probes[target.dataset] for need in PROBES[probe].needs} | {"pretrain", "test"}
+        absent = self.data.benchmark(target.dataset).missing_lists(self.data.root)
+        needs = needed_lists(self.probes[target.dataset], absent) | {"pretrain", "test"}
         balanced = {BALANCED} & {other.profile for other in self.targets}  # images are loaded once for all targets
         return self.data.split(target.dataset, target.profile, target.split, needs | balanced)
+
+    def warn_of_changed_data(self, folder: RecordFolder, target: Target) -> None:
+        """Logs a warning if the records of a folder are of other data than the current; downloads nothing."""
+        with suppress(MissingData):
+            folder.warn_of_changed_data(self.data.passport(target.dataset, target.profile, target.split))
 
 
 def _options(targets: list[Target], probes: Sequence[str], data_root: Path | None, device: str, views: str) -> _Options:
@@ -167,11 +174,11 @@ def _check_options(path: Path, run: RunFolder | None, backbone: str | None, key:
         raise UserError(f"{path} needs the name of its network; give it with --backbone, such as resnet18")
 
 
-def _remember_folder(run: RunFolder) -> None:
+def _set_place(run: RunFolder) -> None:
     """Sets the place of the images of a run on a folder of images, which only its passport has."""
     passport = run.passport()
     if passport is not None and passport.source.place:
-        remember(run.config.dataset, Path(passport.source.place))
+        set_place(run.config.dataset, Path(passport.source.place))
 
 
 def _own(run: RunFolder) -> Target:
@@ -201,6 +208,7 @@ def _probe_own(run: RunFolder, target: Target, options: _Options) -> None:
         raise UserError(
             f"--views {options.views}: {run.path.name} uses the augmentation backend {config.executor}; omit the option"
         )
+    options.warn_of_changed_data(run, target)
     missing = run.missing(options.probes[target.dataset])
     if not missing:
         log.info("%s has records of all these probes", run.path)
@@ -236,6 +244,7 @@ def _probe_pretrained(
     executor, _ = choose_backend(options.views, in_files=benchmark.in_files, device=options.device)
     pretrained = load(benchmark)
     folder = _probe_folder(pretrained, target, executor, out)
+    options.warn_of_changed_data(folder, target)
     missing = folder.missing(options.probes[target.dataset])
     if not missing:
         log.info("%s has records of all these probes", folder.path)

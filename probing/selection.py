@@ -1,11 +1,15 @@
 """Selection of the probes of a benchmark."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
+from data.lists.holdout import EMPTY, FileIndexLists
+from data.lists.merge import TRAINING
 from eval.probes import PROBES
 
 log = logging.getLogger(__name__)
@@ -35,3 +39,10 @@ def allowed_probes(dataset: str, patterns: Sequence[str], data_root: Path) -> li
     if not chosen:
         raise UserError(f"{dataset} lacks the index lists of all chosen probes; choose others with --probes")
     return chosen
+
+
+def needed_lists(probes: Iterable[str], absent: Collection[str]) -> frozenset[str]:
+    """Names of the index lists that probes use on a benchmark, which lacks the lists `absent`."""
+    some = np.zeros(1, dtype=np.int64)  # stands for any non-empty list: `feature_lists` depends on which lists are empty
+    lists = FileIndexLists(**{role: EMPTY if role in absent else some for role in TRAINING})
+    return frozenset(need for name in probes for need in (*PROBES[name].needs, *PROBES[name].feature_lists(lists)))

@@ -1,5 +1,6 @@
 """A folder of records of one network on one split; base of the folders of runs and of external pretrained weights."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,8 @@ from run_store.layout import RESULTS
 from run_store.lease import Lease, hold
 from run_store.passport import read_passport, upgrade_passport
 from run_store.records import Record, read_records
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,24 @@ class RecordFolder:
             raise UserError(
                 f"{self.path} was trained or probed on other data (passport {kept.short}) than the current: {passport.line} "
                 f"({passport.short}); restore the data or delete the folder"
+            )
+
+    def warn_of_changed_data(self, passport: Passport) -> None:
+        """Logs a warning if existing records are of other data or index lists than the current, which `passport` identifies.
+
+        Index lists that the records did not have are ignored.
+        """
+        try:
+            self.check_data(passport)
+            kept = self.passport()
+        except UserError as error:
+            log.warning("%s; its records are kept", error)
+            return
+        if kept and (changed := kept.changed_lists(passport)):
+            log.warning(
+                "%s was probed with other index lists (%s; passport %s) than the current ones (passport %s); its records are "
+                "kept; to probe it again, delete its %s",
+                *(self.path, ", ".join(changed), kept.short, passport.short, self.results.name),
             )
 
     def records(self) -> list[Record]:

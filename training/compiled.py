@@ -11,14 +11,13 @@ import torch
 
 from core.errors import UserError
 from methods import Method
-from parallel import processes
 
 
-def check_compilable(method: type[Method]) -> None:
-    """Raises UserError, with the reason, if the networks of a method cannot be compiled here."""
+def check_compilable(method: type[Method], count: int) -> None:
+    """Raises UserError, with the reason, if the networks of a method cannot be compiled here, for `count` processes."""
     if method.loss is not Method.loss:
         raise UserError(f"--compile: {method.name} overrides `loss`, of which no part is compiled; omit the option")
-    if processes.count() > 1:
+    if count > 1:
         raise UserError("--compile: batch norms of several processes communicate, which is not compiled; omit the option")
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:

@@ -60,7 +60,8 @@ def train(
         on_step: called after every step.
         checkpoint_seconds: seconds between checkpoints, which a thread writes; the next waits for the end of the last. One is
             also saved at the end.
-        stop: called after every step; if it returns true, training saves a checkpoint and stops.
+        stop: called after every step, with several processes every CHECK_EVERY steps in the main process; if it returns true,
+            training saves a checkpoint and stops.
         analyse: called at the end of each epoch, counted from 1; its result is added to the log line.
         on_epoch: called with each log line after it is written, in the main process.
 
@@ -128,7 +129,7 @@ def _train(
                 meter.check(progress)
             on_step(StepStats(epoch, images, images * size * size, lambda: meter.mean_loss(progress)))
             if processes.count() > 1 and progress.step % CHECK_EVERY and progress.step < steps:
-                continue  # the processes agree only now and then, as they wait for each other
+                continue  # a decision synchronises the processes
             stopping, is_due = processes.from_main(lambda: (stop(), due()))
             if stopping or (is_due and progress.step < steps):
                 save()

@@ -1,6 +1,7 @@
 """One run trained by several processes, as torchrun starts them."""
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from safetensors.torch import load_file
 
 import bench
 from core.errors import ProcessEnded, UserError
+from grid.options import GridOptions
+from grid.plan import make_plan, with_states
 from grid.torchrun import process_group
 from methods import METHODS, Output
 from parallel import processes
@@ -20,6 +23,7 @@ from run_store.layout import RESULTS
 from run_store.records import read_records
 from tests.conftest import DEADLINE, ROOT
 from tests.runs import SMALL
+from tests.trained_run import trained_run
 
 
 def _arguments(out, epochs):
@@ -131,3 +135,28 @@ def test_each_process_needs_a_gpu_of_its_own(device, error, monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises((UserError, ProcessEnded), match=error), process_group(device):
         pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"WORLD_SIZE": "4"}, "WORLD_SIZE is 4, but RANK and MASTER_ADDR and MASTER_PORT not set; start with torchrun"),
+        ({"WORLD_SIZE": "4", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}, "but MASTER_PORT not set"),
+        ({"WORLD_SIZE": "four"}, "WORLD_SIZE is 'four', not a number"),
+        ({"WORLD_SIZE": "2", "LOCAL_RANK": ""}, "LOCAL_RANK is '', not a number"),
+    ],
+)
+def test_an_incomplete_environment_is_a_mistake(variables, said, tmp_path, mistake, monkeypatch):
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert said in mistake(*SMALL, "--methods", "simclr", "--out", tmp_path)
+
+
+def test_a_plan_is_sent_with_the_states_of_the_main_process(tmp_path):
+    options = GridOptions(methods=["simclr"], datasets=["digitslt"], preset="smoke", device="cpu", out=tmp_path)
+    sent = pickle.dumps(with_states(make_plan(options)))
+    folder = trained_run(tmp_path).path
+    assert folder.exists()
+    assert pickle.loads(sent).states == ["NEW"]

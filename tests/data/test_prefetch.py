@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -51,6 +52,74 @@ def test_closing_the_iterator_ends_the_thread():
     assert _alive() == 1
     stream.close()
     assert not _alive()
+
+
+class Processes:
+    """Two processes as threads: a collective waits for both."""
+
+    def __init__(self):
+        self.barrier, self.values = threading.Barrier(2, timeout=10), [False, False]
+
+    def from_all(self, rank, value):
+        self.values[rank] = value
+        self.barrier.wait()
+        found = list(self.values)
+        self.barrier.wait()
+        return found
+
+    def stream(self, rank, count):
+        def items():
+            for k in range(count):
+                self.from_all(rank, k)
+                yield k
+
+        return prefetch(items(), CPU, ends=lambda closed: any(self.from_all(rank, closed)))
+
+    def run(self, *consumers):
+        """Results or errors of each process."""
+
+        def consume(rank):
+            try:
+                return consumers[rank](self.stream(rank, count=5))
+            except Exception as error:
+                return error
+
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(consume, range(2)))
+        assert not _alive()
+        assert not self.barrier.broken
+        return found
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_processes_that_close_at_different_times_do_not_wait_for_each_other(late):
+    def consumer(rank):
+        def consume(stream):
+            first = next(stream)
+            time.sleep(0.2 * (rank == late))
+            stream.close()
+            return first
+
+        return consume
+
+    assert Processes().run(consumer(0), consumer(1)) == [0, 0]
+
+
+def test_a_process_whose_peer_has_closed_gets_an_error_after_the_common_items():
+    given = []
+
+    def close(stream):
+        next(stream)
+        stream.close()
+
+    _, error = Processes().run(close, lambda stream: [given.append(item) for item in stream])
+    assert isinstance(error, torch.distributed.DistError)
+    assert given == list(range(len(given)))
+    assert 1 <= len(given) < 5
+
+
+def test_processes_that_use_all_items_end():
+    assert Processes().run(list, list) == [list(range(5))] * 2
 
 
 @pytest.mark.parametrize(("device", "index"), [("cuda", 3), ("cuda:1", 1)])

@@ -74,6 +74,7 @@ def test_other_time_limits_are_refused(text):
         ([*SUBMIT, "--device", "cuda:1"], "--device cuda:1: Slurm assigns the GPUs"),
         ([*SUBMIT, "--methods", "simcrl"], "did you mean 'simclr'?"),
         ([*SUBMIT, "--batch-size", "64", "--nodes", "65"], "batch size 64 is smaller than the number of processes, 65"),
+        ([*SUBMIT, "--gpus-per-node", "4", "--methods", "simclr", "--compile"], "--compile: batch norms of several processes"),
         ([*SUBMIT, "--batch-size", "9999"], "batch size 9999 is larger than digitslt's"),
     ],
 )
@@ -132,6 +133,14 @@ def test_the_plan_is_that_of_the_workers_gpus(sbatch):
     assert (run.config.preset, launch.plan.device.type) == ("paper", "cuda")
     words = " ".join(command_line(launch.options))
     assert "--preset paper --device cuda --precision fp32 --views torch --jobs 1" in words
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "tf32"])
+def test_gpus_are_requested_from_a_host_without_one(precision, tmp_path, capsys, sbatch):
+    options = [*SUBMIT, "--methods", "simclr", "--gpus-per-node", "1", "--precision", precision, "--out", str(tmp_path)]
+    assert bench.main(["--datasets", "digitslt", *options]) == 0
+    assert "paper" in capsys.readouterr().out
+    assert any("--gpus-per-node=1" in line for line in sbatch())
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from safetensors.torch import save_file
 
 from core.errors import UserError
 from data.benchmark import Source
+from data.cache import DataCache
 from data.passport import Passport
 from probing.pretrained import UNKNOWN
 from probing.probe_path import probe_path
+from probing.selection import needed_lists
 from run_store.layout import RESULTS
 from run_store.loading import load_trained_backbone, open_run
 from run_store.passport import write_passport
@@ -131,6 +133,23 @@ def test_records_of_other_data_are_not_mixed(file, tmp_path):
     kept = Passport.from_json(json.loads(passport.read_text()))
     write_passport(folder, replace(kept, source=Source("other digits", "sha256 1111")))
     assert "was trained or probed on other data" in _error(file, **options | {"probes": ["ridge"]})
+
+
+def test_records_of_other_index_lists_are_reported_and_kept(run, file, tmp_path, caplog, monkeypatch):
+    options = DIGITS | {"backbone": "tiny-resnet8", "out": tmp_path / "runs"}
+    for path, more in ((file, options), (run.path, {"probes": ["knn"], "device": "cpu"})):
+        ((folder, _),) = probe_path(path, **more)
+        kept = Passport.from_json(json.loads((folder / "passport.json").read_text()))
+        with monkeypatch.context() as patched:
+            patched.setattr(DataCache, "passport", lambda *_: replace(kept, lists=kept.lists | {"val": (1, "0")}))  # noqa: B023
+            caplog.clear()
+            assert probe_path(path, **more)[0][0] == folder
+        assert "was probed with other index lists (val; passport" in caplog.text
+
+
+def test_the_lists_of_a_probe_are_those_that_a_grid_loads():
+    assert needed_lists(["bcl-100shot"], ()) == {"train", "shot100"}
+    assert needed_lists(["bcl-100shot"], {"shot100"}) == {"train"}
 
 
 def test_errors_have_one_line(run, file, tmp_path):

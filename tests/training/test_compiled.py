@@ -7,7 +7,6 @@ from core.errors import UserError
 from grid.options import GridOptions
 from grid.plan import make_plan
 from methods import METHODS, Method, Output
-from parallel import processes
 from run_store.layout import RESULTS
 from run_store.records import read_records
 from tests.parallel.runs_in_float64 import prepared
@@ -82,7 +81,6 @@ class OfItsOwn(Method):
     ],
 )
 def test_what_cannot_be_compiled_is_refused_with_the_reason(method, count, compiler, message, monkeypatch):
-    monkeypatch.setattr(processes, "count", lambda: count)
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(UserError, match=f"--compile:? .*{message}|--compile {message}"):
-        check_compilable(method)
+        check_compilable(method, count)
