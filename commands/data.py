@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.files import new_folder, writable_folder
+from core.files import expand_user, new_folder, writable_folder
 from core.words import counted, printable
 from data.benchmark import BENCHMARKS
 from data.datasets.folderlt import FolderLT
@@ -59,7 +59,7 @@ def make_lists(path: Path, to: Path | None, profile: str | None, split: int) -> 
     benchmark = folder_benchmark(name)()
     profile = benchmark.profile(profile)
     benchmark.check_split(profile, split)
-    to = (to or Path(f"{name}-lists")).expanduser()
+    to = expand_user(to or Path(f"{name}-lists"))
     if to.exists():
         raise UserError(f"--to {to} exists; choose another folder")
     images = benchmark.load(data_folder(None))

@@ -29,6 +29,14 @@ class NotRegularFileError(OSError):
     """A FIFO, socket or device."""
 
 
+def expand_user(path: Path) -> Path:
+    """Replaces a leading `~` or `~NAME` by the home directory. Raises UserError if there is no such user."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: the home directory {path.parts[0]} is not known; write the whole path") from error
+
+
 def read_bytes(path: Path) -> bytes:
     """Returns the content of a regular file, which a symbolic link may name.
 

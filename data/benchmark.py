@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError, nearest
+from core.files import expand_user
 from core.registry import ALL, FOLDER, Registry
 from data.image_files import ImageFiles
 from data.lists.longtail import IndexLists, Indices, fingerprint
@@ -217,7 +218,7 @@ class BenchmarkRegistry(Registry[type[Benchmark]]):
                     raise UserError(f"the dataset {pattern!r} has no path; write {FOLDER}PATH")
                 name = enter(path)
                 other = chosen.setdefault(name, path)
-                if other is not None and not other.expanduser().samefile(path.expanduser()):
+                if other is not None and not expand_user(other).samefile(expand_user(path)):
                     raise UserError(
                         f"{other} and {path} have the same name, paths and file sizes, and so would their runs; omit or rename "
                         "one of them"

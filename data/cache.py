@@ -1,14 +1,18 @@
 """Data set cache: each benchmark is loaded once per process, and downloaded only when a run needs it."""
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from core.words import counted
 from data.benchmark import BENCHMARKS, Benchmark, Images, MissingData, Source
-from data.datasets.image_folder import known_places, remember
+from data.datasets.image_folder import known_places, set_place
 from data.lists.longtail import Indices
 from data.passport import Passport, passport_of
 from data.split import Split
 from data.variants import variant_of, with_variants
+
+log = logging.getLogger(__name__)
 
 
 class DataCache:
@@ -77,6 +81,13 @@ class DataCache:
             passports = [self.passport(dataset, profile, split) for split in splits]
         except MissingData as error:
             return error.line(dataset, variant_of(dataset, profile))
+        counts = passports[0].counts_for_groups
+        if self.benchmark(dataset).groups == "thirds" and max(counts) == min(counts):
+            log.warning(
+                "%s: all classes of the variant %s have %s, so that many, medium and few are arbitrary thirds of the classes; "
+                "choose a long-tailed variant with --variants, such as ir=50",
+                *(dataset, variant_of(dataset, profile), counted(counts[0], "training image")),
+            )
         shorts = ", ".join(f"split {passport.split}: {passport.short}" for passport in passports)
         return f"{with_variants(passports[0].line)}; {shorts}" + (f"; missing: {missing}" if missing else "")
 
@@ -84,5 +95,5 @@ class DataCache:
 def _restored(data_root: Path, places: Mapping[str, Path]) -> DataCache:
     """A pickled cache in another process, whose parent has checked the image files."""
     for name, place in places.items():
-        remember(name, place, readable=True)
+        set_place(name, place, readable=True)
     return DataCache(data_root)

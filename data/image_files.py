@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ from data.tar_members import opened, read_bytes
 T = TypeVar("T")
 warnings.filterwarnings("ignore", "Palette images with Transparency")  # from Pillow; torchvision drops transparency too
 PLAIN_MODES = ("RGB", "L")  # Pillow modes that every decoder converts to the same RGB; others are converted on reading
-RESTORE, CONVERT = "restore", "convert"  # what to do about a file: damaged or missing, or of an undefined range
+RESTORE, CONVERT, SHRINK = "restore", "convert", "scale down"  # what to do about a file: damaged, of an undefined range, huge
+LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # of a complete file, by Pillow's name of the format
 
 
 class Unreadable(Exception):
@@ -109,22 +110,52 @@ class ImageFiles:
         return Encoded([data for data, _ in read], names, height, width)
 
 
-def check_headers(paths: Sequence[str]) -> None:
-    """Raises Unreadable for files that have no valid image header, or a mode without a defined range; reads no pixels."""
+def check_files(paths: Sequence[str]) -> None:
+    """Raises Unreadable for files without a valid image header, truncated files, and modes without a defined range.
+
+    Decodes the pixels only of files that do not end as their format does; damage within the pixels is not found.
+    """
 
     def check(position: int) -> None:
         try:
             with opened(paths[position]) as file, Image.open(file) as image:
                 check_mode(image.mode)
-        except MemoryError:
+                if not _ends_as_its_format(file, image.format):
+                    _load(image)
+        except (MemoryError, _DecodeError):
             raise
         except NoRangeError as error:
             raise _DecodeError(str(error), CONVERT) from error
+        except Image.DecompressionBombError as error:
+            raise _DecodeError(first_line(error), SHRINK) from error
         except Exception as error:  # decoders raise arbitrary exceptions for damaged files
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not an image"
             raise _DecodeError(reason) from error
 
     _map_in_threads(check, paths)
+
+
+def _load(image: Image.Image) -> None:
+    """Decodes an image."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise arbitrary exceptions for damaged files
+        raise _DecodeError("truncated or damaged") from error
+
+
+def _ends_as_its_format(file: IO[bytes], image_format: str | None) -> bool:
+    """Whether the last bytes are those of a complete file; False for formats that have none. Keeps the position in the file."""
+    last = LAST_BYTES.get(image_format or "")
+    if last is None:
+        return False
+    position = file.tell()
+    size = file.seek(0, SEEK_END)
+    file.seek(max(0, size - len(last)))
+    found = file.read(len(last))
+    file.seek(position)
+    return found == last
 
 
 class _DecodeError(Exception):
@@ -165,6 +196,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise
     except NoRangeError as error:
         raise _DecodeError(str(error), CONVERT) from error
+    except Image.DecompressionBombError as error:
+        raise _DecodeError(first_line(error), SHRINK) from error
     except Exception as error:  # decoders raise arbitrary exceptions for damaged files
         raise _DecodeError(first_line(error)) from error
 

@@ -203,6 +203,8 @@ class FrozenFeatures:
         self.counter.start(len(indices))
         try:
             for rows in to_cpu(self.corpus.embed(self._forward, images[indices], black=False, augmented=weak)):
+                if not rows.isfinite().all():
+                    raise UserError("the backbone returns features that are not finite (NaN or infinity); check its weights")
                 yield rows
                 self.counter.advance(len(rows))
         except Unreadable as error:  # accuracies on the remaining images would not be comparable

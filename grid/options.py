@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from core.errors import UserError
+from core.files import expand_user
 from core.method_groups import METHOD_GROUPS
 from core.registry import ALL, FOLDER, names_in_source, select
 from grid.option_values import Jobs, Names, Number, Numbers, Texts
@@ -161,7 +162,7 @@ def check_names(
             try:
                 select(kind, names or (), [pattern], dict.fromkeys(groups, names or ()))
             except UserError as error:
-                if option == "--datasets" and Path(pattern).expanduser().is_dir():
+                if option == "--datasets" and expand_user(Path(pattern)).is_dir():
                     raise UserError(f"no {kind} matches {pattern!r}; did you mean {FOLDER}{pattern}?") from error
                 raise
 

@@ -27,7 +27,7 @@ from core.words import counted, listed
 from data.benchmark import BALANCED, Images, MissingData, Profile, Source
 from data.datasets.cifar_profiles import RATIO, SIZE, SPLITS, ratio_and_size, similar_variant
 from data.datasets.listed import ListedBenchmark
-from data.image_files import Unreadable, check_headers
+from data.image_files import Unreadable, check_files
 from data.lists.class_folders import ClassFolders, Part, read_class_folders
 from data.lists.holdout import FileIndexLists
 from data.lists.index_file import IndexFile
@@ -91,13 +91,13 @@ class ImageFolder(ListedBenchmark):
     images_folder = ""
 
     def load(self, data_root: Path, needs: Collection[str] | None = None, *, fetch: bool = True) -> Images:
-        """Returns the image files, after a check that all have the header of an image in a mode with a defined range."""
+        """Returns the image files, after a check that all are complete images in a mode with a defined range."""
         images = self._images(data_root, needs)
         if self.name not in _readable:
             folder = self._folder()
             names = [f"{folder.folder}/{name}" for part in folder.parts.values() for name in part.names]
             try:
-                check_headers(names)
+                check_files(names)
             except Unreadable as error:
                 raise UserError(
                     f"{len(error.reasons):,} of {len(names):,} images in {folder.folder} cannot be read: "
@@ -235,7 +235,7 @@ class ImageFolder(ListedBenchmark):
 
 
 def folder_benchmark(name: str) -> type[ImageFolder]:
-    """The benchmark `folder-NAME-HASH`. Its images can be loaded if their place is known, from `enter` or `remember`."""
+    """The benchmark `folder-NAME-HASH`. Its images can be loaded if their place is known, from `enter` or `set_place`."""
     return type(name, (ImageFolder,), {"name": name, "__doc__": ImageFolder.__doc__})
 
 
@@ -248,7 +248,7 @@ def enter(path: Path) -> str:
     return name
 
 
-def remember(name: str, place: Path, *, readable: bool = False) -> None:
+def set_place(name: str, place: Path, *, readable: bool = False) -> None:
     """Sets the place of the images of a benchmark, if it is not known; `readable`: its image files were checked."""
     _places.setdefault(name, place)
     if readable:

@@ -218,6 +218,7 @@ class ListedBenchmark(Benchmark):
         source = self._source(found)
         if self.completes_lists:
             lists, source = add_missing_lists(lists, labels, source)
+            self._check_completed(lists, labels, classes)
         if shared := len(np.intersect1d(lists.val, np.concatenate([lists.train, lists.fewshot, lists.shot100]))):
             log.warning(
                 "%s: %d validation images are also labelled training images; validation scores are biased", self.name, shared
@@ -225,6 +226,19 @@ class ListedBenchmark(Benchmark):
         self.class_names = self._names_of_classes(found, classes)
         self._opened = _Opened(state, names, labels, lists, found["test"], source)
         return self._opened
+
+    def _check_completed(self, lists: FileIndexLists, labels: Indices, classes: int) -> None:
+        """Raises UserError if the derived labelled list lacks a class, or the derived validation list has fewer than two."""
+        if lacking := sorted(set(range(classes)) - set(labels[lists.train].tolist())):
+            raise UserError(
+                f"{self.name}: no labelled training image is left of class {listed(map(str, lacking))}, as its images are "
+                "validation images; remove some of them from the validation list"
+            )
+        if len(np.unique(labels[lists.val])) < 2:
+            raise UserError(
+                f"{self.name}: fewer than two classes have the two labelled images that are needed to hold one out for "
+                "validation; add images, or a validation list"
+            )
 
     def _state(self, data_root: Path) -> tuple[object, ...]:
         """Paths, sizes and modification times of the existing index files."""

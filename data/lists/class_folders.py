@@ -1,8 +1,8 @@
 """Folders of images by class, and of webdataset shards, read into index lists; nothing is written.
 
 Layouts, in the order in which they are recognised:
-1. A file `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`, as in Hugging Face's `imagefolder`; the
-   paths begin with the name of a part (train, val, test), or all images are training images.
+1. A file `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`, as in Hugging Face's `imagefolder`; all
+   paths begin with the name of a part (see PARTS, in any case), or all images are training images.
 2. Folders of the parts, each with class folders or with such a file. Those of training images have to exist.
 3. Class folders, all of training images.
 4. Webdataset shards (`data/lists/webdataset.py`) at any depth. The part is a word of the path, as in `train-000012.tar`,
@@ -28,6 +28,7 @@ from typing import Literal
 import numpy as np
 
 from core.errors import UserError
+from core.files import expand_user
 from core.seeds import seed_of
 from core.words import are, counted, listed, printable
 from data.lists.imagefolder_metadata import METADATA, read_metadata
@@ -37,7 +38,11 @@ from data.lists.webdataset import COMPRESSED, SHARD, read_shards
 log = logging.getLogger(__name__)
 
 Part = Literal["train", "val", "test"]
-PARTS: Mapping[Part, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+PARTS: Mapping[Part, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 DRAWN: Mapping[Part, int] = {"test": 5, "val": 10}  # one in this many training images of a class is drawn for a missing part
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 SHARDS = (SHARD, *COMPRESSED)
@@ -70,7 +75,7 @@ def read_class_folders(path: Path) -> ClassFolders:
             images, empty or missing files, names of parts or classes that clash, or shards that are compressed, damaged or have
             samples without label.
     """
-    folder = path.expanduser().absolute()
+    folder = expand_user(path).absolute()
     if not folder.is_dir():
         raise UserError(f"folder:{path} {'is not a folder' if folder.exists() else 'does not exist'}; give a folder of images")
     files = dict(_files(folder, ""))
@@ -130,19 +135,26 @@ def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_
     found: dict[Part, list[_Image]] = {part: [] for part in PARTS}
     rows = _in_metadata(folder, "", sizes)
     if rows is not None:
+        outside = [row.name for row in rows if _part_of(row.name.partition("/")[0]) is None]
+        if 0 < len(outside) < len(rows):
+            raise UserError(
+                f"{counted(len(outside), 'image')} in the metadata file of {folder} {are(len(outside))} in no folder of a part "
+                f"(train, val, test), but others are: {listed(outside)}; move them, or rename the folders"
+            )
         for row in rows:
             found[_part_of(row.name.partition("/")[0]) or "train"].append(row)
         return found
     top = {name.partition("/")[0] for name in sizes if "/" in name}
     below = {name.partition("/")[0] for name in sizes if name.count("/") > 1}
     with_metadata = {name for name in top if any((folder / name / file).is_file() for file in METADATA)}
-    if "train" not in below | with_metadata:  # else a class may have the name of a part
+    if "train" not in map(_part_of, below | with_metadata):  # else a class may have the name of a part
+        _check_part_names(folder, below)
         found["train"] = _by_class_folder(folder, "", sizes)
         return found
     if others := sorted(name for name in top if _part_of(name) is None):
         log.warning("%s: images in %s are not used: these are not names of parts", folder, listed(others))
-    for part, names in PARTS.items():
-        present = [name for name in names if name in top]
+    for part in PARTS:
+        present = sorted(name for name in top if _part_of(name) == part)
         if len(present) > 1:
             raise UserError(f"{folder} has the folders {' and '.join(present)} for the same part; keep one of them")
         for name in present:
@@ -151,8 +163,22 @@ def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_
     return found
 
 
+def _check_part_names(folder: Path, holders: Collection[str]) -> None:
+    """Raises UserError if folders of class folders are named like `seg_train` and `seg_test`, which are no classes."""
+    parts = {name: found for name in sorted(holders) if (found := _parts_in(name))}
+    if len(set[Part]().union(*parts.values())) > 1 and any("train" in found for found in parts.values()):
+        raise UserError(
+            f"{folder} has the folders {' and '.join(parts)}, with folders in them; rename them to train, val and test"
+        )
+
+
 def _part_of(name: str) -> Part | None:
-    return next((part for part, names in PARTS.items() if name in names), None)
+    return next((part for part, names in PARTS.items() if name.lower() in names), None)
+
+
+def _parts_in(path: str) -> set[Part]:
+    """The parts whose names are words of a path."""
+    return {part for word in re.split("[^a-z]+", path.lower()) if (part := _part_of(word))}
 
 
 def _by_class_folder(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_Image]:
@@ -162,7 +188,7 @@ def _by_class_folder(folder: Path, prefix: str, sizes: Mapping[str, int]) -> lis
         if name.startswith(prefix):
             label, slash, _ = name[len(prefix) :].partition("/")
             images.append(_Image(name, label)) if slash else classless.append(name)
-    if classless and images:
+    if classless and (images or prefix):
         log.warning(
             "%s: %s %s in no class folder and not used: %s",
             *(folder / prefix, counted(len(classless), "image"), are(len(classless)), listed(classless)),
@@ -185,7 +211,7 @@ def _images_in_shards(
         )
     part_of = {}
     for shard in shards:
-        parts = {part for word in re.split("[^a-z]+", shard.lower()) if (part := _part_of(word))}
+        parts = _parts_in(shard)
         if len(parts) > 1:
             raise UserError(f"{folder / shard} has the names {' and '.join(sorted(parts))} of parts in its path; rename it")
         part_of[shard] = parts.pop() if parts else None
@@ -236,7 +262,8 @@ def _class_names(folder: Path, found: Mapping[Part, Sequence[_Image]]) -> list[s
     """
     labels = {part: {image.label for image in images} for part, images in found.items()}
     train = labels["train"]
-    names = sorted(train, key=int) if all(re.fullmatch("[0-9]{1,18}", name) for name in train) else sorted(train)
+    numbers = all(re.fullmatch("[0-9]{1,18}", name) for name in train)
+    names = sorted(train, key=lambda name: (int(name) if numbers else 0, name))  # 1 and 01 are two classes, in a fixed order
     if len(names) < FEWEST_CLASSES:
         raise UserError(
             f"{folder} has {counted(len(names), 'class')} of training images ({_named(names)}); the groups many, "

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from core.errors import UserError, nearest
+from core.files import expand_user
 from core.registry import FOLDER, Registry
 from data.image_files import ImageFiles
 from data.pools import folder
@@ -124,7 +125,7 @@ def pixels_sha256(images: NDArray[np.uint8]) -> str:
 
 def _source(name: str) -> PoolSource:
     if name not in POOLS:
-        exists = Path(name).expanduser().exists()
+        exists = expand_user(Path(name)).exists()
         like = f"; did you mean {FOLDER}{name}?" if exists else nearest(name, [*POOLS.names(), FOLDER + "PATH"])
         raise UserError(f"no pool is named {name!r}{like}")
     return POOLS[name]()
@@ -134,7 +135,7 @@ def _folder(name: str) -> Path:
     path = name.removeprefix(FOLDER)
     if not path:
         raise UserError(f"the pool {name!r} has no path; write {FOLDER}PATH, where PATH is {folder.FORM}")
-    return Path(path).expanduser()
+    return expand_user(Path(path))
 
 
 def _user_pool(path: Path, image_size: int | None) -> tuple[NDArray[np.uint8] | ImageFiles, str]:

@@ -43,7 +43,7 @@ MD5 = {
 }
 SOURCE = Source(
     "CIFAR-10, official release",
-    "sha256 013ba16d14ecc4829da62bf2af648ca30f600491ecb3e7f329c827db0dd17522 of the .bin files on end, the test batch last",
+    "sha256 013ba16d14ecc4829da62bf2af648ca30f600491ecb3e7f329c827db0dd17522 of the concatenated .bin files, test batch last",
 )
 BINARY = "cifar-10-batches-bin"  # the binary release, and the cache
 PYTHON = "cifar-10-batches-py"  # torchvision's folder: the python release

@@ -1,8 +1,9 @@
 """CIFAR-100 images: read from one of three formats, or downloaded; for the benchmark and the OOD pool.
 
 torchvision's folder `cifar-100-python` and the binary release are verified by the checksums in torchvision and Apache MXNet
-(`gluon.data.vision.CIFAR100`). A folder of PNG files (one image per row of 1,024 px, labels as JSON) has the official labels in
-the official order, which is verified; the order of the images within a class cannot be verified and is a surrogate order.
+(`gluon.data.vision.CIFAR100`). A folder of PNG files (one image per row of 1,024 px, labels as JSON) has the official training
+labels in the official order, which is verified; the order of the images within a class cannot be verified and is a surrogate
+order. Of its test labels the number in each class is verified.
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
 
@@ -106,7 +107,9 @@ def pixels(folder: Path, part: Part = "train") -> NDArray[np.uint8]:
 def _existing_folder(data_root: Path) -> Path:
     folder = found(data_root)
     if folder is None:
-        raise MissingData(f"CIFAR-100 is not in {data_root}; a run downloads it, or put the folder {PYTHON} or {SHEETS} there")
+        raise MissingData(
+            f"CIFAR-100 is not in {data_root}; a run downloads it, or put the folder {PYTHON}, {BINARY} or {SHEETS} there"
+        )
     return folder
 
 
@@ -122,6 +125,8 @@ def _fine_labels(folder: Path, part: Part) -> Indices:
         raise UserError(f"{file} is not a list of {count} labels from 0 to {CLASSES - 1}; restore it")
     if part == "train" and hashlib.sha256(fine.astype(np.uint8).tobytes()).hexdigest() != LABELS_SHA256:
         raise UserError(f"{file} does not contain the fine labels of CIFAR-100 in the official order; restore it")
+    if part == "test" and np.ptp(np.bincount(fine, minlength=CLASSES)):
+        raise UserError(f"{file} does not have {count // CLASSES} labels of each class; restore it")
     return fine
 
 
@@ -134,7 +139,7 @@ def _source(folder: Path) -> Source:
     digest = hashlib.sha256()
     for sheet in sheets if not missing else ():
         digest.update(_read(sheet, "a PNG file", read_bytes))
-    checksum = f"sha256 {digest.hexdigest()} of the sheets on end, the test's last"
+    checksum = f"sha256 {digest.hexdigest()} of the concatenated sheets, the test's last"
     checksum = f"none: {', '.join(missing)} is missing" if missing else checksum
     return Source("CIFAR-100 from sheets, surrogate order", checksum, mark="surrogate-order")
 

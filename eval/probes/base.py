@@ -26,7 +26,7 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class GeometryResult:
-    """Geometry of the test features, overall and by group: keys all, many, medium, few; None for an empty group."""
+    """Geometry of the test features, overall and by group: keys all, many, medium, few; None if undefined (empty group)."""
 
     alignment: dict[str, float | None]
     uniformity: dict[str, float | None]

@@ -217,6 +217,13 @@ def test_misspelt_names_are_told_before_torch_is_imported(arguments):
         (["data", "Folder: "], "has no path; write folder:PATH"),
         (["plan", "--methods", "colt", "--set", "colt.pool=rgb"], "no pool is named 'rgb'; did you mean folder:rgb?"),
         (["plan", "--methods", "colt", "--set", "colt.pool=folder:"], "the pool 'folder:' has no path"),
+        (
+            ["plan", "--data-root", "~nosuch/data"],
+            "~nosuch/data: the home directory ~nosuch is not known; write",
+        ),
+        (["plan", "--datasets", "folder:~nosuch/rgb"], "the home directory ~nosuch is not known"),
+        (["plan", "--datasets", "~nosuch"], "the home directory ~nosuch is not known"),
+        (["plan", "--methods", "colt", "--set", "colt.pool=folder:~nosuch"], "the home directory ~nosuch is not known"),
     ],
 )
 def test_a_folder_is_given_as_folder_and_path(mistake, words, message, tmp_path, monkeypatch):

@@ -8,9 +8,10 @@ import pytest
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.cache import DataCache
+from data.datasets.image_folder import enter
 from grid.options import GridOptions
 from grid.plan import make_plan
-from tests.folders import FILES, make_folder
+from tests.folders import FILES, class_images, make_folder, write_images
 
 
 @pytest.fixture
@@ -123,3 +124,12 @@ def test_what_a_plan_needs(tmp_path):
 def test_a_list_that_a_probe_takes_where_there_is_one_is_needed_there(dataset, has, tmp_path):
     plan = _plan(tmp_path, datasets=[dataset], probes=["bcl-100shot"])
     assert ("shot100" in plan.needs(dataset)) == has
+
+
+def test_equal_class_counts_are_a_warning(tmp_path, caplog):
+    write_images(tmp_path, class_images({"a": 9, "b": 9, "c": 9}))
+    name = enter(tmp_path)
+    for profile, warned in (("natural", True), ("ir=2", False), ("balanced-ir=2", False)):
+        caplog.clear()
+        DataCache(tmp_path).line(name, profile, [1], ["pretrain"])
+        assert ("many, medium and few are arbitrary thirds of the classes" in caplog.text) == warned

@@ -10,7 +10,7 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 
 from core.errors import UserError
-from data.image_files import ImageFiles, Unreadable
+from data.image_files import ImageFiles, Unreadable, check_files
 from data.loader import Loader
 from data.views.decoding import decode_and_crop, decode_for_evaluation
 from data.views.params import draw_batch
@@ -170,3 +170,22 @@ def test_threads_change_nothing(files):
             torch.set_num_threads(before)
 
     assert all(torch.equal(a, b) for a, b in zip(made(1), made(3), strict=True))
+
+
+def test_truncated_and_huge_files_are_found_without_decoding_the_others(folder, files, monkeypatch):
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    check_files([str(file) for file in files])  # JPEG and PNG
+    monkeypatch.undo()
+    Image.new("RGB", (40, 40)).save(folder / "z.bmp")
+    (folder / "padded.jpg").write_bytes((folder / "colour.jpg").read_bytes() + bytes(10))
+    check_files([str(file) for file in sorted(folder.iterdir())])
+    cut = [folder / name for name in ("colour.jpg", "alpha.png", "z.bmp")]
+    for file in cut:
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(Unreadable) as error:
+        check_files([str(file) for file in sorted(folder.iterdir())])
+    assert [reason.split(" ")[0] for reason in error.value.reasons.values()] == sorted(map(str, cut))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(Unreadable, match="exceeds limit") as error:
+        check_files([str(folder / "grey.jpg")])
+    assert error.value.remedy == "scale down"

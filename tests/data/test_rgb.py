@@ -9,7 +9,7 @@ from PIL import Image
 from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.datasets.image_folder import enter
-from data.image_files import ImageFiles, Unreadable, check_headers
+from data.image_files import ImageFiles, Unreadable, check_files
 from data.rgb import WITHOUT_RANGE, to_rgb
 from tests.folders import class_images, write_images
 
@@ -83,7 +83,7 @@ def test_images_without_a_range_are_converted_and_damaged_ones_restored(contents
         elif content != "missing":
             (in_mode(content) if content == "I;16" else Image.new(content, (4, 4))).save(path)
     refused = [i for i, content in enumerate(contents) if content not in ("RGB", "I;16")]
-    for read in (lambda: check_headers(paths), lambda: ImageFiles(paths).read()):
+    for read in (lambda: check_files(paths), lambda: ImageFiles(paths).read()):
         with pytest.raises(Unreadable) as caught:
             read()
         assert (sorted(caught.value.reasons), caught.value.remedy) == (refused, REMEDIES[contents])

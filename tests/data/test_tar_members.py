@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from core.errors import UserError
-from data.image_files import ImageFiles, Unreadable, check_headers
+from data.image_files import ImageFiles, Unreadable, check_files
 from data.lists.missing_files import missing_files
 from data.loader import Loader
 from data.tar_members import members, opened, read_bytes, split
@@ -155,8 +155,9 @@ def test_unreadable_members_are_named(pictures, tmp_path):
     write_tar(tmp_path / "x.tar", {"good.jpg": image, "text.jpg": b"no image", "cut.jpg": image[: len(image) // 2]})
     paths = [f"{tmp_path}/x.tar/{name}.jpg" for name in ("good", "text", "cut", "gone")]
     with pytest.raises(Unreadable) as wrong:
-        check_headers(paths)
-    assert wrong.value.reasons == {1: f"{paths[1]} (not an image)", 3: f"{paths[3]} (No such file or directory)"}
+        check_files(paths)
+    said = ["not an image", "truncated or damaged", "No such file or directory"]
+    assert wrong.value.reasons == {i: f"{paths[i]} ({reason})" for i, reason in enumerate(said, start=1)}
     with pytest.raises(Unreadable) as caught:
         ImageFiles(paths).read()
     assert sorted(caught.value.reasons) == [1, 3]

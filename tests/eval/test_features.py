@@ -157,3 +157,17 @@ class Counting(nn.Module):
     def forward(self, x):
         self.seen.append(len(x))
         return x
+
+
+def test_features_that_are_not_finite_are_an_error(make):
+    with pytest.raises(UserError, match="features that are not finite"):
+        make(nn.Sequential(nn.Flatten(), Constant(float("nan"))))
+
+
+class Constant(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        return torch.full_like(x, self.value)

@@ -59,6 +59,30 @@ def test_without_a_labelled_list_probes_learn_from_the_long_tail(root):
     assert sorted([*lists.train, *lists.val]) == sorted(lists.pretrain)
 
 
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        (
+            {"train": None, "val": [f"pretrain/class2/{i}.jpg 2" for i in range(4)] + ["pretrain/class0/0.jpg 0"]},
+            "no labelled training image is left of class 2, as its images are validation images; remove some of them",
+        ),
+        ({"train": [f"train/class{c}/0.jpg {c}" for c in range(3)]}, "fewer than two classes have the two labelled images"),
+        (
+            {"train": [*(f"train/class{c}/0.jpg {c}" for c in range(3)), "train/class1/1.jpg 1"]},
+            "fewer than two classes have the two labelled images",
+        ),
+    ],
+)
+def test_lists_that_cannot_be_completed_are_refused(root, lists, said):
+    for role, lines in lists.items():
+        file = root / "folderlt" / {"train": FILES["train"], "val": "val.txt"}[role]
+        file.unlink(missing_ok=True)
+        if lines is not None:
+            file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=said):
+        opened(root)
+
+
 def test_a_tenth_is_held_out_but_at_least_one_and_never_the_last():
     labels = np.repeat([0, 1, 2, 3], [25, 9, 2, 1])
     kept, held = hold_out_tenth(np.arange(len(labels)), labels)

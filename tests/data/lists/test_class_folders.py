@@ -74,6 +74,8 @@ ROWS = [f"{i}.png,{label}" for i, label in enumerate("aaabbbccc")]
         (("train", "test"), ("val",)),
         (("train", "val"), ("test",)),
         (("train",), ("test", "val")),
+        (("Train", "Val", "TEST"), ()),
+        (("training", "validation", "testing"), ()),
     ],
 )
 def test_folders_of_parts_are_used_and_the_others_drawn(tmp_path, folders, drawn):
@@ -81,7 +83,7 @@ def test_folders_of_parts_are_used_and_the_others_drawn(tmp_path, folders, drawn
     found = read_class_folders(tmp_path)
     assert found.drawn == drawn
     for part, index in found.parts.items():
-        if part not in drawn and part != "train":
+        if part not in drawn and part.lower() not in ("train", "training"):
             assert _counts(index) == list(THREE.values())
     assert len({name for index in found.parts.values() for name in index.names}) == 18 * len(folders)
 
@@ -128,6 +130,14 @@ def test_images_that_are_not_used_are_reported(tmp_path, caplog):
     write_images(tmp_path / "parts", _part_folders(("train", "tets")))
     read_class_folders(tmp_path / "parts")
     assert "images in tets are not used" in caplog.text
+    write_images(tmp_path / "flat", [*_part_folders(["train"]), "test/0.png", "test/1.png"])
+    read_class_folders(tmp_path / "flat")
+    assert re.search("2 images are in no class folder and not used: test/0.png, test/1.png", caplog.text)
+
+
+def test_classes_of_equal_numbers_are_in_the_order_of_their_names(tmp_path):
+    write_images(tmp_path, class_images({"1": 3, "01": 3, "001": 3, "0": 3, "10": 3}))
+    assert read_class_folders(tmp_path).class_names == ("0", "001", "01", "1", "10")
 
 
 def test_the_digest_depends_on_paths_classes_and_sizes_and_not_on_the_place(tmp_path):
@@ -175,6 +185,21 @@ MISTAKES = {  # what is in the folder, and what is said about it; " .* " stands 
         "look the same: 'ant', 'ant\\u200b'",
     ),
     "same letters": (lambda folder: write_images(folder, class_images(THREE | {"Ant": 3})), "look the same: 'Ant', 'ant'"),
+    "parts of other names": (
+        lambda folder: write_images(folder, [*_part_folders(["seg_train", "seg_test"]), "seg_pred/0.png"]),
+        "has the folders seg_test and seg_train, with folders in them; rename them to train, val and test",
+    ),
+    "parts in two cases": (
+        lambda folder: write_images(folder, _part_folders(["train", "Train"])),
+        "has the folders Train and train for the same part",
+    ),
+    "some in a part": (
+        lambda folder: (
+            write_images(folder, [f"{part}/{i}.png" for i in range(9) for part in ("testing_set", "train")]),
+            _csv(folder, [f"{part}/{row}" for row in ROWS for part in ("testing_set", "train")]),
+        ),
+        "9 images in the metadata file of .* are in no folder of a part (train, val, test), but others are: testing_set/0.png",
+    ),
     "foreign test class": (
         lambda folder: write_images(folder, _part_folders(["train"]) + class_images(THREE | {"dog": 3}, "test/")),
         "has test images of classes without training images: 'dog'",

@@ -14,7 +14,7 @@ from core.errors import UserError
 from data.benchmark import BENCHMARKS
 from data.sources import cifar100
 
-COUNT = 8  # images per PNG file
+COUNT = 100  # images per PNG file, one of each class in the test file
 SHEETS = Path(__file__).parents[4] / "shared" / "data" / "cifar100-sheets"
 
 
@@ -24,7 +24,7 @@ def small(monkeypatch):
     stream = np.random.RandomState(0)
     sizes = {"train": 5 * COUNT, "test": COUNT}
     release = {
-        part: (stream.randint(0, 256, (n, 3072), dtype=np.uint8), stream.randint(0, 100, n).astype(np.uint8))
+        part: (stream.randint(0, 256, (n, 3072), dtype=np.uint8), (stream.permutation(n) % 100).astype(np.uint8))
         for part, n in sizes.items()
     }
     monkeypatch.setattr(cifar100, "SHEET_IMAGES", COUNT)
@@ -145,6 +145,13 @@ def test_labels_in_another_order_are_refused(small, tmp_path, monkeypatch):
         UserError, match=r"train_labels\.json does not contain the fine labels of CIFAR-100 in the official order"
     ):
         cifar100.labels(tmp_path)
+
+
+def test_test_labels_with_another_number_in_a_class_are_refused(small, tmp_path, monkeypatch):
+    pixels, labels = small["test"]
+    _sheets(tmp_path, small | {"test": (pixels, np.append(labels[1:], labels[-1]))}, monkeypatch)
+    with pytest.raises(UserError, match=r"test_labels\.json does not have \d+ labels of each class; restore it"):
+        cifar100.load(tmp_path)
 
 
 def test_labels_do_not_need_the_png_files(small, tmp_path, monkeypatch):
