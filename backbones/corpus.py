@@ -26,7 +26,7 @@ class Corpus:
     evaluation: Evaluation  # evaluation transform
     pool: NDArray[np.uint8] | ImageFiles | None = None  # OOD pool of M images, for methods that sample from one
     precision: str = "fp32"  # of networks, as in training
-    labels: Tensor | None = None  # (N,) class labels, only for ablations that use them (`Method.wants_labels`)
+    labels: Tensor | None = None  # (N,) class labels, only for ablations that use them (`Method.uses_labels`)
 
     def embed(
         self,

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from core.files import write_text
 from reports.shipped import SHIPPED
 from run_store.layout import RESULTS
-from run_store.records import AccuracyRecord, read_accuracy_records
+from run_store.records import AccuracyRecord, checked_records, read_accuracy_records
 from run_store.states import statuses
 
 app = App()
@@ -37,15 +37,18 @@ def main(folders: list[Path], *, to: Annotated[Path, Parameter(help="folder of t
 def add(file: Path, records: list[AccuracyRecord]) -> int:
     """Appends the records of runs that the file does not have; returns the number of these runs.
 
+    Raises UserError if a line of the file is damaged or of another format.
+
     Args:
         file: of records; it may be missing.
         records: of whole runs of its benchmark and preset.
     """
-    shipped = {record.run_id for record in read_accuracy_records([file])} if file.exists() else set()
+    lines = file.read_bytes().splitlines() if file.exists() else []
+    shipped = {record.run_id for record in checked_records(lines, file)}
     new = {(r.run_id, r.probe): r for r in records if r.run_id not in shipped}
     if new:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, (file.read_text() if shipped else "") + "".join(f"{record.to_line()}\n" for record in new.values()))
+        write_text(file, "".join(f"{line}\n" for line in [*map(bytes.decode, lines), *(r.to_line() for r in new.values())]))
     return len({run_id for run_id, _ in new})
 
 

@@ -137,7 +137,7 @@ def _crop_pct(run: RunFolder) -> float:
 def _uses_labels(run: RunFolder) -> bool:
     """Whether the method is an ablation that uses true labels."""
     with torch.device("meta"):
-        return build_method(run.config, run.config.recipe.batch_size).wants_labels
+        return build_method(run.config, run.config.recipe.batch_size).uses_labels
 
 
 def _card(run: RunFolder, backbone: nn.Module) -> str:

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 PAGE = "report.html"
 TABLES = "tables"
 FIGURES = "figures"
-BUSY_SECONDS = 1.0  # between looks at the report of another worker
+BUSY_SECONDS = 1.0  # between checks of the report of another worker
 SHOWN = (ALL,)  # methods whose shipped results the terminal shows
 MISSING = "missing-runs"  # name of the table of unfinished and failed runs
 

@@ -83,10 +83,12 @@ class DataCache:
             return error.line(dataset, variant_of(dataset, profile))
         counts = passports[0].counts_for_groups
         if self.benchmark(dataset).groups == "thirds" and max(counts) == min(counts):
+            ratios = self.benchmark(dataset).other_profiles
+            advice = "choose a long-tailed variant with --variants, such as ir=50" if ratios else "give a long-tailed list"
             log.warning(
                 "%s: all classes of the variant %s have %s, so that many, medium and few are arbitrary thirds of the classes; "
-                "choose a long-tailed variant with --variants, such as ir=50",
-                *(dataset, variant_of(dataset, profile), counted(counts[0], "training image")),
+                "%s",
+                *(dataset, variant_of(dataset, profile), counted(counts[0], "training image"), advice),
             )
         shorts = ", ".join(f"split {passport.split}: {passport.short}" for passport in passports)
         return f"{with_variants(passports[0].line)}; {shorts}" + (f"; missing: {missing}" if missing else "")

@@ -25,7 +25,7 @@ T = TypeVar("T")
 warnings.filterwarnings("ignore", "Palette images with Transparency")  # from Pillow; torchvision drops transparency too
 PLAIN_MODES = ("RGB", "L")  # Pillow modes that every decoder converts to the same RGB; others are converted on reading
 RESTORE, CONVERT, SHRINK = "restore", "convert", "scale down"  # what to do about a file: damaged, of an undefined range, huge
-LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # of a complete file, by Pillow's name of the format
+LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # of a complete file, by Pillow's format
 
 
 class Unreadable(Exception):
@@ -113,7 +113,8 @@ class ImageFiles:
 def check_files(paths: Sequence[str]) -> None:
     """Raises Unreadable for files without a valid image header, truncated files, and modes without a defined range.
 
-    Decodes the pixels only of files that do not end as their format does; damage within the pixels is not found.
+    JPEG, PNG and WebP files are decoded only if they do not end as complete ones do, so that damage within the pixels is not
+    found; files of other formats are decoded.
     """
 
     def check(position: int) -> None:
@@ -146,16 +147,20 @@ def _load(image: Image.Image) -> None:
 
 
 def _ends_as_its_format(file: IO[bytes], image_format: str | None) -> bool:
-    """Whether the last bytes are those of a complete file; False for formats that have none. Keeps the position in the file."""
-    last = LAST_BYTES.get(image_format or "")
-    if last is None:
-        return False
-    position = file.tell()
-    size = file.seek(0, SEEK_END)
-    file.seek(max(0, size - len(last)))
-    found = file.read(len(last))
-    file.seek(position)
-    return found == last
+    """Whether a file ends as a complete one of its format; False for other formats than JPEG, PNG and WebP.
+
+    Keeps the position in the file.
+    """
+    position, size = file.tell(), file.seek(0, SEEK_END)
+    last = LAST_BYTES.get(image_format or "", b"")
+    try:
+        if image_format == "WEBP":
+            file.seek(4)
+            return int.from_bytes(file.read(4), "little") + 8 <= size
+        file.seek(max(0, size - len(last)))
+        return bool(last) and file.read() == last
+    finally:
+        file.seek(position)
 
 
 class _DecodeError(Exception):

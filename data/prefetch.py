@@ -11,11 +11,12 @@ from torch import Tensor, distributed
 
 T = TypeVar("T")
 DEPTH = 2  # finished items in the queue
+JOIN_SECONDS = 10.0  # longest wait for the thread of another process
 POLL_SECONDS = 0.1  # interval at which a full queue checks whether the consumer has closed the iterator
 
 
 def prefetch(
-    items: Iterator[T], device: torch.device, depth: int = DEPTH, ends: Callable[[bool], bool] = lambda closed: closed
+    items: Iterator[T], device: torch.device, depth: int = DEPTH, ends: Callable[[bool], bool] | None = None
 ) -> Iterator[T]:
     """Yields `items` in order while a thread computes up to `depth` items ahead, on `device` if it is a GPU.
 
@@ -25,9 +26,10 @@ def prefetch(
         items: what the thread computes.
         device: of the items.
         depth: finished items in the queue.
-        ends: called in the thread before each item with whether this iterator is closed; returns whether the thread ends. If
-            items are computed by collectives, it must return the same in all processes, as a thread that computes another
-            item would wait for those that have ended.
+        ends: for items that are computed by collectives; called in the thread before each item with whether this iterator is
+            closed, returns whether the thread ends, in all processes the same: one that computes another item would wait for
+            those that have ended. If the others do not close theirs, as this process alone has failed, closing does not wait
+            for the thread for longer than `JOIN_SECONDS`.
 
     Raises:
         DistError: the thread has ended because the iterator of another process is closed.
@@ -47,7 +49,7 @@ def prefetch(
         try:
             if index is not None:
                 torch.cuda.set_device(index)  # per thread
-            while not ends(closed.is_set()):
+            while not (closed.is_set() if ends is None else ends(closed.is_set())):
                 enqueue(next(items), None)
             enqueue(None, distributed.DistError("another process has closed its iterator"))
         except BaseException as error:  # StopIteration too
@@ -65,7 +67,7 @@ def prefetch(
             yield item  # type: ignore[misc]
     finally:
         closed.set()
-        thread.join()
+        thread.join(None if ends is None else JOIN_SECONDS)
 
 
 def to_cpu(items: Iterator[Tensor]) -> Iterator[Tensor]:

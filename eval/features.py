@@ -87,7 +87,7 @@ class FrozenFeatures:
             counter: counts processed images.
 
         Raises:
-            UserError: an image file cannot be read.
+            UserError: an image file cannot be read, or a feature is not finite.
         """
         self.backbone = backbone.eval()
         self.split, self.corpus = split, corpus

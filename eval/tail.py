@@ -71,16 +71,18 @@ def describe_state(
     """
     found: dict[str, Any] = {}
     clusters = state.get("cluster")
-    if clusters is not None and clusters.min() >= 0:
-        own = np.bincount(clusters)[clusters]
-        sizes = np.unique_counts(clusters).counts
+    if clusters is not None and clusters.max() >= 0:
+        assigned = clusters >= 0  # all but unreadable images
+        members, classes_of = clusters[assigned], labels[assigned]
+        own = np.bincount(members)[members]
+        sizes = np.unique_counts(members).counts
         found["clusters"] = {
             "number": len(sizes),
             "smallest": int(sizes.min()),
             "largest": int(sizes.max()),
             "variation": float(sizes.std() / sizes.mean()),
-            "nmi": float(normalized_mutual_info_score(labels, clusters)),
-            "spearman": float(spearmanr(own, counts[labels]).statistic) if np.ptp(own) and np.ptp(counts) else None,
+            "nmi": float(normalized_mutual_info_score(classes_of, members)),
+            "spearman": float(spearmanr(own, counts[classes_of]).statistic) if np.ptp(own) and np.ptp(counts) else None,
         }
     groups = grouped(counts if group_counts is None else group_counts, grouping)
     for name, values in state.items():

@@ -41,7 +41,7 @@ from training.progress import training_bar
 from training.signals import stop_requests
 
 log = logging.getLogger(__name__)
-BUSY_SECONDS = 10.0  # between looks at the runs of other workers
+BUSY_SECONDS = 10.0  # between checks of the runs of other workers
 
 
 def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iterator[tuple[RunFolder, str | None]]:
@@ -332,7 +332,7 @@ def _analysis(run: RunFolder, split: Split) -> Callable[[Training], dict[str, An
     )
 
     def analyse(training: Training) -> dict[str, Any]:
-        scores = training.tail_scores.all().cpu().numpy()
+        scores = training.tail_scores.all_or_mean().numpy()
         processes.from_main(lambda: run.save_tail_scores(scores))
         found = describe_state(_state(training), labels, counts, grouping, group_counts)
         return {"tail": tail_detection(scores, labels, counts, grouping, group_counts), **found}

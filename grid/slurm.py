@@ -1,7 +1,6 @@
 """Submits workers to Slurm as a job array (submitit), each of which executes `grid/slurm_worker.py`."""
 
 import math
-import os
 import re
 import shlex
 import shutil
@@ -18,6 +17,7 @@ from grid.option_values import GPUS
 from grid.options import LARGEST, GridOptions, LauncherOptions, check_positive, option_of
 from grid.plan import Plan, make_plan, resolved_options
 from grid.slurm_worker import ROOT, Worker
+from parallel import processes
 from training.device import choose_device
 
 FOLDER = "slurm"  # in the folder of runs
@@ -61,7 +61,7 @@ def make_launch(options: GridOptions, request: LauncherOptions) -> Launch:
     for name in ("nodes", "gpus_per_node", "array_limit"):
         check_positive(option_of(name), getattr(request, name))
     minutes = time_limit(request.time)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes.from_environment("WORLD_SIZE", 1) > 1:
         raise UserError("--launcher slurm starts the processes itself; omit torchrun, and give --nodes and --gpus-per-node")
     _check_installed()
     nodes, tasks_per_node = request.nodes or 1, request.gpus_per_node or 1

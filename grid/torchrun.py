@@ -10,7 +10,7 @@ import torch
 from torch import distributed
 
 from core.errors import ProcessEnded, UserError
-from core.words import counted
+from core.words import are, counted
 from parallel import processes
 from training.device import choose_device
 from training.progress import redirect_bars
@@ -28,10 +28,10 @@ def process_group(device: str) -> Iterator[None]:
         device: option --device.
 
     Raises:
-        UserError: a device number, or an incomplete environment.
-        ProcessEnded: there are more processes than GPUs, or another process has ended.
+        UserError: a device number.
+        ProcessEnded: the environment is not torchrun's, there are more processes than GPUs, or another process has ended.
     """
-    count, local = _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0)
+    count, local = processes.from_environment("WORLD_SIZE", 1), processes.from_environment("LOCAL_RANK", 0)
     if count == 1:
         yield
         return
@@ -46,7 +46,10 @@ def process_group(device: str) -> Iterator[None]:
             )
         torch.cuda.set_device(local)
     if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-        raise UserError(f"WORLD_SIZE is {count}, but {' and '.join(missing)} not set; start with torchrun, or unset WORLD_SIZE")
+        unset = f"{' and '.join(missing)} {are(len(missing))} not set"
+        raise ProcessEnded(f"WORLD_SIZE is {count}, but {unset}; start with torchrun, or unset WORLD_SIZE")
+    for name in ("RANK", "MASTER_PORT"):
+        processes.from_environment(name, 0)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         with nullcontext() if processes.is_main() else _silent():
@@ -57,14 +60,6 @@ def process_group(device: str) -> Iterator[None]:
         place = f"process {processes.rank()} of {count}"
         raise ProcessEnded(f"{place} lost the connection to another one, which ended; repeat the command to resume") from error
     distributed.destroy_process_group()
-
-
-def _number(variable: str, default: int) -> int:
-    """Value of an environment variable of torchrun. Raises UserError if it is not a number."""
-    text = os.environ.get(variable, str(default))
-    if not text.isdecimal():
-        raise UserError(f"the environment variable {variable} is {text!r}, not a number; correct or unset it")
-    return int(text)
 
 
 @contextmanager

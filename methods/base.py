@@ -147,7 +147,7 @@ class Method(nn.Module, ABC):
         return {}
 
     @property
-    def wants_labels(self) -> bool:
+    def uses_labels(self) -> bool:
         """Whether `corpus.labels` holds the true labels: only for ablations chosen by a hyper-parameter."""
         return False
 

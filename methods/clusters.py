@@ -181,8 +181,8 @@ def log_kernel_density(x: Tensor, bandwidth: float) -> Tensor:
     """(N,) logarithm of the Gaussian kernel density at each of (N, d) unit vectors, up to a constant.
 
     log mean_j exp(-|x_i - x_j|^2 / (2 h^2)) with h the root mean square distance of two vectors times `bandwidth`; j runs over
-    all vectors or, if there are more than `REFERENCES`, over a random subset of this size without the vector itself, which
-    most vectors are not in.
+    all vectors or, if there are more than `REFERENCES`, over a random subset of this size. A vector of this subset is left
+    out of its own sum, as it has a value of 1 there, which the sums of the other vectors lack.
     """
     chosen = _references(x)
     references = x[chosen]

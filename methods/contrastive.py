@@ -140,5 +140,5 @@ class PlugIn(Contrastive):
         return self.host.sample_state()
 
     @property
-    def wants_labels(self) -> bool:
-        return self.host.wants_labels
+    def uses_labels(self) -> bool:
+        return self.host.uses_labels

@@ -71,8 +71,10 @@ class GH(PlugIn):
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
         """Estimates the prior from the images with a direction, if that is due in this epoch; without one it stays uniform."""
         self.host.on_epoch_start(epoch, corpus)
+        if not due(epoch, self.scale.epochs, self.hparams.warmup, self.hparams.refresh):
+            return
         known = self.memory.all()[self.memory.seen[:-1]]
-        if len(known) and due(epoch, self.scale.epochs, self.hparams.warmup, self.hparams.refresh):
+        if len(known):
             counts = known.argmax(dim=1).bincount(minlength=len(self.prior)) + self.hparams.smoothing
             self.prior.copy_(counts / counts.sum())
 

@@ -118,7 +118,7 @@ class TASE(PlugIn):
         self.pseudo_label: Tensor
 
     @property
-    def wants_labels(self) -> bool:
+    def uses_labels(self) -> bool:
         """True for the two ablations that bound the quality of pseudo-labels."""
         return self.hparams.clusterer in ("oracle", "random")
 

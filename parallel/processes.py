@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, distributed
 
-from core.errors import FailedInMain
+from core.errors import FailedInMain, ProcessEnded
 
 T = TypeVar("T")
 IN_ALL = "in_all_processes"  # attribute of errors
@@ -25,9 +25,17 @@ def count() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def from_environment(variable: str, default: int) -> int:
+    """Value of a variable that torchrun sets. Raises ProcessEnded if it is not a number."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal():
+        raise ProcessEnded(f"the environment variable {variable} is {text!r}, not a number; correct or unset it")
+    return int(text)
+
+
 def local_count() -> int:
     """Number of processes of torchrun on this machine, which share its CPU cores; 1 without torchrun."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return from_environment("LOCAL_WORLD_SIZE", 1)
 
 
 def rank() -> int:

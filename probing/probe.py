@@ -32,7 +32,7 @@ def probe_run(run: RunFolder, training: Training, split: Split, probes: Sequence
     """Runs probes on the frozen backbone of a trained run and writes a record after each.
 
     Raises:
-        UserError: an image file cannot be read, or training did not change the backbone.
+        UserError: an image file cannot be read, a feature is not finite, or training did not change the backbone.
     """
     if not probes:
         return
@@ -63,7 +63,7 @@ def probe_backbone(
         label: short description for the progress bar.
 
     Raises:
-        UserError: an image file cannot be read.
+        UserError: an image file cannot be read, or a feature is not finite.
     """
     seed = metadata["seed"]
     needs = [name for probe in probes for name in PROBES[probe].feature_lists(split.lists)]

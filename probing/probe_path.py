@@ -14,7 +14,7 @@ from torch import nn
 
 from backbones.corpus import Corpus
 from core.errors import UserError
-from data.benchmark import BALANCED, BENCHMARKS, Benchmark, MissingData
+from data.benchmark import BALANCED, BENCHMARKS, Benchmark
 from data.cache import DataCache
 from data.datasets.image_folder import set_place
 from data.root import data_folder
@@ -152,8 +152,8 @@ class _Options:
         return self.data.split(target.dataset, target.profile, target.split, needs | balanced)
 
     def warn_of_changed_data(self, folder: RecordFolder, target: Target) -> None:
-        """Logs a warning if the records of a folder are of other data than the current; downloads nothing."""
-        with suppress(MissingData):
+        """Logs a warning if the records of a folder are of other data than the current, if that is there; downloads nothing."""
+        with suppress(UserError):
             folder.warn_of_changed_data(self.data.passport(target.dataset, target.profile, target.split))
 
 

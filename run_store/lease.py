@@ -101,7 +101,7 @@ class FoundLease:
     token: str
     worker: str  # HOST:PID
     here: bool  # whether it is or was a process of this machine, so that a free lock shows that it has ended
-    ended: bool  # whether it is known to have ended without a look at the lock
+    ended: bool  # whether it is known to have ended before its lock is tried
     beat: float  # time of the last heartbeat, by the clock of the file system
     age: float  # seconds since then
     activity: Activity
@@ -277,7 +277,7 @@ def current_lease(folder: Path, now: float | None = None) -> FoundLease | None:
     """The lease on a folder; None if there is none.
 
     Args:
-        folder: to look at; need not exist.
+        folder: of a run; need not exist.
         now: `file_clock` of the file system; None: it is read.
     """
     leases = _leases(folder, now)

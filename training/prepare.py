@@ -84,7 +84,7 @@ def prepare(
         images: N, the pretraining set in the order of its index list.
         device: device of training.
         pool: M images of the OOD pool, (M, 3, H, W) uint8 or image files.
-        labels: (N,) true classes; passed on only to ablations with `Method.wants_labels`.
+        labels: (N,) true classes; passed on only to ablations with `Method.uses_labels`.
     """
     method = build_method(config, len(images)).to(device).to(memory_format=torch.channels_last)
     benchmark = BENCHMARKS[config.dataset]
@@ -92,7 +92,7 @@ def prepare(
     if isinstance(images, Tensor):
         images = images.to(backend.input_device)
     loader = Loader(images, backend, config.recipe.batch_size, config.seed)
-    oracle = labels.to(device) if labels is not None and method.wants_labels else None
+    oracle = labels.to(device) if labels is not None and method.uses_labels else None
     corpus = Corpus(images, backend, benchmark.evaluation_of(config.recipe), pool, config.precision, oracle)
     scores = SampleMemory(len(images)).to(device)
     return Training(config, method, build_optimizer(method, config.recipe, config.precision), loader, corpus, scores, device)
@@ -114,7 +114,7 @@ def check_pool_size(config: RunConfig, available: int) -> None:
 def uses_true_labels(config: RunConfig) -> bool:
     """Whether the method of a run gets the true labels: an ablation, chosen by a hyper-parameter."""
     with torch.device("meta"):
-        return build_method(config, config.recipe.batch_size).wants_labels
+        return build_method(config, config.recipe.batch_size).uses_labels
 
 
 def build_method(config: RunConfig, samples: int) -> Method:

@@ -196,7 +196,7 @@ class ImageFolder(ListedBenchmark):
                 raise MissingData(f"the folder of {self.name} is not known here; give it with --datasets folder:PATH")
             found = read_class_folders(place) if place.is_dir() else None
             if found is None or name_of(found) != self.name:
-                what = "does not exist" if found is None else "has other images"
+                what = "does not exist" if found is None else "has other images, or another version of this suite has read it"
                 raise MissingData(f"{place}, the folder of {self.name}, {what}; restore it, or give its place as folder:PATH")
             _read[self.name] = found
         return _read[self.name]

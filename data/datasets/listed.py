@@ -231,8 +231,8 @@ class ListedBenchmark(Benchmark):
         """Raises UserError if the derived labelled list lacks a class, or the derived validation list has fewer than two."""
         if lacking := sorted(set(range(classes)) - set(labels[lists.train].tolist())):
             raise UserError(
-                f"{self.name}: no labelled training image is left of class {listed(map(str, lacking))}, as its images are "
-                "validation images; remove some of them from the validation list"
+                f"{self.name}: the validation list has all labelled images of class {listed(map(str, lacking))}; remove some "
+                "of them from it, as probes learn from the others"
             )
         if len(np.unique(labels[lists.val])) < 2:
             raise UserError(

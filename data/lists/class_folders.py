@@ -148,7 +148,7 @@ def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_
     below = {name.partition("/")[0] for name in sizes if name.count("/") > 1}
     with_metadata = {name for name in top if any((folder / name / file).is_file() for file in METADATA)}
     if "train" not in map(_part_of, below | with_metadata):  # else a class may have the name of a part
-        _check_part_names(folder, below)
+        _check_part_names(folder, below | with_metadata)
         found["train"] = _by_class_folder(folder, "", sizes)
         return found
     if others := sorted(name for name in top if _part_of(name) is None):
@@ -164,11 +164,12 @@ def _images_by_part(folder: Path, sizes: Mapping[str, int]) -> dict[Part, list[_
 
 
 def _check_part_names(folder: Path, holders: Collection[str]) -> None:
-    """Raises UserError if folders of class folders are named like `seg_train` and `seg_test`, which are no classes."""
+    """Raises UserError if folders that hold classes are named like `seg_train` and `seg_test`, which are no classes."""
     parts = {name: found for name in sorted(holders) if (found := _parts_in(name))}
     if len(set[Part]().union(*parts.values())) > 1 and any("train" in found for found in parts.values()):
         raise UserError(
-            f"{folder} has the folders {' and '.join(parts)}, with folders in them; rename them to train, val and test"
+            f"{folder} has the folders {' and '.join(parts)}, with folders or a metadata file in them; rename them to train, "
+            "val and test"
         )
 
 
@@ -177,8 +178,10 @@ def _part_of(name: str) -> Part | None:
 
 
 def _parts_in(path: str) -> set[Part]:
-    """The parts whose names are words of a path."""
-    return {part for word in re.split("[^a-z]+", path.lower()) if (part := _part_of(word))}
+    """The parts whose names are words of a path; `training` and `testing` only without other names, which can be in them."""
+    words = set(re.split("[^a-z]+", path.lower()))
+    found = [{part for word in some if (part := _part_of(word))} for some in (words - {"training", "testing"}, words)]
+    return found[0] or found[1]
 
 
 def _by_class_folder(folder: Path, prefix: str, sizes: Mapping[str, int]) -> list[_Image]:

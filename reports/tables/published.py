@@ -2,7 +2,7 @@
 
 `published.csv` has the published numbers with their source and, in columns `our_*`, the corresponding names of this suite,
 empty if there is no counterpart (other methods, a probe that is not stated). Of the settings of method and recipe, those in
-`agree` must be equal for a comparison; differences in those of `told` are only listed. A row with an `obstacle`, such as images
+`agree` must be equal for a comparison; differences in those of `listed` are named. A row with an `obstacle`, such as images
 that the suite does not have, is comparable with no run.
 """
 
@@ -55,7 +55,7 @@ class Published:
     our_backbone: str
     our_splits: tuple[int, ...]
     agree: dict[str, str]
-    told: dict[str, str]
+    listed: dict[str, str]
     obstacle: str  # why no run is comparable; empty if some are
 
     @property
@@ -169,7 +169,7 @@ def status(row: Published, quantity: str, ours: MeanStd, reasons: Sequence[str])
 def _rows(row: Published, runs: Sequence[AccuracyRecord], name: str) -> list[list[Cell]]:
     reasons = obstacles(row, runs)
     same = [run for run in runs if run.official_split and run.split in row.our_splits] or runs
-    differs = [f"{key} ({_ours(same[0], key)} vs {value})" for key, value in _differing(row.told, same[0])]
+    differs = [f"{key} ({_ours(same[0], key)} vs {value})" for key, value in _differing(row.listed, same[0])]
     differs += [CACHED] if "-cached" in same[0].probe else []
     differs += [OWN_SHOTS] if len(same[0].draw_means) > 1 else []
     lines = []
@@ -214,7 +214,7 @@ def _read(row: dict[str, Any], place: str) -> Published:
             "values": {quantity: row[quantity] for quantity in QUANTITIES if row[quantity]},
             "our_probes": row["our_probes"].split(),
             "our_splits": row["our_splits"].split(),
-            **{name: dict(setting.split("=", 1) for setting in row[name].split()) for name in ("agree", "told")},
+            **{name: dict(setting.split("=", 1) for setting in row[name].split()) for name in ("agree", "listed")},
         }
         return convert(parsed, Published, strict=False)  # which parses numbers
     except (KeyError, ValueError, AttributeError, InvalidData) as error:  # a short row has None for the last fields

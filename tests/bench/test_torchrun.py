@@ -23,7 +23,6 @@ from run_store.layout import RESULTS
 from run_store.records import read_records
 from tests.conftest import DEADLINE, ROOT
 from tests.runs import SMALL
-from tests.trained_run import trained_run
 
 
 def _arguments(out, epochs):
@@ -140,23 +139,29 @@ def test_each_process_needs_a_gpu_of_its_own(device, error, monkeypatch):
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"WORLD_SIZE": "4"}, "WORLD_SIZE is 4, but RANK and MASTER_ADDR and MASTER_PORT not set; start with torchrun"),
-        ({"WORLD_SIZE": "4", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}, "but MASTER_PORT not set"),
+        ({"WORLD_SIZE": "4"}, "WORLD_SIZE is 4, but RANK and MASTER_ADDR and MASTER_PORT are not set; start with torchrun"),
+        ({"WORLD_SIZE": "4", "RANK": "1", "MASTER_ADDR": "127.0.0.1"}, "but MASTER_PORT is not set"),
         ({"WORLD_SIZE": "four"}, "WORLD_SIZE is 'four', not a number"),
-        ({"WORLD_SIZE": "2", "LOCAL_RANK": ""}, "LOCAL_RANK is '', not a number"),
+        ({"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": ""}, "LOCAL_RANK is '', not a number"),
+        ({"WORLD_SIZE": "2", "RANK": "one", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}, "RANK is 'one', not a number"),
     ],
 )
-def test_an_incomplete_environment_is_a_mistake(variables, said, tmp_path, mistake, monkeypatch):
+def test_an_incomplete_environment_is_one_line_of_each_process(variables, said, tmp_path, capsys, monkeypatch):
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert said in mistake(*SMALL, "--methods", "simclr", "--out", tmp_path)
+    assert bench.main([*SMALL, "--methods", "simclr", "--out", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
-def test_a_plan_is_sent_with_the_states_of_the_main_process(tmp_path):
+@pytest.mark.parametrize(("prepare", "state"), [(with_states, "NEW"), (lambda plan: plan, "FAILED")])
+def test_a_plan_is_sent_with_the_states_of_the_main_process(prepare, state, tmp_path):
     options = GridOptions(methods=["simclr"], datasets=["digitslt"], preset="smoke", device="cpu", out=tmp_path)
-    sent = pickle.dumps(with_states(make_plan(options)))
-    folder = trained_run(tmp_path).path
-    assert folder.exists()
-    assert pickle.loads(sent).states == ["NEW"]
+    plan = make_plan(options)
+    sent = pickle.dumps(prepare(plan))
+    (run,) = plan.runs
+    run.create()
+    run.error.write_text("failed after the main process read the states")
+    assert pickle.loads(sent).states == [state]

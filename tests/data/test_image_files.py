@@ -173,13 +173,14 @@ def test_threads_change_nothing(files):
 
 
 def test_truncated_and_huge_files_are_found_without_decoding_the_others(folder, files, monkeypatch):
+    Image.open(folder / "colour.jpg").save(folder / "a.webp")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
-    check_files([str(file) for file in files])  # JPEG and PNG
+    check_files([str(file) for file in (*files, folder / "a.webp")])  # JPEG, PNG and WebP
     monkeypatch.undo()
     Image.new("RGB", (40, 40)).save(folder / "z.bmp")
     (folder / "padded.jpg").write_bytes((folder / "colour.jpg").read_bytes() + bytes(10))
     check_files([str(file) for file in sorted(folder.iterdir())])
-    cut = [folder / name for name in ("colour.jpg", "alpha.png", "z.bmp")]
+    cut = [folder / name for name in ("a.webp", "colour.jpg", "alpha.png", "z.bmp")]
     for file in cut:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(Unreadable) as error:

@@ -118,6 +118,20 @@ def test_a_process_whose_peer_has_closed_gets_an_error_after_the_common_items():
     assert 1 <= len(given) < 5
 
 
+def test_closing_does_not_wait_for_a_process_that_never_closes(monkeypatch):
+    monkeypatch.setattr("data.prefetch.JOIN_SECONDS", 0.2)
+    answered = threading.Event()
+
+    def ends(closed):
+        return closed and answered.wait(10)  # no other process answers
+
+    stream = prefetch(iter(range(9)), CPU, ends=ends)
+    assert next(stream) == 0
+    stream.close()
+    assert _alive() == 1
+    answered.set()
+
+
 def test_processes_that_use_all_items_end():
     assert Processes().run(list, list) == [list(range(5))] * 2
 

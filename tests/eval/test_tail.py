@@ -68,3 +68,11 @@ def test_a_balanced_set_uses_the_groups_of_the_long_tailed_set():
     found = describe_state(state, labels, counts, "thirds", long_tailed)
     assert found["clusters"]["spearman"] is None
     assert found["weight"] == {"many": 0.0, "medium": 0.0, "few": 1.0}
+
+
+def test_clusters_are_described_without_the_images_that_have_none():
+    clusters = np.where(np.arange(len(LABELS)) == 0, -1, LABELS)  # as an unreadable image
+    found = describe_state({"cluster": clusters}, LABELS, COUNTS)["clusters"]
+    assert (found["number"], found["nmi"]) == (3, pytest.approx(1))
+    assert found["largest"] + 1 == np.bincount(LABELS).max()
+    assert "clusters" not in describe_state({"cluster": np.full(len(LABELS), -1)}, LABELS, COUNTS)

@@ -103,7 +103,7 @@ def test_a_host_that_overrides_the_objective_is_refused():
 def test_every_hook_reaches_the_host():
     hooks = [name for name, member in vars(Method).items() if inspect.isfunction(member) or isinstance(member, property)]
     own = {"__init__", "loss", "objective", "build"}
-    assert {"on_epoch_start", "after_step", "view_strength", "wants_labels"} <= set(hooks)
+    assert {"on_epoch_start", "after_step", "view_strength", "uses_labels"} <= set(hooks)
     assert [name for name in hooks if name not in own and name not in vars(PlugIn)] == []
 
 

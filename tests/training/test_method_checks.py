@@ -231,7 +231,7 @@ def test_a_false_method_is_named(method, registered, build):
 class Cheat(SimCLR):
     """Weights images by their class."""
 
-    wants_labels = True
+    uses_labels = True
 
     def build(self, width):
         super().build(width)

@@ -64,7 +64,7 @@ def test_without_a_labelled_list_probes_learn_from_the_long_tail(root):
     [
         (
             {"train": None, "val": [f"pretrain/class2/{i}.jpg 2" for i in range(4)] + ["pretrain/class0/0.jpg 0"]},
-            "no labelled training image is left of class 2, as its images are validation images; remove some of them",
+            "the validation list has all labelled images of class 2; remove some of them",
         ),
         ({"train": [f"train/class{c}/0.jpg {c}" for c in range(3)]}, "fewer than two classes have the two labelled images"),
         (

@@ -187,7 +187,14 @@ MISTAKES = {  # what is in the folder, and what is said about it; " .* " stands 
     "same letters": (lambda folder: write_images(folder, class_images(THREE | {"Ant": 3})), "look the same: 'Ant', 'ant'"),
     "parts of other names": (
         lambda folder: write_images(folder, [*_part_folders(["seg_train", "seg_test"]), "seg_pred/0.png"]),
-        "has the folders seg_test and seg_train, with folders in them; rename them to train, val and test",
+        "has the folders seg_test and seg_train, with folders or a metadata file in them; rename them to train, val and test",
+    ),
+    "parts of other names with metadata": (
+        lambda folder: [
+            (write_images(folder / part, [f"{i}.png" for i in range(9)]), _csv(folder / part, ROWS))
+            for part in ("seg_train", "seg_val", "seg_test")
+        ],
+        "has the folders seg_test and seg_train and seg_val, with folders or a metadata file in them",
     ),
     "parts in two cases": (
         lambda folder: write_images(folder, _part_folders(["train", "Train"])),
