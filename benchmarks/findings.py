@@ -1,6 +1,7 @@
 """The tables of docs/findings.md, from records.
 
-    python benchmarks/findings.py results/cifar10lt/cpu.jsonl [--repeated benchmarks/repeated/cifar10lt-cpu.jsonl]
+    python benchmarks/findings.py results/cifar10lt/cpu.jsonl results/cifar100lt/cpu.jsonl \
+        --repeated benchmarks/repeated/cifar10lt-cpu.jsonl
 
 Comparisons are those of the reports (`reports/tables/significance.py`): paired by split and seed, averaged over the seeds of a
 split, by Student's t over splits. Holm's correction is over the methods that are compared with SimCLR, or over all pairs.
@@ -31,6 +32,7 @@ MAIN, REFERENCE = "ridge", "SimCLR"
 METRICS = {"few": "Few", "mean": "All"}
 PUBLISHED = [("SimCLR", "SDCLR"), ("SDCLR", "BCL-D"), ("SimCLR", "BCL-D"), ("SimCLR", "COLT (pool=emoji)")]  # worse, better
 POWER = 0.8
+BENCHMARK, SECOND = "cifar10lt", "cifar100lt"
 VARIANT, EPOCHS = "sdclr", 22  # of the runs that are compared
 SEED = 0  # of the runs on other sets and budgets, which have no other
 VARIANTS = {VARIANT: "ratio 100", "ir=10,n=11165": "ratio 10", "balanced": "balanced"}  # sets of equal size
@@ -56,13 +58,15 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
     """All tables, in Markdown.
 
     Args:
-        records: of runs of one benchmark and preset, in several variants of it and with changes of the preset.
+        records: of runs of one preset: of BENCHMARK in several variants of it and with changes of the preset, and of SECOND.
         repeated: of some of these runs on another machine.
     """
+    of_second = _by_probe(_compared([record for record in records if record.dataset == SECOND]))
+    records = [record for record in records if record.dataset == BENCHMARK]
     first = [record for record in records if record.seed == SEED]
     main = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
-    runs = [record for record in main if not record.true_labels and record.hparams.get("clusterer") != "random"]
-    probes = {name: _methods(runs, name) for name in sorted({record.probe for record in runs})}
+    runs = _compared(main)
+    probes = _by_probe(runs)
     methods = probes[MAIN]
     again = _paired_with(runs, repeated)
     return [
@@ -78,7 +82,19 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         _markdown(_detectable(methods)),
         _markdown(_bounds(_methods(main, MAIN))),
         _markdown(_untrained([record for record in records if record.epochs == 0])),
+        _markdown(_both_benchmarks(methods, of_second[MAIN])),
+        _markdown(_benchmark_agreement(probes, of_second)),
     ]
+
+
+def _compared(records: Sequence[AccuracyRecord]) -> list[AccuracyRecord]:
+    """Records of the trained methods, without the bounds of TASE-R."""
+    of_variant = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
+    return [record for record in of_variant if not record.true_labels and record.hparams.get("clusterer") != "random"]
+
+
+def _by_probe(records: Sequence[AccuracyRecord]) -> dict[str, Methods]:
+    return {name: _methods(records, name) for name in sorted({record.probe for record in records})}
 
 
 def _methods(records: Sequence[AccuracyRecord], probe: str) -> Methods:
@@ -123,13 +139,20 @@ def _separated(methods: Methods) -> str:
 
 def _probe_agreement(probes: Mapping[str, Methods]) -> pd.DataFrame:
     """Kendall's tau of the means of the methods by two probes."""
-    rows = []
-    for first, second in combinations(probes, 2):
-        names = sorted(probes[first].keys() & probes[second].keys())
-        cells = {title: kendalltau(*([_mean(probes[p][n], metric) for n in names] for p in (first, second))).statistic
-                 for metric, title in METRICS.items()}  # fmt: skip
-        rows.append({"probes": f"{first}, {second}", **{title: f"{tau:.2f}" for title, tau in cells.items()}})
+    rows = [
+        {"probes": f"{first}, {second}", **_order_agreement(probes[first], probes[second])}
+        for first, second in combinations(probes, 2)
+    ]
     return pd.DataFrame(rows).set_index("probes")
+
+
+def _order_agreement(first: Methods, second: Methods) -> dict[str, str]:
+    """Kendall's tau of the means of the methods that are in both."""
+    names = sorted(first.keys() & second.keys())
+    return {
+        title: f"{kendalltau(*([_mean(methods[name], metric) for name in names] for methods in (first, second))).statistic:.2f}"
+        for metric, title in METRICS.items()
+    }
 
 
 def _tail_detection(methods: Methods) -> pd.DataFrame:
@@ -205,6 +228,24 @@ def _untrained(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
         values = {title: np.array([getattr(r, metric) for r in chosen]) for metric, title in METRICS.items()}
         rows[probe] = {**{title: _interval(found) for title, found in values.items()}, "n": len(chosen)}
     return pd.DataFrame(rows).T
+
+
+def _both_benchmarks(first: Methods, second: Methods) -> pd.DataFrame:
+    """Differences from SimCLR on two benchmarks, those with the largest on Few of the second one first."""
+    rows = {}
+    for name in first.keys() & second.keys() - {REFERENCE}:
+        cells: dict[str, object] = {}
+        for metric, title in METRICS.items():
+            for benchmark, methods in ((BENCHMARK, first), (SECOND, second)):
+                values = paired_differences(methods[name], methods[REFERENCE], metric)
+                cells |= {f"{title}, {benchmark}": _text(values), metric: values.mean()}
+        rows[name] = cells
+    return pd.DataFrame(rows).T.sort_values("few", ascending=False).drop(columns=list(METRICS))
+
+
+def _benchmark_agreement(first: Mapping[str, Methods], second: Mapping[str, Methods]) -> pd.DataFrame:
+    """Kendall's tau of the means of the methods on two benchmarks, by probe."""
+    return pd.DataFrame({probe: _order_agreement(first[probe], methods) for probe, methods in second.items()}).T
 
 
 def _paired_with(

@@ -1,5 +1,6 @@
 """Words of messages: numbers of things, lists of names, text for output."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -24,3 +25,8 @@ def printable(text: str) -> str:
 def are(n: int) -> str:
     """`is` for one thing, else `are`."""
     return "is" if n == 1 else "are"
+
+
+def by_number(name: str) -> list[str | int]:
+    """Key that sorts names with numbers by these: cifar10lt before cifar100lt."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

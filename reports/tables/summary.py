@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
+from core.words import by_number
 from reports import captions
 from reports.comparable import Title, by_method, method_name, run_ids, table_name
 from reports.shipped_record import ShippedRecord
@@ -41,7 +42,9 @@ def summary_tables(
     first: dict[str, AccuracyTable] = {}
     for table in tables:
         first.setdefault(table.setting_key, table)
-    ordered = sorted(first.values(), key=lambda table: (table.first.dataset, _is_balanced(table.first), -len(table.rows)))
+    ordered = sorted(
+        first.values(), key=lambda table: (by_number(table.first.dataset), _is_balanced(table.first), -len(table.rows))
+    )
     return [_summary(table, title, more_runs(table.first)) for table in ordered]
 
 

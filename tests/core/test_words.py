@@ -1,6 +1,6 @@
 import pytest
 
-from core.words import are, counted, listed, printable
+from core.words import are, by_number, counted, listed, printable
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,8 @@ def test_long_lists_are_shortened(names, text):
 
 def test_names_that_are_not_utf_8_can_be_printed():
     assert printable("a\udcff") == listed(["a\udcff"]) == "a\\udcff"
+
+
+def test_numbers_in_names_are_sorted_by_value():
+    names = ["inat18", "cifar100lt", "digitslt", "imagenetlt", "cifar10lt", "imagenet100lt", "7"]
+    assert sorted(names, key=by_number) == ["7", "cifar10lt", "cifar100lt", "digitslt", "imagenet100lt", "imagenetlt", "inat18"]

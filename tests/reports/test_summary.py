@@ -111,7 +111,7 @@ def test_summaries_of_a_benchmark_start_with_the_most_methods_and_end_with_balan
     ]
     found = [(table.records[0].dataset, table.records[0].profile) for table in summary_tables(build_tables(records))]
     assert [profile for _, profile in found] == ["sdclr", "cao", "ir=100,n=9", "balanced"] * 2
-    assert [dataset for dataset, _ in found] == ["cifar100lt"] * 4 + ["cifar10lt"] * 4
+    assert [dataset for dataset, _ in found] == ["cifar10lt"] * 4 + ["cifar100lt"] * 4
 
 
 def test_one_summary_for_each_setting_of_its_main_probe():
