@@ -73,8 +73,8 @@ class BCL(PlugIn):
     def on_epoch_start(self, epoch: int, corpus: Corpus) -> None:
         """Updates the strengths; they are 0 in the first epoch, before any loss is known, and for unreadable images."""
         self.host.on_epoch_start(epoch, corpus)
-        if epoch:
-            known = self.memory.seen[:-1]
+        known = self.memory.seen[:-1]
+        if epoch and known.sum() > 1:
             self.strength[:-1][known] = strengths(self.memory.all()[known])
 
     def view_strength(self, index: Tensor) -> Tensor:

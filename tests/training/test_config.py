@@ -79,6 +79,7 @@ def test_every_setting_changes_the_run_id():
     ],
 )
 def test_precision_by_preset_and_device(wanted, preset, capability, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     device = torch.device("cuda" if capability else "cpu")
