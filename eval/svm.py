@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from eval.features import BLOCK, LabelledFeatures
 
-EVALUATIONS = 150  # at most, of objective and gradient; 40 to 60 are usual
+EVALUATIONS = 150  # at most, of objective and gradient in an attempt; 40 to 60 are usual
+ATTEMPTS = 3  # rounding of float32 can end a line search early; the next starts without its history
 TOLERANCE = 1e-5  # of the largest element of the gradient, relative to that of the zero solution
 ENTRIES = 2**24  # scores computed at a time
 
@@ -68,17 +69,20 @@ def fit(train: LabelledFeatures, classes: int, device: torch.device) -> LinearSV
 
     evaluate()
     enough = TOLERANCE * float(_gradient(scaled).abs().max())
-    optimizer = torch.optim.LBFGS(
-        [scaled],
-        max_iter=EVALUATIONS,
-        max_eval=EVALUATIONS,
-        tolerance_grad=enough,
-        tolerance_change=0,
-        history_size=10,
-        line_search_fn="strong_wolfe",
-    )
-    optimizer.step(evaluate)  # type: ignore[arg-type]  # a loss as a tensor is converted
-    evaluate()
+    for _ in range(ATTEMPTS):
+        optimizer = torch.optim.LBFGS(
+            [scaled],
+            max_iter=EVALUATIONS,
+            max_eval=EVALUATIONS,
+            tolerance_grad=enough,
+            tolerance_change=0,
+            history_size=10,
+            line_search_fn="strong_wolfe",
+        )
+        optimizer.step(evaluate)  # type: ignore[arg-type]  # a loss as a tensor is converted
+        evaluate()
+        if float(_gradient(scaled).abs().max()) <= enough:
+            break
     found = weight()
     found[-1, torch.bincount(labels, minlength=classes) == 0] = -torch.inf
     return LinearSVM(found, float(_gradient(scaled).abs().max()) <= enough)
