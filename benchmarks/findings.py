@@ -61,10 +61,11 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         records: of runs of one preset: of BENCHMARK in several variants of it and with changes of the preset, and of SECOND.
         repeated: of some of these runs on another machine.
     """
-    of_second = _by_probe(_compared([record for record in records if record.dataset == SECOND]))
+    of_variant = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
+    of_second = _by_probe(_compared([record for record in of_variant if record.dataset == SECOND]))
+    main = [record for record in of_variant if record.dataset == BENCHMARK]
     records = [record for record in records if record.dataset == BENCHMARK]
     first = [record for record in records if record.seed == SEED]
-    main = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
     runs = _compared(main)
     probes = _by_probe(runs)
     methods = probes[MAIN]
@@ -89,8 +90,7 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
 
 def _compared(records: Sequence[AccuracyRecord]) -> list[AccuracyRecord]:
     """Records of the trained methods, without the bounds of TASE-R."""
-    of_variant = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
-    return [record for record in of_variant if not record.true_labels and record.hparams.get("clusterer") != "random"]
+    return [record for record in records if not record.true_labels and record.hparams.get("clusterer") != "random"]
 
 
 def _by_probe(records: Sequence[AccuracyRecord]) -> dict[str, Methods]:

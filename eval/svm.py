@@ -67,8 +67,12 @@ def fit(train: LabelledFeatures, classes: int, device: torch.device) -> LinearSV
         scaled.grad = torch.linalg.solve_triangular(factor, gradient, upper=False).contiguous()
         return loss
 
-    evaluate()
-    enough = TOLERANCE * float(_gradient(scaled).abs().max())
+    def steepest() -> float:
+        evaluate()
+        assert scaled.grad is not None
+        return float(scaled.grad.abs().max())
+
+    enough = TOLERANCE * steepest()
     for _ in range(ATTEMPTS):
         optimizer = torch.optim.LBFGS(
             [scaled],
@@ -80,17 +84,11 @@ def fit(train: LabelledFeatures, classes: int, device: torch.device) -> LinearSV
             line_search_fn="strong_wolfe",
         )
         optimizer.step(evaluate)  # type: ignore[arg-type]  # a loss as a tensor is converted
-        evaluate()
-        if float(_gradient(scaled).abs().max()) <= enough:
+        if converged := steepest() <= enough:
             break
     found = weight()
     found[-1, torch.bincount(labels, minlength=classes) == 0] = -torch.inf
-    return LinearSVM(found, float(_gradient(scaled).abs().max()) <= enough)
-
-
-def _gradient(x: Tensor) -> Tensor:
-    assert x.grad is not None
-    return x.grad
+    return LinearSVM(found, converged)
 
 
 def _blocks(rows: LabelledFeatures) -> Iterator[Tensor]:

@@ -164,7 +164,7 @@ def test_density_among_a_subset_ranks_images_as_among_all(monkeypatch):
     assert subset.max() < 1 - 1e-6  # a reference is not its own neighbour
 
 
-def test_the_kernel_density_of_a_subset_does_not_depend_on_who_is_in_it(monkeypatch):
+def test_the_kernel_density_of_a_subset_does_not_depend_on_its_members(monkeypatch):
     x = F.normalize(torch.randn(600, 64, generator=torch.Generator().manual_seed(0)), dim=1)
     monkeypatch.setattr(clusters, "REFERENCES", 300)
     density = log_kernel_density(x, 0.1)  # so narrow that the vector itself would be most of its density
