@@ -23,7 +23,9 @@ Races:
   takers wins. The winner renames the successor to `lease.json`. A slow taker, whose lease to replace is no longer there, finds
   that its own is not the successor of `lease.json`, and withdraws. The successor of a taker that was killed before it renamed
   it becomes stale and is replaced in the same way.
-- A lock that is held is replaced by the winner: it locks a new file and renames it to `.lock`.
+- A lock that is held is replaced by the winner: it locks a new file and renames it to `.lock`. Until then its lease does not
+  name its system, so that a process that finds the old lock free does not conclude that the winner has ended. A process that
+  has locked `.lock` and then read the lease gives the lock up if `.lock` was replaced in between.
 - A heartbeat writes into the file that has the token of its process, and never creates or replaces a file. A process that was
   suspended finds another token, or no file, and stops the run (`LeaseLost`). `Lease.check`, before results are written, gives a
   heartbeat if the last one is older than STALE / 2.
@@ -124,6 +126,7 @@ class Lease:
         self.describe: Callable[[], Activity] = Activity  # called at each heartbeat, in a thread
         self._folder, self._token = folder, secrets.token_hex(8)
         self._renewed = _clock()
+        self._has_lock = True  # whether `.lock` is the lock of this process; not while it replaces that of another
         self._lost: UserError | None = None
         self._writing, self._released = Lock(), Event()
         self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -169,7 +172,8 @@ class Lease:
         )
 
     def _content(self) -> bytes:
-        identity = (self._token, socket.gethostname(), os.getpid(), _system(), _namespace())
+        system = _system() if self._has_lock else ""
+        identity = (self._token, socket.gethostname(), os.getpid(), system, _namespace())
         return encode(_Content(*identity, self.describe())).ljust(SIZE)
 
     def _create(self, previous: FoundLease | None) -> None:
@@ -225,19 +229,20 @@ def hold(folder: Path) -> Iterator[Lease]:
 
 def _acquire(folder: Path) -> tuple[FileLock, Lease]:
     """Takes lock and lease. Raises Busy."""
-    lease, lock = Lease(folder), _locked(folder / LOCK)
+    lease = Lease(folder)
     own = folder / f".{LOCK}.{secrets.token_hex(4)}{UNFINISHED}"  # replaces a lock that another process holds
+    lock, previous = _lock_and_lease(folder)
     try:
-        previous = current_lease(folder)
         if not _is_free(lock, previous):
             raise _busy(folder, previous)
         taken = previous is not None and not (lock and previous.here)
         if lock is None:
-            lock = _locked(own)
+            lock, lease._has_lock = _locked(own), False
         assert lock is not None  # a new file
         lease._create(previous)
-        if own.exists():
+        if not lease._has_lock:
             os.replace(own, folder / LOCK)
+            lease._has_lock = True
         lease.renew()
         if previous is not None and taken:
             log.warning("%s is taken over from %s, which gave no heartbeat for %.0f s", folder, previous.worker, previous.age)
@@ -255,15 +260,30 @@ def is_busy(folder: Path) -> Busy | None:
     if not folder.exists():
         return None
     try:
-        lock = _locked(folder / LOCK)
-        try:
-            lease = current_lease(folder)
-            return None if _is_free(lock, lease) else _busy(folder, lease)
-        finally:
-            if lock is not None:
-                lock.release()
+        lock, lease = _lock_and_lease(folder)
+        if lock is not None:
+            lock.release()
+        return None if _is_free(lock, lease) else _busy(folder, lease)
     except OSError:  # reported by `hold`
         return None
+
+
+def _lock_and_lease(folder: Path) -> tuple[FileLock | None, FoundLease | None]:
+    """The lock of a folder, None if another process holds it or has replaced it, and then its lease."""
+    file = folder / LOCK
+    with open(file, "ab") as stream:  # creates it
+        before = os.fstat(stream.fileno())
+    lock = _locked(file)
+    try:
+        lease = current_lease(folder)
+        if lock is not None and not os.path.samestat(before, file.stat()):
+            lock.release()
+            lock = None
+        return lock, lease
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
 
 
 def _is_free(lock: FileLock | None, lease: FoundLease | None) -> bool:

@@ -106,6 +106,43 @@ def test_a_slow_taker_withdraws(tmp_path):
         assert {file.name for file in tmp_path.iterdir()} == {LOCK, LEASE}
 
 
+def test_a_taker_that_has_not_yet_replaced_the_lock_has_not_ended(tmp_path, monkeypatch):
+    """Its lease is there, the old lock becomes free, and another process takes that."""
+    write_lease(tmp_path, OLD)
+    other, create = FileLock(tmp_path / LOCK), lease.Lease._create
+
+    def release_after(taker, previous):
+        monkeypatch.undo()
+        create(taker, previous)
+        other.release()
+        with pytest.raises(Busy), hold(tmp_path):
+            pass
+
+    monkeypatch.setattr(lease.Lease, "_create", release_after)
+    with other, hold(tmp_path) as taker:
+        taker.renew()
+        assert current_lease(tmp_path).here
+
+
+def test_a_lock_that_was_replaced_is_not_held(tmp_path, monkeypatch):
+    """A process has the lock; before it reads the lease, a faster taker replaces both."""
+    write_lease(tmp_path, OLD)
+    with ExitStack() as faster:
+        takers = []
+
+        def take_before(*args):
+            monkeypatch.undo()
+            takers.append(faster.enter_context(hold(tmp_path)))
+            return current_lease(*args)
+
+        monkeypatch.setattr(lease, "current_lease", take_before)
+        with pytest.raises(Busy, match=f":{os.getpid()}, uses"), hold(tmp_path):
+            pass
+        takers[0].renew()
+        with pytest.raises(Busy), hold(tmp_path):  # its new lock is not free
+            pass
+
+
 def test_a_taker_withdraws_if_the_owner_wakes_up(tmp_path):
     file = write_lease(tmp_path, OLD)
     read = current_lease(tmp_path)
@@ -265,7 +302,7 @@ def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with pytest.raises(UserError, match="cannot be locked"), hold(tmp_path):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK]
 
 
 def test_the_clock_is_that_of_the_file_system(tmp_path):
