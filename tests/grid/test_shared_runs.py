@@ -35,20 +35,17 @@ def run(plan):
     return run
 
 
-def _later(seconds, act):
-    threading.Timer(seconds, act).start()
-
-
-def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog):
+def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog, monkeypatch):
     caplog.set_level("INFO")
     lock = FileLock(run.path / LOCK, thread_local=False)
     lock.acquire()
 
-    def fail():
+    def fail(_seconds):
+        monkeypatch.undo()
         run.error.write_text("Traceback\nDiverged: the loss is not finite\n")
         lock.release()
 
-    _later(1, fail)
+    monkeypatch.setattr(time, "sleep", fail)  # while this worker waits
     assert failures(plan) == {run.path.name: "Diverged: the loss is not finite"}
     assert "waiting for 1 run of other workers; the first: another process has locked" in caplog.text
     assert not (run.path / "config.json").exists()
@@ -79,7 +76,7 @@ def test_a_run_that_is_taken_over_is_left_to_the_other_worker(plan, run, monkeyp
         if not seen:
             write_lease(run.path, age=-3600)
             seen.update({file.name: file.read_bytes() for file in run.path.iterdir()})
-            _later(1, (run.path / LEASE).unlink)
+            threading.Timer(1, (run.path / LEASE).unlink).start()
 
     monkeypatch.setattr(TrainingMeter, "add", take)
     monkeypatch.setattr(time, "sleep", _check_nothing_is_written(run, seen, time.sleep))
