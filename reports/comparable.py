@@ -14,6 +14,7 @@ from run_store.records import Record, settings_text
 SETTING = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor")
 COMPARABLE = (*SETTING, "probe", "protocol")
 R = TypeVar("R", bound=Record)
+RunKey = tuple[str, int, int]  # split of the training, seed, split of the probe
 Title = Callable[[Record], str]  # the printed name of a record's method; should differ between hyper-parameters
 
 ClassNames = Callable[[Record], Sequence[str]]  # the names of a record's classes; empty if unknown
@@ -82,6 +83,21 @@ def method_key(item: HasMethod) -> tuple[str, str]:
     return item.method, item.hparams_text
 
 
+def run_key(record: Record) -> RunKey:
+    """What the runs of two methods are paired by.
+
+    A record of a network that was trained on other data does not have the split of the training; the hash of the pretraining
+    set takes its place. External weights have an empty one, as nothing is known of their training.
+    """
+    if record.epochs is None:
+        trained_on = ""
+    elif record.is_transfer:
+        trained_on = record.pretrain_sha256
+    else:
+        trained_on = str(record.split)
+    return trained_on, record.seed, record.split
+
+
 def by_method(records: Iterable[R]) -> dict[tuple[str, str], list[R]]:
     """Records by `method_key`, sorted by it, those of the user's own runs before shipped ones."""
     rows: dict[tuple[str, str], list[R]] = {}
@@ -92,7 +108,12 @@ def by_method(records: Iterable[R]) -> dict[tuple[str, str], list[R]]:
 
 def one_record_per_run(records: Iterable[R]) -> list[R]:
     """One record per run, for fields that are equal in all records of a run."""
-    return list({record.run_id: record for record in records}.values())
+    return list({run_and_method(record): record for record in records}.values())
+
+
+def run_and_method(record: Record) -> tuple[str, tuple[str, str]]:
+    """Distinguishes runs; a submission has the id of the shipped run with the same configuration."""
+    return record.run_id, method_key(record)
 
 
 def run_ids(records: Iterable[Record]) -> tuple[str, ...]:

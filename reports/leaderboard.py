@@ -38,17 +38,24 @@ def leaderboard_text(
 ) -> str:
     """The leaderboard in Markdown. Arguments are those of `build_tables` and `summary_tables`."""
     tables = build_tables((record for record in records if not left_out(record)), title, bold=False, group=group)
-    sections = [HEAD]
+    sections = []
     summaries = summary_tables([table for table in tables if table.probe == captions.MAIN_PROBE], title, more_runs)
-    for table in summaries:
+    headings = [_heading(table.records[0]) for table in summaries]
+    for table, heading in zip(summaries, headings, strict=True):
         first = table.records[0]
         label = captions.scale(first)
         scale = f"**{label}**\n\n" if label else ""
         details = captions.without(table.details, VERDICT_RULE)  # the leaderboard has no verdicts
         table = replace(table, caption=captions.without(table.caption, label), details=details)
-        training = ", ".join(filter(None, [f"preset {first.preset}", captions.epochs(first.epochs)]))
-        sections.append(f"## {captions.subject(first)}, {training}\n\n{scale}{markdown_text(_columns(table))}")
-    return "\n".join(sections)
+        if headings.count(heading) > 1:
+            heading += f", {first.executor} views, {first.precision}"
+        sections.append(f"{heading}\n\n{scale}{markdown_text(_columns(table))}")
+    return "\n".join([HEAD, *sections])
+
+
+def _heading(record: Record) -> str:
+    training = ", ".join(filter(None, [f"preset {record.preset}", captions.epochs(record.epochs)]))
+    return f"## {captions.subject(record)}, {training}"
 
 
 def left_out(record: Record) -> bool:

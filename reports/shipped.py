@@ -61,10 +61,16 @@ def _beside(
 def submitted(folder: Path | None = None) -> list[ShippedRecord]:
     """Accuracies of all submissions in `folder`, or in `results` of the repository.
 
+    Their `precision` is that of the shipped results, if these have their setting in another precision only.
+
     Raises:
         UserError: one is damaged, or two of a benchmark have the same name.
     """
     found = []
+    precisions: dict[tuple[object, ...], set[str]] = {}
+    for record in accuracies(read_records(shipped_files(folder))):
+        *setting, precision = _setting(record)
+        precisions.setdefault(tuple(setting), set()).add(precision)
     files: dict[tuple[Path, str], Path] = {}
     for file in submission_files(folder or SHIPPED):
         submission, records = read_submission(file)
@@ -72,5 +78,9 @@ def submitted(folder: Path | None = None) -> list[ShippedRecord]:
         if other != file:
             raise UserError(f"{file} and {other.name} are both named {submission.name}; rename one: `submit --name`")
         for record in accuracies(records):
-            found.append(ShippedRecord(**asdict(record), trained_in=record.precision, submission=submission.name))
+            *setting, precision = _setting(record)
+            shipped = precisions.get(tuple(setting), {precision})
+            of_table = precision if precision in shipped else min(shipped)
+            values = asdict(record) | {"precision": of_table}
+            found.append(ShippedRecord(**values, trained_in=precision, submission=submission.name))
     return found

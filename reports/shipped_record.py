@@ -15,8 +15,10 @@ class ShippedRecord(AccuracyRecord, frozen=True, kw_only=True, tag="accuracy"):
 
     @property
     def label(self) -> str:
-        """In brackets after the method."""
-        return self.submission or "shipped"
+        """In brackets after the method: shipped, or the submission, with its precision if that is not the table's."""
+        if not self.submission:
+            return "shipped"
+        return self.submission if self.trained_in == self.precision else f"{self.submission}, {self.trained_in}"
 
     @property
     def origin(self) -> str:

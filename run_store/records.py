@@ -120,6 +120,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknow
         return variant_of(self.dataset, self.profile)
 
     @property
+    def is_transfer(self) -> bool:
+        """Whether its network was trained on other data than it is probed on, or on unknown data (external weights)."""
+        return self.epochs is None or "pretrained_on" in self.recipe
+
+    @property
     def extra_images(self) -> int:
         """OOD images seen in training: source images beyond the epochs over the pretraining set."""
         return (

@@ -1,4 +1,4 @@
-"""Figures of records and training logs, as SVG and PNG."""
+"""Figures of records and training logs, as SVG, PNG and PDF."""
 
 from reports.figures.write import SavedFigure, write_figures
 

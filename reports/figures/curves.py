@@ -8,14 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import captions
+from reports.comparable import RunKey, run_key
 from reports.figures.setting import MethodOrder, Plot, Series, Setting
 from reports.figures.style import legend_below, line_style, log_ticks, new_figure, set_subtitle
 from reports.tables.imbalance import SIZE_TOLERANCE, equal_size_groups, nominal_ratio, pretraining_sets
-from reports.tables.significance import Run, differences, half_interval
+from reports.tables.significance import differences, half_interval
 from run_store.records import AccuracyRecord
 
 PANELS = {"mean": "all classes", "few": "few classes"}
-Points = dict[tuple[float, str], dict[Run, float]]  # accuracies of runs by (x, key of the pretraining set)
+Points = dict[tuple[float, str], dict[RunKey, float]]  # accuracies of runs by (x, key of the pretraining set)
 
 
 def fewshot_curve(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
@@ -26,7 +27,7 @@ def fewshot_curve(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
         for record in one.records:
             for point in record.curve or []:
                 if (value := getattr(point, metric)) is not None:
-                    found.setdefault((point.shots, ""), {})[record.split, record.seed] = value
+                    found.setdefault((point.shots, ""), {})[run_key(record)] = value
         return found
 
     figure, error_bars = _figure(setting, points, "labelled images per class")
@@ -45,7 +46,7 @@ def imbalance_curve(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
         for record in one.records:
             value = getattr(record, metric)
             if value is not None:
-                found.setdefault((nominal_ratio(record), name_of[id(record)]), {})[record.split, record.seed] = value
+                found.setdefault((nominal_ratio(record), name_of[id(record)]), {})[run_key(record)] = value
         return found
 
     figure, error_bars = _figure(setting, points, "imbalance ratio of the pretraining set")

@@ -20,6 +20,7 @@ from reports.comparable import (
     comparable_groups,
     method_key,
     one_record_per_run,
+    run_key,
     table_name,
 )
 from reports.figures.style import drawable
@@ -109,7 +110,7 @@ class Setting(Generic[R]):
         f = self.first
         subject = (captions.subject(f) if self.profile else f.dataset) + (f", {f.mark}" if f.mark else "")
         probe = f", probe {captions.probe_title(self.probe)}" if self.probe else ""
-        n = captions.value_range({len({(r.split, r.seed) for r in one.records}) for one in self.series})
+        n = captions.value_range({len({run_key(r) for r in one.records}) for one in self.series})
         return captions.with_notes(f"{subject}{probe}, n = {n} ({captions.over(self.records)}).", self.records)
 
     @property

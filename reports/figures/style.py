@@ -25,6 +25,7 @@ from core.files import write_atomic
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every glyph of a PDF
 
+SUFFIXES = ("svg", "png", "pdf")  # of the files of a figure
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column and two columns of a paper
 FONT_SIZE = 7.0  # points
 DPI = 200  # of the PNG and of rasterized parts of the SVG
@@ -165,7 +166,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 
     Raises UserError if the disk is full.
     """
-    svg, png, pdf = (folder / f"{name}.{suffix}" for suffix in ("svg", "png", "pdf"))
+    svg, png, pdf = (folder / f"{name}.{suffix}" for suffix in SUFFIXES)
     figure.set_dpi(DPI)
     # the layout takes most of the time; `savefig` would compute it twice per file
     if (engine := figure.get_layout_engine()) is not None:

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import remove_unfinished, writable_folder
+from core.files import remove_unfinished, writable_folder, write_json
+from core.schema import read_json
 from reports import captions
-from reports.comparable import ClassNames, Title, method_name, no_class_names
+from reports.comparable import ClassNames, Title, method_name, no_class_names, safe_name
 from reports.figures.accuracy import class_accuracy, group_accuracy
 from reports.figures.agreement import rank_agreements
 from reports.figures.curves import fewshot_curve, imbalance_curve, imbalance_settings
@@ -18,7 +19,7 @@ from reports.figures.maps import feature_maps
 from reports.figures.ranks import rank_diagrams
 from reports.figures.sampling import sampled_clusters
 from reports.figures.setting import MethodOrder, Plot, Setting, probe_settings, run_settings
-from reports.figures.style import figure_style, save_figure
+from reports.figures.style import SUFFIXES, figure_style, save_figure
 from reports.figures.temperature import quantity_by_class_size, quantity_by_epoch
 from reports.figures.training import tail_curves, training_curves
 from reports.tables.table import single_line
@@ -27,6 +28,7 @@ from run_store.records import Record, accuracies, geometries
 
 log = logging.getLogger(__name__)
 
+INDEX = "index.json"
 Draw = Callable[[], Iterator[Plot]]
 
 
@@ -57,6 +59,8 @@ def write_figures(
 ) -> list[SavedFigure]:
     """Writes every figure that has data, as SVG, PNG and PDF; a figure that fails is logged as a warning and left out.
 
+    Figures of earlier reports, which `index.json` names, are removed.
+
     Args:
         records: of any runs.
         histories: training logs; those of runs without records are not plotted.
@@ -68,9 +72,26 @@ def write_figures(
         UserError: the folder cannot be written, or the disk is full.
     """
     remove_unfinished(writable_folder(folder, "--out"))
+    earlier = _read_index(folder)
     plan = _plan(list(records), {history.run_id: history for history in histories}, title, class_names)
     with figure_style():
-        return [saved for setting, draw in plan for saved in _save_all(setting, draw, folder)]
+        written = [saved for setting, draw in plan for saved in _save_all(setting, draw, folder)]
+    names = {saved.name for saved in written}
+    for name in earlier - names:
+        for suffix in SUFFIXES:
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    if names != earlier:
+        write_json(folder / INDEX, sorted(names))
+    return written
+
+
+def _read_index(folder: Path) -> set[str]:
+    """Names of the figures of earlier reports; empty if there are none, or the file is damaged."""
+    try:
+        names = read_json(folder / INDEX, list[str], "")
+    except UserError:
+        return set()
+    return {name for name in names if safe_name(name) == name}
 
 
 def _plan(

@@ -231,7 +231,7 @@ def _table(
 ) -> AccuracyTable:
     first = members[0]
     methods = by_method(members)
-    present = {record.run_id for record in members}
+    present = {record.run_id for record in members if not isinstance(record, ShippedRecord)}
     missing: dict[tuple[str, str], list[RunState]] = {}
     for state in states:
         if state.run_id not in present and state.belongs(first):
@@ -240,8 +240,9 @@ def _table(
     rows = []
     for index, (method, runs) in enumerate(methods.items()):
         bold_metrics = frozenset(metric for metric, found in best.items() if index in found.equal)
-        rows.append(_row(method, title(runs[0]), runs, bold_metrics, missing.get(method, ())))
-    rows += [_row(key, lost[0].title, [], frozenset(), lost) for key, lost in missing.items() if key not in methods]
+        lost = () if isinstance(runs[0], ShippedRecord) else missing.pop(method, ())
+        rows.append(_row(method, title(runs[0]), runs, bold_metrics, lost))
+    rows += [_row(method, states_of[0].title, [], frozenset(), states_of) for method, states_of in missing.items()]
     return AccuracyTable(
         name=table_name(first, key, first.probe),
         title=f"{captions.subject(first, key)}, test accuracy in %, probe {captions.probe_title(first.probe)}",

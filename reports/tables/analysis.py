@@ -10,6 +10,7 @@ from scipy.stats import kendalltau
 from reports import captions
 from reports.comparable import (
     SETTING,
+    RunKey,
     Title,
     by_method,
     comparable_groups,
@@ -17,6 +18,7 @@ from reports.comparable import (
     method_name,
     one_record_per_run,
     run_ids,
+    run_key,
     table_name,
 )
 from reports.tables.accuracy import METRICS, mean_cell, mean_std
@@ -27,7 +29,7 @@ MIN_METHODS = 3  # methods that two probes must share for a rank correlation
 GEOMETRY = {"alignment": "Alignment", "uniformity": "Uniformity", "effective_rank": "Effective rank"}
 GROUPS = {"all": "All", "many": "Many", "medium": "Medium", "few": "Few"}
 
-Accuracies = dict[tuple[str, str], dict[tuple[int, int], float]]  # of one probe, by method key, then (split, seed)
+Accuracies = dict[tuple[str, str], dict[RunKey, float]]  # of one probe, by method key
 
 
 def agreement_tables(records: Sequence[AccuracyRecord], title: Title = method_name) -> list[Table]:
@@ -57,7 +59,7 @@ def tail_tables(records: Sequence[Record], title: Title = method_name) -> list[T
     ]
     tables = []
     for key, group in comparable_groups(records, SETTING):
-        scored = [run for run in one_record_per_run(group) if run.tail_auroc is not None or run.tail_spearman is not None]
+        scored = [run for run in one_record_per_run(group) if _has_tail_score(run)]
         if not scored:
             continue
         methods = by_method(scored).values()
@@ -87,6 +89,11 @@ def tail_tables(records: Sequence[Record], title: Title = method_name) -> list[T
             )
         )
     return tables
+
+
+def _has_tail_score(run: Record) -> bool:
+    """Not for a network of other data: its score is on the classes of those."""
+    return not run.is_transfer and (run.tail_auroc is not None or run.tail_spearman is not None)
 
 
 def geometry_tables(records: Sequence[GeometryRecord], title: Title = method_name) -> list[Table]:
@@ -175,7 +182,7 @@ def _accuracies(records: Sequence[AccuracyRecord], metric: str) -> dict[str, Acc
         value = getattr(record, metric)
         if value is not None and len(protocols[record.probe]) == 1:
             runs = found.setdefault(record.probe, {}).setdefault(method_key(record), {})
-            runs[record.split, record.seed] = value
+            runs[run_key(record)] = value
     return found
 
 
@@ -186,7 +193,7 @@ def _kendall(first: Accuracies, second: Accuracies) -> tuple[float | None, int, 
     Methods are added from the one with the most runs on, as long as a common run is left.
     """
     runs = {method: first[method].keys() & second[method].keys() for method in sorted(first.keys() & second.keys())}
-    common: set[tuple[int, int]] = set()
+    common: set[RunKey] = set()
     compared: list[tuple[str, str]] = []
     for method, own in sorted(runs.items(), key=lambda item: -len(item[1])):
         if own and (not compared or common & own):

@@ -39,8 +39,8 @@ def combined_tables(accuracy_tables: Iterable[AccuracyTable]) -> list[Table]:
 
 
 def _table(name: str, tables: Sequence[AccuracyTable]) -> Table:
-    rows_by_key = [{row.key: row for row in table.rows} for table in tables]
-    keys = [key for _, key in sorted({row.order for rows in rows_by_key for row in rows.values()})]
+    rows_by_key = [{row.order: row for row in table.rows} for table in tables]  # own and shipped rows may have one method
+    keys = sorted({key for rows in rows_by_key for key in rows})
     columns = method_columns(row for rows in rows_by_key for row in rows.values())
     for table in tables:
         columns += metric_columns(_label(table), f"{table.probe}_")

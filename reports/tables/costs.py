@@ -11,7 +11,9 @@ from reports.comparable import (
     comparable_groups,
     method_name,
     one_record_per_run,
+    run_and_method,
     run_ids,
+    run_key,
     table_name,
 )
 from reports.tables.accuracy import mean_cell, mean_std
@@ -42,25 +44,26 @@ def cost_tables(records: Sequence[Record], title: Title = method_name) -> list[T
     """
     tables = []
     for key, members in comparable_groups(records, SETTING):
-        seconds: dict[str, dict[str, float]] = {}
+        seconds: dict[tuple[str, tuple[str, str]], dict[str, float]] = {}
         for record in members:
-            seconds.setdefault(record.run_id, {})[record.probe] = record.probe_seconds
+            seconds.setdefault(run_and_method(record), {})[record.probe] = record.probe_seconds
         probes = sorted(set.intersection(*(set(by_probe) for by_probe in seconds.values())))
         records_of_runs = one_record_per_run(members)
         rows, ids = [], []
         for runs in by_method(records_of_runs).values():
+            trained = _trained(runs)
             rows.append(
                 [
                     Cell(title(runs[0])),
-                    mean_cell(run.images_per_second for run in runs),
-                    mean_cell(None if run.train_seconds is None else run.train_seconds / 60 for run in runs),
-                    mean_cell(run.train_seconds for run in runs),
-                    mean_cell(run.peak_memory_mb for run in runs),
-                    _mean_only(run.images_seen for run in runs),
-                    _mean_only(None if run.images_seen is None else run.extra_images for run in runs),
-                    mean_cell(sum(seconds[run.run_id][probe] for probe in probes) if probes else None for run in runs),
+                    mean_cell(run.images_per_second for run in trained),
+                    mean_cell(None if run.train_seconds is None else run.train_seconds / 60 for run in trained),
+                    mean_cell(run.train_seconds for run in trained),
+                    mean_cell(run.peak_memory_mb for run in trained),
+                    _mean_only(run.images_seen for run in trained),
+                    _mean_only(None if run.images_seen is None else run.extra_images for run in trained),
+                    mean_cell(sum(seconds[run_and_method(run)][probe] for probe in probes) if probes else None for run in runs),
                     Cell(", ".join(sorted({run.device for run in runs}))),
-                    Cell(len(runs)),
+                    Cell(len(trained)),
                 ]
             )
             ids.append(run_ids(runs))
@@ -137,6 +140,11 @@ def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name)
             )
         )
     return tables
+
+
+def _trained(runs: Sequence[Record]) -> Sequence[Record]:
+    """One record of each network: one of other data may be probed on several splits."""
+    return list({run_key(run)[:2]: run for run in runs}.values()) if runs[0].is_transfer else runs
 
 
 def _mean_only(values: Iterable[float | None]) -> Cell:

@@ -38,22 +38,23 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
     columns += [Column(METRICS[name], f"recovered_{name}", recovered, placeholder="-") for name in ("mean", "few")]
     columns += [Column("n", "recovered_runs", recovered, placeholder="-")]
     tables = []
-    for key, members in comparable_groups(records, MATCHED, by_passport=False):
+    for key, members in comparable_groups(_trained_on_it(records), MATCHED, by_passport=False):
         for twin_key, subject, tailed_records, balanced_records in _twins(key, members):
             balanced = {method: _by_run(runs) for method, runs in by_method(balanced_records).items()}
             tailed = {method: _by_run(runs) for method, runs in by_method(tailed_records).items()}
             baseline = next((method for method in tailed if method[0] == BASELINE and method in balanced), None)
             titles = {method_key(r): title(r) for r in [*balanced_records, *tailed_records]}
-            rows, ids = [], []
+            rows, ids, paired = [], [], []
             for method, runs in tailed.items():
                 twin_runs = balanced.get(method, {})
+                paired += [runs[run] for run in _common(runs, twin_runs)]
                 gaps = [mean_cell(_gaps(twin_runs, runs, name)) for name in ACCURACIES]
                 recovered_cells = [Cell(None)] * 3
                 if baseline is not None:
                     pair = tailed[baseline], balanced[baseline]
                     recovered_cells = [Cell(_recovered(runs, *pair, name)) for name in ("mean", "few")]
                     recovered_cells += [Cell(len(_common(runs, *pair)))]
-                rows.append([Cell(titles[method]), *gaps, Cell(len(runs.keys() & twin_runs.keys())), *recovered_cells])
+                rows.append([Cell(titles[method]), *gaps, Cell(len(_common(runs, twin_runs))), *recovered_cells])
                 ids.append(run_ids([*runs.values(), *twin_runs.values()]))
             first, flat = tailed_records[0], balanced_records[0]
             reference = titles[baseline] if baseline else "SimCLR, which has no runs on both sets"
@@ -61,7 +62,7 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
                 Table(
                     f"imbalance-{table_name(first, twin_key, first.probe)}",
                     f"{subject}, cost of imbalance in points of test accuracy, probe {captions.probe_title(first.probe)}",
-                    captions.caption(tailed_records, "Differences are paired by split and seed."),
+                    captions.caption(paired or tailed_records, "Differences are paired by split and seed."),
                     f"Data: {captions.data([first])}; balanced twin: {captions.data([flat])}. "
                     f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
                     f"{captions.protocol(tailed_records)} {captions.groups(first)} "
@@ -109,7 +110,8 @@ def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
                 captions.caption(group),
                 f"Data: {captions.data(group)}. "
                 f"{captions.training(first, f'{captions.value_range(sizes)} images')} {captions.protocol(group)} "
-                f"{captions.groups(first)} {captions.runs(group)} Ratio: largest over smallest class, nominal value of the "
+                f"{captions.groups(first)} {captions.runs(group)} Of each method, the runs (split and seed) that all "
+                "its variants have, if there are any. Ratio: largest over smallest class, nominal value of the "
                 f"variant. Sizes within {SIZE_TOLERANCE:.0%} count as equal. Groups are defined by each variant's own class "
                 "counts, at ratio 1 by those of the long-tailed set.",
                 columns,
@@ -124,17 +126,38 @@ def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
 
 
 def equal_size_groups(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:
-    """(key, records) with pretraining sets of equal size, two ratios or more, and all other settings equal."""
+    """(key, records) with pretraining sets of equal size, two ratios or more, and all other settings equal.
+
+    Methods with one ratio are left out. Of the others, the runs (split and seed) that all pretraining sets of the method have;
+    all its runs if they have none in common.
+    """
     found = []
-    for key, members in comparable_groups(records, MATCHED, by_passport=False):
+    for key, members in comparable_groups(_trained_on_it(records), MATCHED, by_passport=False):
         groups: list[list[AccuracyRecord]] = []
         for record in sorted(members, key=lambda r: r.n_pretrain):  # stable: keeps the order within a size
             if groups and _same_size(groups[-1][0], record):
                 groups[-1].append(record)
             else:
                 groups.append([record])
-        found += [(key, group) for group in groups if len({nominal_ratio(r) for r in group}) > 1]
+        for group in groups:
+            common = [record for of_method in by_method(group).values() for record in _on_common_runs(of_method)]
+            if common:
+                found.append((key, common))
     return found
+
+
+def _trained_on_it(records: Iterable[AccuracyRecord]) -> list[AccuracyRecord]:
+    """Without networks of other data, whose accuracy does not depend on the imbalance of the probed set."""
+    return [record for record in records if not record.is_transfer]
+
+
+def _on_common_runs(records: Sequence[AccuracyRecord]) -> list[AccuracyRecord]:
+    """The records of one method on the runs that all its pretraining sets have; empty if these have one ratio."""
+    if len({nominal_ratio(record) for record in records}) < 2:
+        return []
+    sets = [_by_run(members) for _, members in pretraining_sets(records)]
+    common = _common(*sets)
+    return [runs[run] for runs in sets for run in common or sorted(runs)]
 
 
 def pretraining_sets(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:

@@ -1,9 +1,9 @@
 """Ranks of methods over benchmarks and splits: Friedman test, critical difference, probabilities of improvement.
 
-Demšar, JMLR 2006: methods are ranked within each block, here a setting and split, by the mean over its seeds; in a setting with
-one split, blocks are its seeds (see `significance`). Two mean ranks differ significantly if they differ by more than the
-critical difference of Nemenyi's test. The probability of improvement of one method over another is the fraction of blocks in
-which it is better, ties count half (Agarwal et al., NeurIPS 2021).
+Demšar, JMLR 2006: methods are ranked within each block, here a setting and split of the training, by the mean over its seeds;
+in a setting with one split, blocks are its seeds (see `significance`). Two mean ranks differ significantly if they differ by
+more than the critical difference of Nemenyi's test. The probability of improvement of one method over another is the fraction
+of blocks in which it is better, ties count half (Agarwal et al., NeurIPS 2021).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 from reports import captions
-from reports.comparable import SETTING, Title, comparable_groups, method_name, run_ids, short_hash
+from reports.comparable import Title, comparable_groups, method_name, run_ids, run_key, short_hash
 from reports.tables.accuracy import METRICS
 from reports.tables.costs import BASELINE
 from reports.tables.significance import LEVEL, MIN_PAIRS
@@ -26,7 +26,7 @@ MIN_METHODS = 3
 MAX_PRINTED = 10  # methods; the pairs of more are in the CSV only
 RANKED = ("few", "mean")
 SMALLEST_P = 0.0001  # smaller values of p are not printed
-Block = tuple[str, int, int | None]  # key of the setting, split, seed; None: mean over seeds
+Block = tuple[str, str, int | None]  # key of the setting, split, seed; None: mean over seeds
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_
     those of SimCLR, or without it those of the method that has the most. Records with equal titles belong to one method.
     """
     values: dict[str, dict[Block, list[AccuracyRecord]]] = {}
-    for key, members in _with_most_methods(comparable_groups(records, SETTING), title):
-        several = len({record.split for record in members}) > 1
+    for key, members in _with_most_methods(comparable_groups(records), title):
+        several = len({run_key(record)[0] for record in members}) > 1
         for record in members:
             if getattr(record, metric) is not None:
-                block = (key, record.split, None if several else record.seed)
+                split, seed, _ = run_key(record)
+                block = (key, split, None if several else seed)
                 values.setdefault(title(record), {}).setdefault(block, []).append(record)
     if not values:
         return None

@@ -3,7 +3,8 @@
 Accuracies of groups differ by many points between splits, as the order of the classes does, and so do those of all methods
 alike. Differences are therefore taken within runs. Runs of one split share images and class order, so they are no independent
 samples of the benchmark: differences are averaged over the seeds of a split, and the test is over splits. If all common runs
-are of one split, it is over its seeds, and its result holds for that split.
+are of one split, it is over its seeds, and its result holds for that split. The split is that of the training: a network that
+is probed on several splits is one sample.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from reports.comparable import RunKey, run_key
 from run_store.records import AccuracyRecord
 
 MIN_PAIRS = 5  # below which nothing is bold and no verdict is given
@@ -31,7 +33,6 @@ RULE = (
     f"larger mean). Significantly worse: the {LEVEL:.0%} interval of the difference from the best is below 0. {PAIRED} Methods "
     f"with fewer than {MIN_PAIRS} splits or seeds in common are not compared. Std is never bold."
 )
-Run = tuple[int, int]  # split and seed
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,21 @@ class Comparison:
 def paired_differences(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord], metric: str) -> NDArray[np.float64]:
     """First minus second method on the runs in which both have a value, by `differences`."""
     mine, others = (
-        {(record.split, record.seed): value for record in records if (value := getattr(record, metric)) is not None}
+        {run_key(record): value for record in records if (value := getattr(record, metric)) is not None}
         for records in (first, second)
     )
     return differences(mine, others)
 
 
-def differences(first: Mapping[Run, float], second: Mapping[Run, float]) -> NDArray[np.float64]:
-    """First minus second on common runs: the mean of each split, or if there is one split, the difference of each seed."""
-    by_split: dict[int, list[float]] = {}
-    for run in sorted(first.keys() & second.keys()):
-        by_split.setdefault(run[0], []).append(first[run] - second[run])
-    if len(by_split) == 1:
-        (of_seeds,) = by_split.values()
-        return np.array(of_seeds)
-    return np.array([np.mean(of_split) for of_split in by_split.values()])
+def differences(first: Mapping[RunKey, float], second: Mapping[RunKey, float]) -> NDArray[np.float64]:
+    """First minus second on common runs: the mean of each split of the training, or if there is one, of each seed."""
+    common = sorted(first.keys() & second.keys())
+    one_split = len({split for split, _, _ in common}) == 1
+    samples: dict[str | int, list[float]] = {}
+    for run in common:
+        split, seed, _ = run
+        samples.setdefault(seed if one_split else split, []).append(first[run] - second[run])
+    return np.array([np.mean(sample) for sample in samples.values()])
 
 
 def half_interval(values: NDArray[np.float64], fewest: int = MIN_PAIRS) -> float:

@@ -29,21 +29,25 @@ def summary_tables(
     title: Title = method_name,
     more_runs: Callable[[Record], str] = add_runs,
 ) -> list[Table]:
-    """One summary for each setting, of the first of its tables, which is that of the main probe.
+    """One summary for each setting, of its table of the main probe, else of its first.
 
-    Of the settings of a benchmark, that with the most methods comes first, those of balanced variants last. Rows of the user's
-    own runs come before shipped ones, each by accuracy on the few group, the best first.
+    If that probe has tables of several protocols, the one with the most rows is taken. Of the settings of a benchmark, that
+    with the most methods comes first, those of balanced variants last. Rows of the user's own runs come before shipped ones,
+    each by accuracy on the few group, the best first.
 
     Args:
         tables: result of `build_tables`.
         title: printed name of a record's method.
         more_runs: advice for the setting of a record, for methods with fewer than five pairs with SimCLR.
     """
-    first: dict[str, AccuracyTable] = {}
+    settings: dict[str, list[AccuracyTable]] = {}
     for table in tables:
-        first.setdefault(table.setting_key, table)
+        same = settings.setdefault(table.setting_key, [])
+        if not same or same[0].probe == table.probe:
+            same.append(table)
+    largest = {id(same[0]): max(same, key=lambda table: len(table.rows)) for same in settings.values()}
     ordered = sorted(
-        first.values(), key=lambda table: (by_number(table.first.dataset), _is_balanced(table.first), -len(table.rows))
+        largest.values(), key=lambda table: (by_number(table.first.dataset), _is_balanced(table.first), -len(table.rows))
     )
     return [_summary(table, title, more_runs(table.first)) for table in ordered]
 
@@ -146,5 +150,5 @@ def _verdict(found: Difference | None, advice: str) -> str:
     if found is None or found.low is None or found.high is None or found.pairs < MIN_PAIRS:
         return f"too few runs{advice}"
     if found.low > 0:
-        return "raises the tail"
-    return "lowers the tail" if found.high < 0 else "no difference seen"
+        return "better on few"
+    return "worse on few" if found.high < 0 else "no difference seen"

@@ -1,7 +1,9 @@
 """Tables of costs and budgets."""
 
 import pytest
+from msgspec.structs import asdict
 
+from reports.shipped_record import ShippedRecord
 from reports.tables.costs import budget_tables, cost_tables
 from tests.reports.made import COUNTS, made_geometry, made_record
 
@@ -85,3 +87,12 @@ def test_a_cost_that_is_rounded_away_is_not_printed_as_zero(seconds, text):
     (table,) = cost_tables([made_record(probe_seconds=seconds)])
     place = [column.key for column in table.columns].index("probe_seconds")
     assert table.rows[0][place].format(table.columns[place])[0] == text
+
+
+def test_a_submission_with_the_id_of_a_shipped_run_is_a_row_of_its_own():
+    shipped = made_record(train_seconds=300.0)
+    values = asdict(shipped) | {"train_seconds": 600.0, "probe_seconds": 9.0}
+    submitted = ShippedRecord(**values, trained_in="bf16", submission="mine")
+    (table,) = cost_tables([shipped, submitted])
+    found = [dict(zip((c.key for c in table.columns), row, strict=True)) for row in table.rows]
+    assert [(row["train_minutes"].value, row["probe_seconds"].value) for row in found] == [(5, 3), (10, 9)]

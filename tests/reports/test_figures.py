@@ -26,6 +26,7 @@ from reports.tables.significance import difference
 from run_store.history import LOG, read_history
 from run_store.records import CurvePoint
 from tests.reports.made import made_geometry, made_grid, made_record
+from tests.reports.test_imbalance import balanced
 
 EPOCHS = 6
 HOSTILE = "_a$b$ \\frac{1}{0} <svg onload=x> & {%} \n\t\x1b[31m 日本 \U0001f600 \udcff" + "long " * 40
@@ -433,3 +434,24 @@ def test_error_bars_of_curves_are_intervals_of_the_differences_from_simclr(split
         lengths = [[np.ptp(segment[:, 1]) / 2 for segment in segments if len(segment)] for segments in bars]  # else NaN
         assert lengths == [pytest.approx([half, half] if known else []), []]
     assert ("Error bars: 95% interval of the paired difference from simclr." in plot.caption) == known
+
+
+def test_figures_of_earlier_reports_are_removed_and_other_files_stay(tmp_path):
+    first, second = made_record(), made_record(dataset="cifar100lt", run_id="another")
+    both = {saved.name for saved in write_figures([first, second], [], tmp_path)}
+    (tmp_path / "mine.svg").touch()
+    kept = {saved.name for saved in write_figures([first], [], tmp_path)}
+    assert kept < both
+    files = {file.name for file in tmp_path.iterdir()}
+    assert files == {f"{name}.{suffix}" for name in kept for suffix in ("svg", "png", "pdf")} | {"mine.svg", "index.json"}
+    (tmp_path / "index.json").write_text("[3")
+    assert {saved.name for saved in write_figures([first], [], tmp_path)} == kept
+
+
+def test_the_curve_by_ratio_is_on_the_runs_that_all_sets_have():
+    records = [made_record(mean=50.0), made_record(split=2, mean=52.0), made_record(split=3, mean=10.0)]
+    records += [balanced(mean=60.0), balanced(split=2, mean=62.0)]
+    (setting,) = imbalance_settings(records, MethodOrder(records, method_name))
+    (plot,) = imbalance_curve(setting)
+    assert list(plot.figure.axes[0].lines[0].get_ydata()) == [61, 51]
+    assert "n = 2 (splits 1, 2; seed 0)" in setting.caption

@@ -79,3 +79,21 @@ def test_the_nominal_ratio_of_a_variant():
     assert nominal_ratio(made_record(dataset="imagenet100lt", class_counts=[1280, 6])) == pytest.approx(1280 / 6)
     assert nominal_ratio(balanced()) == 1
     assert max(COUNTS) / min(COUNTS) == 100
+
+
+def test_ratios_are_compared_on_the_runs_that_all_sets_have():
+    """Groups differ by many points between splits: other splits at one ratio would look like an effect of the ratio."""
+    records = [made_record(split=1, few=40.0), made_record(split=2, few=42.0), made_record(split=3, few=10.0)]
+    records += [balanced(few=50.0), balanced(split=2, few=52.0), made_record("byol")]
+    (table,) = ratio_tables(records)
+    found = [(row["method"].value, row["ratio"].value, row["few"].value, row["runs"].value) for row in rows(table)]
+    assert found == [("simclr", 1, 51, 2), ("simclr", 100, 41, 2)]
+    assert "splits 1, 2; seed 0" in table.caption
+    without_common = [made_record(split=3), balanced(split=1)]
+    assert [row["runs"].value for row in rows(ratio_tables(without_common)[0])] == [1, 1]
+
+
+def test_the_caption_of_the_cost_of_imbalance_has_the_runs_of_the_differences():
+    records = [made_record(split=split, seed=seed) for split in (1, 2) for seed in (0, 1)]
+    (table,) = cost_of_imbalance_tables([*records, balanced(), balanced(split=2)])
+    assert "(splits 1, 2; seed 0)" in table.caption

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from commands.leaderboard import FILE, current_leaderboard, write_leaderboard_page
 from commands.titles import method_group, method_title
 from core.errors import UserError
+from core.files import append_line
 from methods import METHODS
 from reports.leaderboard import leaderboard_text, left_out
 from reports.shipped import shipped_files, submitted
@@ -123,3 +124,25 @@ def test_the_page_has_every_shipped_row_and_the_best_first(tmp_path):
     assert few == sorted(few, reverse=True)
     assert (tmp_path / "tables" / "cifar10lt").is_dir()
     assert list((tmp_path / "figures").glob("*.pdf"))
+
+
+def test_a_submission_in_another_precision_stands_beside_the_shipped_results(tmp_path):
+    own = runs("simclr", 60)
+    for record in own:
+        file = tmp_path / "cifar10lt" / "cpu.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        append_line(file, record.to_line())
+    submit(tmp_path, "mine", runs("byol", 70, precision="fp32"))
+    text = leaderboard_text([*own, *submitted(tmp_path)], method_title)
+    assert text.count("## ") == 1
+    found = {row[0]: row for row in rows(text)}
+    assert found["BYOL (temperature=0.2) [mine, fp32]"][5].startswith("+")
+
+
+def test_sections_with_equal_headings_name_backend_and_precision():
+    text = leaderboard_text([*runs("simclr", 60), *runs("simclr", 60, executor="dali")])
+    headings = re.findall("^## (.*)", text, re.MULTILINE)
+    assert [heading.removeprefix("cifar10lt (variant exp-4500-45), preset cpu, 34 epochs") for heading in headings] == [
+        ", dali views, bf16",
+        ", torch views, bf16",
+    ]

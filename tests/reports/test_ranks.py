@@ -137,3 +137,10 @@ def test_pairs_of_many_methods_are_in_the_csv_only(count, printed):
     assert len(table.printed_columns()) == (2 + count if printed else 2)
     assert "better_than_m3" in csv_text(table)
     assert ("are in the CSV" in table.details, "Fractions:" in table.caption) == (not printed, printed)
+
+
+def test_protocols_of_a_probe_are_not_ranked_together():
+    of_two = [replace(r, protocol="another") if r.method == "byol" else r for r in records(TABLE)]
+    found = ranks(of_two, "few")
+    assert sorted(found.methods) == ["colt", "simclr", "ts"]
+    assert ranks([r for r in of_two if r.method != "ts"], "few") is None

@@ -12,10 +12,10 @@ from run_store.records import accuracies, read_records
 from tests.reports.made import made_record
 
 
-def machines(differences, **changes):
+def machines(differences):
     """Records of equal runs on two machines whose mean accuracies differ by the given numbers."""
     first = [made_record(seed=seed) for seed in range(len(differences))]
-    second = [replace(r, mean=r.mean + d, device="far", **changes) for r, d in zip(first, differences, strict=True)]
+    second = [replace(r, mean=r.mean + d, device="far") for r, d in zip(first, differences, strict=True)]
     return first, second
 
 
@@ -36,10 +36,18 @@ def test_the_limit_includes_every_measured_difference():
 
 @pytest.mark.parametrize(
     ("number", "changes"),
-    [(MIN_PAIRS - 1, {}), (9, {"run_id": "another"}), (9, {"probe": "knn"}), (9, {"protocol": "another"})],
+    [
+        (MIN_PAIRS - 1, {}),
+        (9, {"run_id": "another"}),
+        (9, {"probe": "knn"}),
+        (9, {"protocol": "another"}),
+        (9, {"device": None}),
+    ],
 )
 def test_too_few_equal_runs_have_no_spread(number, changes):
-    assert spreads(*machines([1.0] * number, **changes)) == {}
+    first, second = machines([1.0] * number)
+    changes = {"device": first[0].device} if "device" in changes else changes
+    assert spreads(first, [replace(record, **changes) for record in second]) == {}
 
 
 def test_an_unknown_spread_is_one_line(tmp_path):

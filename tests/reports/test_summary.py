@@ -34,8 +34,8 @@ BASE = [40.0, 50.0, 60.0, 70.0, 80.0]
 @pytest.mark.parametrize(
     ("few", "verdict"),
     [
-        ([value + gain for value, gain in zip(BASE, (2, 2.5, 1.5, 2, 2), strict=True)], "raises the tail"),
-        ([value - gain for value, gain in zip(BASE, (2, 2.5, 1.5, 2, 2), strict=True)], "lowers the tail"),
+        ([value + gain for value, gain in zip(BASE, (2, 2.5, 1.5, 2, 2), strict=True)], "better on few"),
+        ([value - gain for value, gain in zip(BASE, (2, 2.5, 1.5, 2, 2), strict=True)], "worse on few"),
         ([value + gain for value, gain in zip(BASE, (9, -7, 3, -6, 2), strict=True)], "no difference seen"),
         (BASE[:4], "too few runs: add --splits 1 2 3 4 5"),
         (BASE[:1], "too few runs: add --splits 1 2 3 4 5"),
@@ -134,3 +134,9 @@ def test_settings_that_captions_do_not_tell_apart_have_summaries_of_their_own(ch
     assert len({table.setting for table in tables}) == 1
     assert [len(table.records) for table in summary_tables(tables)] == [10, 10]
     assert sum(section.lead for section in page_sections([table.table() for table in tables], tables)) == 2
+
+
+def test_of_several_protocols_the_summary_has_the_one_with_the_most_methods():
+    records = [*runs("byol", BASE, protocol="a former one"), *runs("simclr", BASE), *runs("sdclr", BASE)]
+    (table,) = summary_tables(build_tables(records))
+    assert {row[0].value for row in table.rows} == {"simclr", "sdclr"}

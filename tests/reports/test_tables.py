@@ -6,14 +6,16 @@ import shutil
 import subprocess
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
+from reports.shipped_record import ShippedRecord
 from reports.tables import all_tables, build_tables, tables_text, write_tables
 from reports.tables.files import file_names
 from reports.tables.latex import latex_text
 from reports.tables.text import csv_text, markdown_text
 from reports.tables.write import WRITERS
 from tests.reports.golden_records import STATES, state, title
+from tests.reports.made import made_record
 
 
 def table_of(tables, probe, preset="cpu", profile="sdclr"):
@@ -257,3 +259,19 @@ def test_reconstructions_and_true_labels_are_named_in_every_output(accurate):
     for table in tables:
         assert "TASE-R is a reconstruction" in table.caption
         assert "an ablation that uses the labels" in table.caption
+
+
+@pytest.mark.parametrize("run_id", ["simclr-1", "that-of-another-precision"])
+def test_a_missing_run_is_not_part_of_the_shipped_row_of_its_method(run_id):
+    own = [made_record("byol", split=split, probe=probe) for split in (1, 2) for probe in ("ridge", "ridge-1pct")]
+    shipped = [
+        ShippedRecord(**asdict(made_record(split=split, probe=probe)) | {"run_id": f"simclr-{split}"}, trained_in="bf16")
+        for split in (1, 2)
+        for probe in ("ridge", "ridge-1pct")
+    ]
+    tables = build_tables([*own, *shipped], title, [state("simclr", 1, title="SimCLR", run_id=run_id)])
+    for table in tables:
+        found = [(row.method, row.shipped, row.runs, row.placeholder, len(row.missing)) for row in table.rows]
+        assert found[1:] == [("SimCLR", False, 0, "failed", 1), ("SimCLR", True, 2, None, 0)]
+    (combined,) = [table for table in all_tables(own, title, tables=tables) if table.name.startswith("combined")]
+    assert [(row[0].value, row[-1].value) for row in combined.rows] == [("BYOL", 2), ("SimCLR", 0), ("SimCLR", 2)]
