@@ -104,7 +104,7 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
             left = estimated.wall_seconds() - (time.monotonic() - started)
             how_far = f"{ended} of {len(todo)} runs ended" + (f", about {clock(left)} left" if left > 0 else "")
             try:
-                table = partial_report(options.out, plan.runs, run_.config.run_id)
+                table = partial_report(options.out, plan.runs, run_.config.run_id, since)
                 show("\n" + "; ".join(filter(None, [how_far, table])) + "\n")
             except Exception as error:  # must not end the grid
                 log.warning("no tables yet: %s", _any_line(error))
@@ -112,7 +112,8 @@ def _run(options: GridOptions, launcher: LauncherOptions, checkpoint_seconds: fl
     try:
         processes.from_main(lambda: _report(options.out, [run.config.run_id for run in plan.runs], since))
     except Exception as error:  # must not hide the failures
-        print(f"bench.py: no report: {_any_line(error)}", file=sys.stderr)
+        if processes.is_main():
+            print(f"bench.py: no report: {_any_line(error)}", file=sys.stderr)
         status = 1
     if not processes.is_main():
         return status
@@ -684,7 +685,7 @@ def main(arguments: list[str] | None = None) -> int:
         line = _line(error)
         if line is None:
             raise
-        if os.environ.get("RANK", "0") == "0":  # under torchrun, all processes have the same command line
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # under torchrun, all processes of a machine have the same error
             print(f"bench.py: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

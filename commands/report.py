@@ -147,7 +147,7 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
     if not out.exists():
         raise removed(out)
     while True:
-        if _last_report(out) > max([since, *_changes(out)]):
+        if _is_reported(out, since):
             paths = [path for path in (out / TABLES, out / FIGURES, out / PAGE) if path.exists()]
             own = [record for record in accuracies(read_runs(out, warn=False)) if run_ids is None or record.run_id in run_ids]
             return Report(_text(own), paths, by_another=True)
@@ -170,9 +170,10 @@ def _reporting(out: Path) -> Iterator[None]:
         yield
 
 
-def _last_report(out: Path) -> float:
-    """When the last shared report began to read records; 0 if there is none."""
-    return (out / REPORTED).stat().st_mtime if (out / REPORTED).exists() else 0.0
+def _is_reported(out: Path, since: float) -> bool:
+    """Whether a shared report began to read records after `since` and after the last change of a run."""
+    began = (out / REPORTED).stat().st_mtime if (out / REPORTED).exists() else 0.0
+    return began > max([since, *_changes(out)])
 
 
 def _changes(out: Path) -> Iterator[float]:
@@ -194,13 +195,16 @@ def _text(own: Sequence[AccuracyRecord], baselines: Sequence[str] = SHOWN, state
     return tables_text([*summary_tables(tables, method_title, more_runs), *(table.table() for table in tables)])
 
 
-def partial_report(out: Path, runs: Iterable[RunFolder], run_id: str) -> str:
+def partial_report(out: Path, runs: Iterable[RunFolder], run_id: str, since: float) -> str:
     """Writes the report of an unfinished grid, without figures, which take long to draw.
+
+    A report of another worker that has all records is left as it is: that worker has found the grid finished.
 
     Args:
         out: folder of runs.
         runs: of the grid; those without records are skipped.
         run_id: of the last run that has ended.
+        since: as in `shared_report`.
 
     Returns:
         The first accuracy table of the setting of that run; empty if the run has no accuracy.
@@ -209,7 +213,8 @@ def partial_report(out: Path, runs: Iterable[RunFolder], run_id: str) -> str:
         UserError: a record or log cannot be read, or a file cannot be written.
     """
     with suppress(Busy), _reporting(out):  # Busy: another worker writes it
-        report(out, figures=False)
+        if not _is_reported(out, since):
+            report(out, figures=False)
     records = read_records([run.results for run in runs if run.results.exists()], warn=False)
     tables = build_tables(accuracies(records), method_title, bold=False, group=method_group)
     first = next((table for table in tables if any(record.run_id == run_id for record in table.records)), None)

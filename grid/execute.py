@@ -107,8 +107,7 @@ def _execute_once(plan: Plan, numbers: Sequence[int], runner: "_Runner") -> Iter
         return
     for number, result in parallel_map(numbers, runner.without_pools(), jobs, partial(_start_worker, threads, plan.on_gpus)):
         if isinstance(result, WorkerCrash):
-            _save_error(plan.runs[number], result.reason, result.reason)
-            result = result.reason
+            result = _save_crash(plan.runs[number], plan.probes[plan.runs[number].config.dataset], result.reason)
         yield number, result
 
 
@@ -237,6 +236,21 @@ def _save_error(run: RunFolder, reason: str, text: str) -> None:
     log.error("%s failed: %s", run.config.label, reason)
     with suppress(UserError):  # the folder may not be writable; the reason is logged
         write_text(run.error, text)
+
+
+def _save_crash(run: RunFolder, probes: Sequence[str], reason: str) -> str | Busy | None:
+    """`_save_error` for a run whose process was killed. Returns the result of the run: another worker may have resumed it."""
+    try:
+        run.create()
+        with run.lock():
+            if run.is_done(probes):
+                return None
+            _save_error(run, reason, reason)
+    except Busy as error:
+        return error
+    except UserError:  # the folder may not be writable
+        log.error("%s failed: %s", run.config.label, reason)
+    return reason
 
 
 def _pool_of(config: RunConfig) -> tuple[str | None, int | None]:

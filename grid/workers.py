@@ -87,6 +87,8 @@ def parallel_map(
                         workers[number] = worker = _start(number, function, initializer)
                     _assign(worker, waiting)  # before the result is yielded, as the caller may be slow
                     yield item, content
+        if stop():  # while the caller handled the last result
+            raise KeyboardInterrupt
 
 
 def _receive(worker: _Worker) -> tuple[str, Any]:

@@ -12,9 +12,12 @@ Two guards:
 |---|---|---|
 | none | free | the process takes lock and lease |
 | none | held | Busy |
-| of a process on this machine | free | that process has ended; its lease is replaced |
+| of a process on this machine that has ended | free | the lease is replaced |
 | fresh, otherwise | any | Busy |
 | stale, otherwise | any | the folder is taken over: the lease is replaced, and the lock if it is held |
+
+A free lock alone does not show that the process has ended: the lock may have been replaced since, or be that of another mount
+of the file system.
 
 Races:
 
@@ -22,10 +25,8 @@ Races:
 - To replace a lease, its successor is created exclusively, under a name with the random token of the lease: one of several
   takers wins. The winner renames the successor to `lease.json`. A slow taker, whose lease to replace is no longer there, finds
   that its own is not the successor of `lease.json`, and withdraws. The successor of a taker that was killed before it renamed
-  it becomes stale and is replaced in the same way.
-- A lock that is held is replaced by the winner: it locks a new file and renames it to `.lock`. Until then its lease does not
-  name its system, so that a process that finds the old lock free does not conclude that the winner has ended. A process that
-  has locked `.lock` and then read the lease gives the lock up if `.lock` was replaced in between.
+  it becomes stale and is replaced in the same way, unless the process of `lease.json` has woken up.
+- A lock that is held is replaced by the winner: it locks a new file and renames it to `.lock`.
 - A heartbeat writes into the file that has the token of its process, and never creates or replaces a file. A process that was
   suspended finds another token, or no file, and stops the run (`LeaseLost`). `Lease.check`, before results are written, gives a
   heartbeat if the last one is older than STALE / 2.
@@ -34,12 +35,13 @@ Races:
   stops.
 """
 
+import errno
 import logging
 import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -60,6 +62,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = 15.0  # seconds between heartbeats
 STALE = 120.0  # seconds without a heartbeat after which another process takes over
+ATTEMPTS = 3  # to read a lease that is replaced meanwhile
 SIZE = 512  # bytes of a lease, padded by spaces, so that a heartbeat is one write that changes no length
 NOT_NEGATIVE = msgspec.Meta(ge=0)
 
@@ -102,8 +105,7 @@ class FoundLease:
 
     token: str
     worker: str  # HOST:PID
-    here: bool  # whether it is or was a process of this machine, so that a free lock shows that it has ended
-    ended: bool  # whether it is known to have ended before its lock is tried
+    ended: bool  # whether it was a process of this machine that has ended
     beat: float  # time of the last heartbeat, by the clock of the file system
     age: float  # seconds since then
     activity: Activity
@@ -126,7 +128,6 @@ class Lease:
         self.describe: Callable[[], Activity] = Activity  # called at each heartbeat, in a thread
         self._folder, self._token = folder, secrets.token_hex(8)
         self._renewed = _clock()
-        self._has_lock = True  # whether `.lock` is the lock of this process; not while it replaces that of another
         self._lost: UserError | None = None
         self._writing, self._released = Lock(), Event()
         self._thread = Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -172,8 +173,7 @@ class Lease:
         )
 
     def _content(self) -> bytes:
-        system = _system() if self._has_lock else ""
-        identity = (self._token, socket.gethostname(), os.getpid(), system, _namespace())
+        identity = (self._token, socket.gethostname(), os.getpid(), _system(), _namespace())
         return encode(_Content(*identity, self.describe())).ljust(SIZE)
 
     def _create(self, previous: FoundLease | None) -> None:
@@ -184,17 +184,21 @@ class Lease:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError as error:
             raise busy from error
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(self._content())
-        if previous is not None:
-            leases = _leases(self._folder)
-            if [lease.token for lease in leases[-2:]] != [previous.token, self._token] or leases[-2].beat != previous.beat:
-                file.unlink(missing_ok=True)
-                raise busy
-            try:
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(self._content())
+            if previous is not None:
+                leases = _leases(self._folder)
+                if [lease.token for lease in leases[-2:]] != [previous.token, self._token]:
+                    raise busy
+                if leases[-2].beat != previous.beat or any(lease.running for lease in leases[:-2]):
+                    raise busy  # a process has woken up
                 os.replace(file, self._folder / LEASE)
-            except FileNotFoundError as error:  # removed by the process before, which has woken up
+        except BaseException as error:
+            file.unlink(missing_ok=True)
+            if isinstance(error, FileNotFoundError):  # removed by the process before, which has woken up
                 raise busy from error
+            raise
 
     def _release(self) -> None:
         self._released.set()
@@ -216,6 +220,8 @@ def hold(folder: Path) -> Iterator[Lease]:
     try:
         lock, lease = _acquire(folder)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"cannot write {folder / LEASE}: {error.strerror}; free space or choose another folder") from error
         raise UserError(
             f"{folder / LOCK} cannot be locked ({error}); give an --out on a file system with locks, and see `doctor --out`"
         ) from error
@@ -229,20 +235,21 @@ def hold(folder: Path) -> Iterator[Lease]:
 
 def _acquire(folder: Path) -> tuple[FileLock, Lease]:
     """Takes lock and lease. Raises Busy."""
-    lease = Lease(folder)
+    lease, lock = Lease(folder), _locked(folder / LOCK)
     own = folder / f".{LOCK}.{secrets.token_hex(4)}{UNFINISHED}"  # replaces a lock that another process holds
-    lock, previous = _lock_and_lease(folder)
     try:
-        if not _is_free(lock, previous):
-            raise _busy(folder, previous)
-        taken = previous is not None and not (lock and previous.here)
+        leases = _leases(folder)
+        current, previous = _current(leases), leases[-1] if leases else None
+        if not _is_free(lock, current):
+            raise _busy(folder, current)
+        taken = previous is not None and not (lock and previous.ended)
         if lock is None:
-            lock, lease._has_lock = _locked(own), False
-        assert lock is not None  # a new file
+            lock = _locked(own)
+        if lock is None:  # removed as unfinished by a faster process
+            raise _busy(folder, current)
         lease._create(previous)
-        if not lease._has_lock:
+        if own.exists():
             os.replace(own, folder / LOCK)
-            lease._has_lock = True
         lease.renew()
         if previous is not None and taken:
             log.warning("%s is taken over from %s, which gave no heartbeat for %.0f s", folder, previous.worker, previous.age)
@@ -260,48 +267,36 @@ def is_busy(folder: Path) -> Busy | None:
     if not folder.exists():
         return None
     try:
-        lock, lease = _lock_and_lease(folder)
-        if lock is not None:
-            lock.release()
-        return None if _is_free(lock, lease) else _busy(folder, lease)
+        lock = _locked(folder / LOCK)
+        try:
+            lease = current_lease(folder)
+            return None if _is_free(lock, lease) else _busy(folder, lease)
+        finally:
+            if lock is not None:
+                lock.release()
     except OSError:  # reported by `hold`
         return None
-
-
-def _lock_and_lease(folder: Path) -> tuple[FileLock | None, FoundLease | None]:
-    """The lock of a folder, None if another process holds it or has replaced it, and then its lease."""
-    file = folder / LOCK
-    with open(file, "ab") as stream:  # creates it
-        before = os.fstat(stream.fileno())
-    lock = _locked(file)
-    try:
-        lease = current_lease(folder)
-        if lock is not None and not os.path.samestat(before, file.stat()):
-            lock.release()
-            lock = None
-        return lock, lease
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        raise
 
 
 def _is_free(lock: FileLock | None, lease: FoundLease | None) -> bool:
     """Whether a process may take a folder, from its `lock`, if it is free, and its lease."""
     if lease is None:
         return lock is not None
-    return lease.stale or (lock is not None and lease.here)
+    return lease.stale or (lock is not None and lease.ended)
 
 
 def current_lease(folder: Path, now: float | None = None) -> FoundLease | None:
-    """The lease on a folder; None if there is none.
+    """The lease on a folder, of a process that uses it if there is one; None if there is no lease.
 
     Args:
         folder: of a run; need not exist.
         now: `file_clock` of the file system; None: it is read.
     """
-    leases = _leases(folder, now)
-    return leases[-1] if leases else None
+    return _current(_leases(folder, now))
+
+
+def _current(leases: Sequence[FoundLease]) -> FoundLease | None:
+    return next((lease for lease in reversed(leases) if lease.running), leases[-1] if leases else None)
 
 
 def file_clock(folder: Path) -> float:
@@ -320,12 +315,11 @@ def _leases(folder: Path, now: float | None = None) -> list[FoundLease]:
     file = folder / LEASE
     while (found := _read(file)) is not None and found[0].token not in leases:
         content, beat = found
-        here = content.system == _system()
+        here = (content.system, content.namespace) == (_system(), _namespace())
         leases[content.token] = FoundLease(
             token=content.token,
             worker=f"{content.host}:{content.pid}",
-            here=here,
-            ended=here and content.namespace == _namespace() and _ended(content.pid),
+            ended=here and _ended(content.pid),
             beat=beat,
             age=(file_clock(folder) if now is None else now) - beat,
             activity=content.activity,
@@ -336,15 +330,20 @@ def _leases(folder: Path, now: float | None = None) -> list[FoundLease]:
 
 def _read(file: Path) -> tuple[_Content, float] | None:
     """Content and modification time of one lease; None if there is no file."""
-    try:
-        # not blocked by a FIFO; one descriptor, as the file may be replaced between two system calls
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        status, text = os.fstat(descriptor), os.read(descriptor, SIZE)
-    finally:
-        os.close(descriptor)
+    for attempt in range(ATTEMPTS):
+        try:
+            # not blocked by a FIFO; one descriptor, as the file may be replaced between two system calls
+            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                status, text = os.fstat(descriptor), os.read(descriptor, SIZE)
+            finally:
+                os.close(descriptor)
+            break
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno != errno.ESTALE or attempt == ATTEMPTS - 1:  # another machine has replaced the file
+                raise
     try:
         return decode(text, _Content), status.st_mtime
     except InvalidData:  # damaged, or its creator was killed before it was written
@@ -394,11 +393,15 @@ def _namespace() -> str:
 
 
 def _ended(pid: int) -> bool:
-    """Whether there is no process of this number on this machine."""
+    """Whether there is no process of this number on this machine, or it has ended and its parent has not yet noticed."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):  # of another user
         return False
-    return False
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[:1] in (["Z"], ["X"])

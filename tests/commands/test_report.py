@@ -1,6 +1,7 @@
 """Tables, figures and page of a folder of runs in any state."""
 
 import json
+import os
 import re
 import time
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from commands.report import exclusive_report, partial_report, report, shared_rep
 from commands.titles import method_title
 from core.errors import UserError
 from run_store.folder import RunFolder
+from run_store.layout import REPORTED
 from run_store.lease import file_clock, hold
 from run_store.loading import read_config
 from tests.reports.made import made_grid, made_record
@@ -140,12 +142,12 @@ def make_grid(out, *datasets):
 def test_an_unfinished_grid_prints_the_main_table_of_the_setting_of_the_last_run(tmp_path, dataset):
     runs = make_grid(tmp_path, "cifar10lt", "cifar100lt")
     runs.append(RunFolder(tmp_path / "not-begun", None))
-    text = partial_report(tmp_path, runs, f"{dataset}byol")
+    text = partial_report(tmp_path, runs, f"{dataset}byol", since=0)
     assert re.findall(r"(\S+) \(variant", text) == [dataset]
     assert text.count("probe linear (ridge):") == 1
     assert "SimCLR" in text
     assert "knn" not in text
-    assert partial_report(tmp_path, runs, "none") == ""
+    assert partial_report(tmp_path, runs, "none", since=0) == ""
     assert "drawn when the grid ends" in (tmp_path / "report.html").read_text()
     assert not (tmp_path / "figures").exists()
 
@@ -156,7 +158,7 @@ def test_the_page_of_an_unfinished_grid_follows_it_in_a_folder_with_figures(tmp_
     figures = {file: file.read_bytes() for file in (tmp_path / "figures").rglob("*")}
     assert "cifar100ltbyol" not in (tmp_path / "report.html").read_text()
     runs += make_grid(tmp_path, "cifar100lt")
-    partial_report(tmp_path, runs, "cifar100ltbyol")
+    partial_report(tmp_path, runs, "cifar100ltbyol", since=0)
     page = (tmp_path / "report.html").read_text()
     assert "cifar100ltbyol" in page
     assert "drawn when the grid ends" in page
@@ -219,11 +221,23 @@ def test_a_report_of_another_worker_is_left_alone_or_waited_for(tmp_path, monkey
     runs = [RunFolder(tmp_path / "cifar10lt-simclr-split1-seed0-a", None)]
     with ExitStack() as other:
         other.enter_context(hold(tmp_path))
-        assert "SimCLR" in partial_report(tmp_path, runs, record.run_id)
+        assert "SimCLR" in partial_report(tmp_path, runs, record.run_id, since=0)
         assert not (tmp_path / "report.html").exists()
         monkeypatch.setattr(time, "sleep", lambda seconds: other.close())
         assert exclusive_report(tmp_path) is not None
     assert (tmp_path / "report.html").exists()
+
+
+def test_a_finished_report_of_another_worker_is_not_replaced_by_a_partial_one(tmp_path):
+    runs = make_grid(tmp_path, "cifar10lt")
+    since = file_clock(tmp_path) - 1
+    shared_report(tmp_path, None, since)
+    os.utime(tmp_path / REPORTED)
+    finished = (tmp_path / "report.html").read_text()
+    assert "SimCLR" in partial_report(tmp_path, runs, "cifar10ltbyol", since)
+    assert (tmp_path / "report.html").read_text() == finished
+    partial_report(tmp_path, runs, "cifar10ltbyol", since=time.time() + 100)
+    assert "drawn when the grid ends" in (tmp_path / "report.html").read_text()
 
 
 def test_external_weights_are_named_by_what_was_loaded(tmp_path):
@@ -243,7 +257,7 @@ def test_no_report_creates_a_removed_folder_again(tmp_path):
     for write in (
         report,
         exclusive_report,
-        partial(partial_report, runs=[], run_id=""),
+        partial(partial_report, runs=[], run_id="", since=0),
         partial(shared_report, run_ids=None, since=0),
     ):
         with pytest.raises(UserError, match="was removed during the run"):

@@ -113,7 +113,7 @@ def test_a_users_methods(tmp_path):
     *lines, stored, broken = finished.stdout.splitlines()
     for name, line, hint in zip(LOST, lines[::2], lines[1::2], strict=True):
         # a process that is killed at a checkpoint may have completed further steps while it was written
-        message = r"does NOT resume bit-identically \(killed at steps \d, \d, 7, \d+\): method\.backbone\."
+        message = r"does NOT resume bit-identically \(killed at steps \d, \d+, 7, \d+\): method\.backbone\."
         assert re.match(f"{name}: {message}", line)
         assert " differs by up to " in line
         assert hint.startswith(f"  {LOST[name]}")

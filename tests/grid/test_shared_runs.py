@@ -1,6 +1,5 @@
 """Runs that other workers execute, take over, finish or fail; workers on GPUs."""
 
-import threading
 import time
 
 import pytest
@@ -12,6 +11,7 @@ from grid import execute
 from grid.activity import TrainingMeter
 from grid.options import GridOptions
 from grid.plan import count_gpus, make_plan, plan_text
+from grid.workers import WorkerCrash
 from run_store import lease
 from run_store.layout import LEASE, LOCK
 from tests.runs import failures, small_config
@@ -51,6 +51,33 @@ def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog, monkey
     assert not (run.path / "config.json").exists()
 
 
+def test_a_run_whose_process_was_killed_is_left_to_the_worker_that_has_resumed_it(plan, run, monkeypatch):
+    crash = WorkerCrash(-9)
+    monkeypatch.setattr(execute, "parallel_map", lambda numbers, *_: [(number, crash) for number in numbers])
+    monkeypatch.setattr(type(plan), "parallelism", (2, 1))
+    write_lease(run.path)
+
+    def end(_seconds):
+        (run.path / LEASE).unlink()
+        finish(run)
+
+    def finish(run):
+        monkeypatch.undo()
+        assert failures(plan) == {}
+
+    monkeypatch.setattr(time, "sleep", end)
+    assert failures(plan) == {}
+    assert not run.error.exists()
+
+
+def test_a_run_whose_process_was_killed_has_failed(plan, run, monkeypatch):
+    crash = WorkerCrash(-9)
+    monkeypatch.setattr(execute, "parallel_map", lambda numbers, *_: [(number, crash) for number in numbers])
+    monkeypatch.setattr(type(plan), "parallelism", (2, 1))
+    assert failures(plan) == {run.path.name: crash.reason}
+    assert run.error.read_text() == crash.reason
+
+
 def test_a_run_that_failed_before_is_tried_again(plan, run):
     run.error.write_text("Traceback\nDiverged: the loss is not finite\n")
     assert plan.states == ["FAILED"]
@@ -76,7 +103,6 @@ def test_a_run_that_is_taken_over_is_left_to_the_other_worker(plan, run, monkeyp
         if not seen:
             write_lease(run.path, age=-3600)
             seen.update({file.name: file.read_bytes() for file in run.path.iterdir()})
-            threading.Timer(1, (run.path / LEASE).unlink).start()
 
     monkeypatch.setattr(TrainingMeter, "add", take)
     monkeypatch.setattr(time, "sleep", _check_nothing_is_written(run, seen, time.sleep))
@@ -87,9 +113,15 @@ def test_a_run_that_is_taken_over_is_left_to_the_other_worker(plan, run, monkeyp
 
 
 def _check_nothing_is_written(run, seen, sleep):
+    """The other worker ends during the third wait."""
+    waits = []
+
     def check(seconds):
-        if (run.path / LEASE).exists():
+        if len(waits) < 3:
             assert {file.name: file.read_bytes() for file in run.path.iterdir()} == seen
+            waits.append(seconds)
+            if len(waits) == 3:
+                (run.path / LEASE).unlink()
         sleep(seconds)
 
     return check
@@ -102,18 +134,19 @@ def test_a_run_with_a_fresh_lease_is_busy(tmp_path):
     assert execute._busy(plan, [3, 0, 2, 1]) == [0]
 
 
-def test_the_meter_of_a_resumed_run(photographs):
+def test_the_meter_of_a_resumed_run(photographs, monkeypatch):
     training = prepare(small_config("simclr", epochs=4, batch_size=64), photographs, torch.device("cpu"))
     meter = TrainingMeter(training)
     assert (meter().phase, meter().epoch, meter().epochs, meter().seconds_left) == ("training", None, 4, None)
-    meter._began -= 10
     for _ in range(4):  # of epoch 3
         meter.add(StepStats(2, 64, 64 * 16 * 16, lambda: 0.0))
-    meter._read = time.monotonic() - 2
+    now = time.monotonic()
+    meter._began, meter._read = now - 8, now
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2)
     found = meter()
     assert (found.epoch, found.epochs) == (3, 4)
-    assert found.images_per_second == pytest.approx(128, rel=0.1)
-    assert found.seconds_left == pytest.approx(10, rel=0.1)  # as long as for the epoch
+    assert found.images_per_second == pytest.approx(128)
+    assert found.seconds_left == pytest.approx(10)  # as long as for the epoch
     assert meter().images_per_second == 0
 
 

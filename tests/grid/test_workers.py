@@ -9,7 +9,7 @@ import time
 import pytest
 
 from grid.workers import WorkerCrash, parallel_map
-from tests.conftest import ROOT
+from tests.conftest import DEADLINE, ROOT
 from tests.grid import worker_functions
 
 STARTS = "from tests.grid import worker_functions\nfrom grid.workers import parallel_map\n"
@@ -35,6 +35,14 @@ def test_a_killed_process_fails_only_its_item():
     assert found == {n: n for n in (0, 1, 3, 4)}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_last_result_is_handled_stops_too(number):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        for item, result in parallel_map([3], worker_functions.double, 1, worker_functions.do_nothing):
+            assert (item, result[0]) == (3, 6)
+            signal.raise_signal(number)
+
+
 def _start_map(folder, count, work="train_until_stopped"):
     """Starts a process that maps `count` endless items; returns it once all of them have started."""
     code = f"{STARTS}if __name__ == '__main__':\n    list(parallel_map([{str(folder)!r}] * {count}, worker_functions.{work}"
@@ -46,7 +54,7 @@ def _start_map(folder, count, work="train_until_stopped"):
 
 
 def _wait_until(happened):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + DEADLINE
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -56,7 +64,7 @@ def _wait_until(happened):
 def test_every_worker_saves_on_a_stop_signal(number, tmp_path):
     running = _start_map(tmp_path, 2)
     running.send_signal(number)
-    _, stderr = running.communicate(timeout=60)
+    _, stderr = running.communicate(timeout=DEADLINE)
     assert len(list(tmp_path.glob("saved-*"))) == 2
     assert stderr.strip().endswith("KeyboardInterrupt")
     assert stderr.count("Traceback") == 1  # the parent's, which the command line turns into a message
@@ -69,17 +77,17 @@ def test_workers_that_get_two_signals_save_too(tmp_path):
     for started in tmp_path.glob("started-*"):
         os.kill(int(started.name.removeprefix("started-")), signal.SIGTERM)
     running.send_signal(signal.SIGTERM)
-    running.communicate(timeout=60)
+    running.communicate(timeout=DEADLINE)
     assert len(list(tmp_path.glob("saved-*"))) == 2
 
 
 def test_a_second_signal_does_not_wait(tmp_path):
     running = _start_map(tmp_path, 1, work="sleep_on")
     running.send_signal(signal.SIGINT)
-    time.sleep(1.5)
+    _wait_until((tmp_path / "received").exists)
     assert running.poll() is None  # waits for the worker that ignores the first signal
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=20)
+    running.communicate(timeout=DEADLINE)
     assert running.returncode not in (None, 0)
 
 
@@ -87,5 +95,5 @@ def test_a_second_signal_does_not_wait(tmp_path):
 def test_workers_save_and_end_when_their_parent_is_killed(tmp_path):
     running = _start_map(tmp_path, 2)
     running.kill()
-    running.communicate(timeout=60)
+    running.communicate(timeout=DEADLINE)
     _wait_until(lambda: len(list(tmp_path.glob("saved-*"))) == 2)

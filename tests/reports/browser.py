@@ -8,6 +8,8 @@ from pathlib import Path
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
+from tests.conftest import DEADLINE
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 
@@ -56,7 +58,7 @@ class Page:
     def runs(self) -> list[str]:
         """Opens every run of the panel; what they say."""
         self.do("for (const run of document.querySelectorAll('#panel-body details')) run.open = true")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE
         while len(found := self.all("#panel-body .run")) < len(self.all("#panel-body details")):
             assert time.monotonic() < deadline, "a run was opened and stayed empty"
         return [one.text for one in found]

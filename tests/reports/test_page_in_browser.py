@@ -14,6 +14,7 @@ from reports.page import About, Cell, Column, Figure, Row, Section, write_page
 from reports.page.adapter import finished_run, table_section
 from reports.shipped_record import ShippedRecord
 from reports.tables import build_tables, summary_tables
+from tests.conftest import DEADLINE
 from tests.reports.made import made_grid
 from tests.reports.made_page import HOSTILE, made_page
 
@@ -62,7 +63,7 @@ def test_the_page_opens_without_errors_and_requests(page, file):
     assert page.do("return performance.getEntriesByType('resource').length") == 0
     # and could not: the policy holds
     page.do("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}))")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE
     while not (complaints := page.complaints()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert "Content Security Policy" in complaints[0]
