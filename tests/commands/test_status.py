@@ -53,7 +53,7 @@ def test_a_worker_that_does_not_train(phase, out):
 
 
 def _run(state, left=None, seconds=None):
-    lease = FoundLease("0" * 16, "far:77", False, False, 0.0, 0.0, Activity("training", seconds_left=left))
+    lease = FoundLease("0" * 16, "far:77", False, 0.0, 0.0, Activity("training", seconds_left=left))
     return RunStatus("run", state, lease if state == "RUNNING" else None, "", seconds)
 
 
