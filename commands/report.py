@@ -127,10 +127,13 @@ def page_sections(tables: Iterable[Table], accuracy_tables: Sequence[AccuracyTab
 
 def exclusive_report(out: Path, run_ids: Sequence[str] | None = None, *, baselines: Sequence[str] = SHOWN) -> Report | None:
     """`report` while no other process writes one, for which it waits. Arguments and errors are those of `report`."""
+    waited = False
     while True:
-        with suppress(Busy), _reporting(out):
-            return report(out, run_ids, baselines=baselines)
-        time.sleep(BUSY_SECONDS)
+        try:
+            with _reporting(out):
+                return report(out, run_ids, baselines=baselines)
+        except Busy as error:
+            waited = _wait(error, waited)
 
 
 def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Report | None:
@@ -146,18 +149,29 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
     """
     if not out.exists():
         raise removed(out)
+    waited = False
     while True:
         if _is_reported(out, since):
             paths = [path for path in (out / TABLES, out / FIGURES, out / PAGE) if path.exists()]
             own = [record for record in accuracies(read_runs(out, warn=False)) if run_ids is None or record.run_id in run_ids]
             return Report(_text(own), paths, by_another=True)
-        with suppress(Busy), _reporting(out):
-            began = file_clock(out)
-            written = report(out, run_ids)
-            (out / REPORTED).touch()
-            os.utime(out / REPORTED, (began, began))
-            return written
-        time.sleep(BUSY_SECONDS)
+        try:
+            with _reporting(out):
+                began = file_clock(out)
+                written = report(out, run_ids)
+                (out / REPORTED).touch()
+                os.utime(out / REPORTED, (began, began))
+                return written
+        except Busy as error:
+            waited = _wait(error, waited)
+
+
+def _wait(error: Busy, waited: bool) -> bool:
+    """Waits for the report of another process, and says so the first time; returns True."""
+    if not waited:
+        log.info("waiting for the report of another worker: %s", error)
+    time.sleep(BUSY_SECONDS)
+    return True
 
 
 @contextmanager

@@ -61,7 +61,12 @@ def class_names(record: Record, folders: Mapping[str, Path]) -> tuple[str, ...]:
 
 
 def more_runs(record: Record) -> str:
-    """Advice for a method with too few runs: splits, or seeds for a benchmark with fewer than five splits."""
+    """Advice for a method with too few runs: splits, or seeds for a benchmark with fewer than five splits.
+
+    A network that was trained on other data is one sample on all probed splits.
+    """
+    if record.is_transfer:
+        return "probe runs of more splits or seeds"
     profiles = BENCHMARKS[record.dataset].profiles if record.dataset in BENCHMARKS else {}
     profile = profiles.get(record.profile)
     return "add --seeds 0 1 2 3 4" if profile is not None and profile.splits < 5 else "add --splits 1 2 3 4 5"

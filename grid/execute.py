@@ -241,6 +241,8 @@ def _save_error(run: RunFolder, reason: str, text: str) -> None:
 def _save_crash(run: RunFolder, probes: Sequence[str], reason: str) -> str | Busy | None:
     """`_save_error` for a run whose process was killed. Returns the result of the run: another worker may have resumed it."""
     try:
+        if not run.path.parent.exists():
+            raise removed(run.path.parent)
         run.create()
         with run.lock():
             if run.is_done(probes):

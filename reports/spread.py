@@ -43,12 +43,12 @@ def setting_of(record: AccuracyRecord) -> str:
 
 
 def spreads(first: Iterable[AccuracyRecord], second: Iterable[AccuracyRecord]) -> Spreads:
-    """Spread of each benchmark, preset and probe with MIN_PAIRS runs or more that are in both, of different devices."""
+    """Spread of each benchmark, preset and probe with MIN_PAIRS runs or more that are in both, and were trained twice."""
     others = {(record.run_id, record.probe): record for record in second}
     pairs: dict[str, dict[str, list[tuple[AccuracyRecord, AccuracyRecord]]]] = {}
     for record in first:
         other = others.get((record.run_id, record.probe))
-        if other is not None and other.protocol == record.protocol and other.device != record.device:
+        if other is not None and other.protocol == record.protocol and other != record:
             pairs.setdefault(setting_of(record), {}).setdefault(record.probe, []).append((record, other))
     return {
         setting: found

@@ -11,7 +11,7 @@ from reports import captions
 from reports.comparable import RunKey, run_key
 from reports.figures.setting import MethodOrder, Plot, Series, Setting
 from reports.figures.style import legend_below, line_style, log_ticks, new_figure, set_subtitle
-from reports.tables.imbalance import SIZE_TOLERANCE, equal_size_groups, nominal_ratio, pretraining_sets
+from reports.tables.imbalance import COMMON, SIZE_TOLERANCE, equal_size_groups, nominal_ratio, pretraining_sets
 from reports.tables.significance import differences, half_interval
 from run_store.records import AccuracyRecord
 
@@ -51,6 +51,7 @@ def imbalance_curve(setting: Setting[AccuracyRecord]) -> Iterator[Plot]:
 
     figure, error_bars = _figure(setting, points, "imbalance ratio of the pretraining set")
     details = (
+        f"{COMMON} "
         "Ratio: largest over smallest class, nominal value of the variant; a point is one pretraining set. Groups are defined "
         "by each variant's own class counts, at ratio 1 by those of the long-tailed set."
     )

@@ -92,7 +92,7 @@ def tail_tables(records: Sequence[Record], title: Title = method_name) -> list[T
 
 
 def _has_tail_score(run: Record) -> bool:
-    """Not for a network of other data: its score is on the classes of those."""
+    """Whether a run has a tail score on the probed data: that of a network trained on other data is on the classes of those."""
     return not run.is_transfer and (run.tail_auroc is not None or run.tail_spearman is not None)
 
 

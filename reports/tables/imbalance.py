@@ -21,6 +21,8 @@ CIFAR_RATIOS = {"sdclr": 100.0, "cao": 100.0, "gh": 100.0}  # nominal ratios of 
 RATIO = re.compile(r"ir=([0-9.e+]+)(?:,n=\d+)?")
 SIZE_TOLERANCE = 0.01  # relative: equal class sizes rarely add up to exactly the size of a long-tailed set
 
+COMMON = "Of each method with two ratios or more, the runs (split and seed) that all its variants have."
+
 Runs = dict[tuple[int, int], AccuracyRecord]  # by split and seed
 
 
@@ -62,7 +64,11 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
                 Table(
                     f"imbalance-{table_name(first, twin_key, first.probe)}",
                     f"{subject}, cost of imbalance in points of test accuracy, probe {captions.probe_title(first.probe)}",
-                    captions.caption(paired or tailed_records, "Differences are paired by split and seed."),
+                    captions.with_notes(
+                        f"Mean ± std over n runs ({captions.over(paired or tailed_records)}). "
+                        "Differences are paired by split and seed.",
+                        tailed_records,
+                    ),
                     f"Data: {captions.data([first])}; balanced twin: {captions.data([flat])}. "
                     f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
                     f"{captions.protocol(tailed_records)} {captions.groups(first)} "
@@ -110,10 +116,9 @@ def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
                 captions.caption(group),
                 f"Data: {captions.data(group)}. "
                 f"{captions.training(first, f'{captions.value_range(sizes)} images')} {captions.protocol(group)} "
-                f"{captions.groups(first)} {captions.runs(group)} Of each method, the runs (split and seed) that all "
-                "its variants have, if there are any. Ratio: largest over smallest class, nominal value of the "
-                f"variant. Sizes within {SIZE_TOLERANCE:.0%} count as equal. Groups are defined by each variant's own class "
-                "counts, at ratio 1 by those of the long-tailed set.",
+                f"{captions.groups(first)} {captions.runs(group)} {COMMON} Ratio: largest over smallest class, nominal value "
+                f"of the variant. Sizes within {SIZE_TOLERANCE:.0%} count as equal. Groups are defined by each variant's own "
+                "class counts, at ratio 1 by those of the long-tailed set.",
                 columns,
                 rows,
                 group,
@@ -128,8 +133,8 @@ def ratio_tables(records: Sequence[AccuracyRecord], title: Title = method_name) 
 def equal_size_groups(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:
     """(key, records) with pretraining sets of equal size, two ratios or more, and all other settings equal.
 
-    Methods with one ratio are left out. Of the others, the runs (split and seed) that all pretraining sets of the method have;
-    all its runs if they have none in common.
+    Of each method, the runs (split and seed) that all its pretraining sets have, without sets that share no run with the larger
+    ones; methods with one ratio are left out.
     """
     found = []
     for key, members in comparable_groups(_trained_on_it(records), MATCHED, by_passport=False):
@@ -147,17 +152,22 @@ def equal_size_groups(records: Iterable[AccuracyRecord]) -> list[tuple[str, list
 
 
 def _trained_on_it(records: Iterable[AccuracyRecord]) -> list[AccuracyRecord]:
-    """Without networks of other data, whose accuracy does not depend on the imbalance of the probed set."""
+    """Without networks that were trained on other data: the imbalance of the probed set has no effect on their accuracy."""
     return [record for record in records if not record.is_transfer]
 
 
 def _on_common_runs(records: Sequence[AccuracyRecord]) -> list[AccuracyRecord]:
-    """The records of one method on the runs that all its pretraining sets have; empty if these have one ratio."""
-    if len({nominal_ratio(record) for record in records}) < 2:
-        return []
-    sets = [_by_run(members) for _, members in pretraining_sets(records)]
-    common = _common(*sets)
-    return [runs[run] for runs in sets for run in common or sorted(runs)]
+    """The records of one method on the runs that its pretraining sets have in common; empty if these have one ratio.
+
+    Sets are added from the one with the most runs on, as long as a common run is left.
+    """
+    sets = sorted((_by_run(members) for _, members in pretraining_sets(records)), key=len, reverse=True)
+    kept: list[Runs] = []
+    for runs in sets:
+        if _common(runs, *kept):
+            kept.append(runs)
+    found = [runs[run] for runs in kept for run in _common(*kept)]
+    return found if len({nominal_ratio(record) for record in found}) > 1 else []
 
 
 def pretraining_sets(records: Iterable[AccuracyRecord]) -> list[tuple[str, list[AccuracyRecord]]]:

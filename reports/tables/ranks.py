@@ -26,7 +26,7 @@ MIN_METHODS = 3
 MAX_PRINTED = 10  # methods; the pairs of more are in the CSV only
 RANKED = ("few", "mean")
 SMALLEST_P = 0.0001  # smaller values of p are not printed
-Block = tuple[str, str, int | None]  # key of the setting, split, seed; None: mean over seeds
+Block = tuple[str, str, int | None, frozenset[int]]  # key of the setting, split, seed (None: mean over seeds), probed splits
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,7 @@ def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_
     Of the settings of a benchmark, such as variants and numbers of epochs, those with the most methods count. The blocks are
     those of SimCLR, or without it those of the method that has the most. Records with equal titles belong to one method.
     """
-    values: dict[str, dict[Block, list[AccuracyRecord]]] = {}
-    for key, members in _with_most_methods(comparable_groups(records), title):
-        several = len({run_key(record)[0] for record in members}) > 1
-        for record in members:
-            if getattr(record, metric) is not None:
-                split, seed, _ = run_key(record)
-                block = (key, split, None if several else seed)
-                values.setdefault(title(record), {}).setdefault(block, []).append(record)
+    values = _blocks(records, metric, title)
     if not values:
         return None
     baseline = {title(record) for record in records if record.method == BASELINE} & values.keys() or values.keys()
@@ -97,6 +90,21 @@ def ranks(records: Sequence[AccuracyRecord], metric: str, title: Title = method_
         left_out=sorted(values.keys() - set(methods)),
         records=[record for name in methods for block in blocks for record in values[name][block]],
     )
+
+
+def _blocks(records: Sequence[AccuracyRecord], metric: str, title: Title) -> dict[str, dict[Block, list[AccuracyRecord]]]:
+    """The records of each block, by title of the method. Only blocks with equal probed splits are equal."""
+    values: dict[str, dict[Block, list[AccuracyRecord]]] = {}
+    for key, members in _with_most_methods(comparable_groups(records), title):
+        several = len({run_key(record)[0] for record in members}) > 1
+        found: dict[tuple[str, str, int | None], list[AccuracyRecord]] = {}
+        for record in members:
+            if getattr(record, metric) is not None:
+                split, seed, _ = run_key(record)
+                found.setdefault((title(record), split, None if several else seed), []).append(record)
+        for (name, split, place), of_block in found.items():
+            values.setdefault(name, {})[key, split, place, frozenset(record.split for record in of_block)] = of_block
+    return values
 
 
 def _with_most_methods(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 
 from core.files import remove_unfinished, writable_folder, write_text
 from reports import captions
@@ -140,7 +140,11 @@ def _index(files: Iterable[Table]) -> str:
 
 
 def records_csv(records: Iterable[Record], record_type: type[Record]) -> str:
-    """One line per record, one column per field of `record_type`; lists and dictionaries as text."""
+    """One line per record, one column per field of `record_type`; lists and dictionaries as text.
+
+    The precision of submissions is that of their training, also in the table of another precision.
+    """
+    records = (structs.replace(r, precision=r.trained_in) if isinstance(r, ShippedRecord) else r for r in records)
     names = [name for name in record_type.__struct_fields__ if name != "format"]
     ordered = sorted(records, key=lambda f: (f.dataset, f.profile, f.preset, f.method, f.split, f.seed, f.probe, f.run_id))
     return csv_lines(names, [[_as_text(getattr(record, name)) for name in names] for record in ordered])

@@ -52,21 +52,25 @@ def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog, monkey
 
 
 def test_a_run_whose_process_was_killed_is_left_to_the_worker_that_has_resumed_it(plan, run, monkeypatch):
-    crash = WorkerCrash(-9)
-    monkeypatch.setattr(execute, "parallel_map", lambda numbers, *_: [(number, crash) for number in numbers])
-    monkeypatch.setattr(type(plan), "parallelism", (2, 1))
-    write_lease(run.path)
+    """First the other worker executes the run, then it is done."""
 
-    def end(_seconds):
+    def crash(numbers, *_):
+        write_lease(run.path)
+        return [(number, WorkerCrash(-9)) for number in numbers]
+
+    def finish(_seconds):
+        assert not run.error.exists()
         (run.path / LEASE).unlink()
-        finish(run)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(plan), "parallelism", (1, 1))
+            assert failures(plan) == {}
+        monkeypatch.setattr(execute, "parallel_map", lambda numbers, *_: [(number, WorkerCrash(-9)) for number in numbers])
 
-    def finish(run):
-        monkeypatch.undo()
-        assert failures(plan) == {}
-
-    monkeypatch.setattr(time, "sleep", end)
+    monkeypatch.setattr(execute, "parallel_map", crash)
+    monkeypatch.setattr(type(plan), "parallelism", (2, 1))
+    monkeypatch.setattr(time, "sleep", finish)
     assert failures(plan) == {}
+    assert run.state(["knn"]) == "DONE"
     assert not run.error.exists()
 
 

@@ -89,11 +89,19 @@ def test_ratios_are_compared_on_the_runs_that_all_sets_have():
     found = [(row["method"].value, row["ratio"].value, row["few"].value, row["runs"].value) for row in rows(table)]
     assert found == [("simclr", 1, 51, 2), ("simclr", 100, 41, 2)]
     assert "splits 1, 2; seed 0" in table.caption
-    without_common = [made_record(split=3), balanced(split=1)]
-    assert [row["runs"].value for row in rows(ratio_tables(without_common)[0])] == [1, 1]
+    apart = made_record(split=6, profile="ir=50,n=11165", data="of ratio 50", run_id="apart")
+    assert [row["ratio"].value for row in rows(ratio_tables([*records, apart])[0])] == [1, 100]
+    assert ratio_tables([made_record(split=3), balanced(split=1)]) == []
 
 
 def test_the_caption_of_the_cost_of_imbalance_has_the_runs_of_the_differences():
     records = [made_record(split=split, seed=seed) for split in (1, 2) for seed in (0, 1)]
     (table,) = cost_of_imbalance_tables([*records, balanced(), balanced(split=2)])
     assert "(splits 1, 2; seed 0)" in table.caption
+
+
+def test_the_caption_of_the_cost_of_imbalance_names_reconstructions_without_a_balanced_run():
+    (table,) = cost_of_imbalance_tables([made_record(), balanced(), made_record("tase", true_labels=True)])
+    assert [row["method"].value for row in rows(table)] == ["simclr", "tase"]
+    assert "TASE-R is a reconstruction" in table.caption
+    assert "an ablation that uses the labels" in table.caption

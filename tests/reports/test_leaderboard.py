@@ -1,5 +1,7 @@
 """The leaderboard: up to date with `results/`, sorted, with submissions as rows of their own."""
 
+import csv
+import io
 import re
 from itertools import product
 
@@ -14,7 +16,8 @@ from core.files import append_line
 from methods import METHODS
 from reports.leaderboard import leaderboard_text, left_out
 from reports.shipped import shipped_files, submitted
-from run_store.records import accuracies, read_records
+from reports.tables.write import records_csv
+from run_store.records import AccuracyRecord, accuracies, read_records
 from run_store.submission import Submission, read_submission, write_submission
 from tests.conftest import ROOT
 from tests.reports.made import made_record
@@ -146,3 +149,9 @@ def test_sections_with_equal_headings_name_backend_and_precision():
         ", dali views, bf16",
         ", torch views, bf16",
     ]
+
+
+def test_the_csv_of_all_fields_has_the_precision_of_the_training(tmp_path):
+    test_a_submission_in_another_precision_stands_beside_the_shipped_results(tmp_path)
+    (line,) = csv.DictReader(io.StringIO(records_csv(submitted(tmp_path)[:1], AccuracyRecord)))
+    assert line["precision"] == "fp32"

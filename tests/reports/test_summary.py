@@ -137,6 +137,6 @@ def test_settings_that_captions_do_not_tell_apart_have_summaries_of_their_own(ch
 
 
 def test_of_several_protocols_the_summary_has_the_one_with_the_most_methods():
-    records = [*runs("byol", BASE, protocol="a former one"), *runs("simclr", BASE), *runs("sdclr", BASE)]
+    records = [*runs("byol", BASE, protocol="A former one"), *runs("simclr", BASE), *runs("sdclr", BASE)]
     (table,) = summary_tables(build_tables(records))
     assert {row[0].value for row in table.rows} == {"simclr", "sdclr"}

@@ -65,3 +65,10 @@ def test_imbalance_and_tail_scores_are_those_of_the_training_data(training):
     other = [replace(record, **training) for record in own]
     assert not cost_of_imbalance_tables(other)
     assert not equal_size_groups(other)
+
+
+def test_networks_on_other_splits_are_not_ranked_together():
+    rows = [networks(name, [50, 51, 52, 53, 54], **TRAINED_ON) for name in ("simclr", "byol", "ts", "colt")]
+    rows[3] += [replace(record, split=2, run_id=f"{record.run_id}-2") for record in rows[3]]
+    found = ranks([record for row in rows for record in row], "few")
+    assert (found.left_out, found.blocks) == (["colt"], 5)
