@@ -150,13 +150,11 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
     if not out.exists():
         raise removed(out)
     waited = False
-    while True:
-        if _is_reported(out, since):
-            paths = [path for path in (out / TABLES, out / FIGURES, out / PAGE) if path.exists()]
-            own = [record for record in accuracies(read_runs(out, warn=False)) if run_ids is None or record.run_id in run_ids]
-            return Report(_text(own), paths, by_another=True)
+    while not _is_reported(out, since):
         try:
             with _reporting(out):
+                if _is_reported(out, since):  # since the last look
+                    break
                 began = file_clock(out)
                 written = report(out, run_ids)
                 (out / REPORTED).touch()
@@ -164,6 +162,9 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
                 return written
         except Busy as error:
             waited = _wait(error, waited)
+    paths = [path for path in (out / TABLES, out / FIGURES, out / PAGE) if path.exists()]
+    own = [record for record in accuracies(read_runs(out, warn=False)) if run_ids is None or record.run_id in run_ids]
+    return Report(_text(own), paths, by_another=True)
 
 
 def _wait(error: Busy, waited: bool) -> bool:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
@@ -238,6 +238,21 @@ def test_a_finished_report_of_another_worker_is_not_replaced_by_a_partial_one(tm
     assert (tmp_path / "report.html").read_text() == finished
     partial_report(tmp_path, runs, "cifar10ltbyol", since=time.time() + 100)
     assert "drawn when the grid ends" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_that_another_worker_ends_while_the_folder_is_locked_is_not_repeated(tmp_path, monkeypatch):
+    make_grid(tmp_path, "cifar10lt")
+
+    @contextmanager
+    def hold_after_another(folder):
+        with hold(folder) as lease:
+            (tmp_path / REPORTED).touch()
+            os.utime(tmp_path / REPORTED, (time.time() + 10, time.time() + 10))
+            yield lease
+
+    monkeypatch.setattr("commands.report.hold", hold_after_another)
+    assert shared_report(tmp_path, None, since=0).by_another
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_external_weights_are_named_by_what_was_loaded(tmp_path):
