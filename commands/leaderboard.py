@@ -19,7 +19,8 @@ FILE = Path(__file__).parent.parent / "LEADERBOARD.md"
 
 def current_leaderboard() -> str:
     """Text of the leaderboard of the records in `results/`. Raises UserError if one cannot be read."""
-    return leaderboard_text([*accuracies(read_records(shipped_files())), *submitted()], method_title, method_group, more_runs)
+    shipped = accuracies(read_records(shipped_files()))
+    return leaderboard_text([*shipped, *submitted(shipped)], method_title, method_group, more_runs)
 
 
 def write_leaderboard() -> Path:
@@ -35,7 +36,7 @@ def write_leaderboard_page(out: Path) -> Path:
         UserError: a record cannot be read, or a file cannot be written.
     """
     shipped: list[Record] = [record for record in read_records(shipped_files()) if not left_out(record)]
-    records = [*shipped, *(record for record in submitted() if not left_out(record))]
+    records = [*shipped, *(record for record in submitted(accuracies(shipped)) if not left_out(record))]
     accuracy_tables = build_tables(accuracies(records), method_title, group=method_group)
     tables = write_tables(records, out / TABLES, method_title, accuracy_tables=accuracy_tables, more_runs=more_runs)
     by_run = groupby(sorted(shipped, key=attrgetter("run_id")), key=attrgetter("run_id"))

@@ -4,7 +4,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -179,11 +179,8 @@ class _Runner:
 
         def lock() -> Busy | None:
             nonlocal run
-            if not plan.out.exists():  # not created again: it may have been on a disk that is no longer mounted
-                raise removed(plan.out)
-            run.create()
             try:
-                run = held.enter_context(run.lock())
+                run = held.enter_context(_lock(run))
             except Busy as error:
                 return error
             return None
@@ -231,6 +228,15 @@ class _Runner:
                 check_pool_size(config, len(pool.images))
 
 
+def _lock(run: RunFolder) -> AbstractContextManager[RunFolder]:
+    """Locks a run, whose folder is created. Raises Busy, or UserError if the folder of runs was removed."""
+    out = run.path.parent
+    if not out.exists():  # not created again: it may have been on a disk that is no longer mounted
+        raise removed(out)
+    run.create()
+    return run.lock()
+
+
 def _save_error(run: RunFolder, reason: str, text: str) -> None:
     """Logs the reason of a failure and writes `text` to the error file of the run."""
     log.error("%s failed: %s", run.config.label, reason)
@@ -241,10 +247,7 @@ def _save_error(run: RunFolder, reason: str, text: str) -> None:
 def _save_crash(run: RunFolder, probes: Sequence[str], reason: str) -> str | Busy | None:
     """`_save_error` for a run whose process was killed. Returns the result of the run: another worker may have resumed it."""
     try:
-        if not run.path.parent.exists():
-            raise removed(run.path.parent)
-        run.create()
-        with run.lock():
+        with _lock(run):
             if run.is_done(probes):
                 return None
             _save_error(run, reason, reason)

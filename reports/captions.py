@@ -47,15 +47,16 @@ def scale_label(preset: str) -> str:
     return f"{name[0].upper()}{name[1:]} numbers, not comparable with published ones."
 
 
-def caption(records: Sequence[Record], *sentences: str, mean: str = "Mean ± std") -> str:
+def caption(records: Sequence[Record], *sentences: str, mean: str = "Mean ± std", included: Sequence[Record] = ()) -> str:
     """A short caption: number of runs, splits and seeds, the given sentences, and the scale label.
 
     Args:
         records: of the table.
         sentences: empty ones are left out.
         mean: what the numbers are.
+        included: those of the runs that the numbers are over; empty: all.
     """
-    return with_notes(" ".join(filter(None, [f"{mean} over n runs ({over(records)}).", *sentences])), records)
+    return with_notes(" ".join(filter(None, [f"{mean} over n runs ({over(included or records)}).", *sentences])), records)
 
 
 def over(records: Sequence[Record]) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Protocol, TypeVar
@@ -14,6 +14,8 @@ from run_store.records import Record, settings_text
 SETTING = ("dataset", "profile", "data", "preset", "recipe", "precision", "executor")
 COMPARABLE = (*SETTING, "probe", "protocol")
 R = TypeVar("R", bound=Record)
+K = TypeVar("K")
+S = TypeVar("S", bound=tuple)
 RunKey = tuple[str, int, int]  # split of the training, seed, split of the probe
 Title = Callable[[Record], str]  # the printed name of a record's method; should differ between hyper-parameters
 
@@ -96,6 +98,21 @@ def run_key(record: Record) -> RunKey:
     else:
         trained_on = str(record.split)
     return trained_on, record.seed, record.split
+
+
+def most_in_common(runs: Mapping[K, Collection[S]]) -> tuple[list[K], list[S]]:
+    """Keys whose runs overlap, and the sorted runs that all of them have.
+
+    Keys are added from the one with the most runs on, as long as a common run is left.
+    """
+    kept: list[K] = []
+    common: set[S] = set()
+    for key, own in sorted(runs.items(), key=lambda item: -len(item[1])):
+        left = common.intersection(own) if kept else set(own)
+        if left:
+            kept.append(key)
+            common = left
+    return kept, sorted(common)
 
 
 def by_method(records: Iterable[R]) -> dict[tuple[str, str], list[R]]:

@@ -58,17 +58,17 @@ def _beside(
     ]
 
 
-def submitted(folder: Path | None = None) -> list[ShippedRecord]:
+def submitted(shipped: Iterable[AccuracyRecord], folder: Path | None = None) -> list[ShippedRecord]:
     """Accuracies of all submissions in `folder`, or in `results` of the repository.
 
-    Their `precision` is that of the shipped results, if these have their setting in another precision only.
+    Their `precision` is that of the `shipped` results, if these have their setting in another precision only.
 
     Raises:
         UserError: one is damaged, or two of a benchmark have the same name.
     """
     found = []
     precisions: dict[tuple[object, ...], set[str]] = {}
-    for record in accuracies(read_records(shipped_files(folder))):
+    for record in shipped:
         *setting, precision = _setting(record)
         precisions.setdefault(tuple(setting), set()).add(precision)
     files: dict[tuple[Path, str], Path] = {}
@@ -79,8 +79,8 @@ def submitted(folder: Path | None = None) -> list[ShippedRecord]:
             raise UserError(f"{file} and {other.name} are both named {submission.name}; rename one: `submit --name`")
         for record in accuracies(records):
             *setting, precision = _setting(record)
-            shipped = precisions.get(tuple(setting), {precision})
-            of_table = precision if precision in shipped else min(shipped)
+            known = precisions.get(tuple(setting), {precision})
+            of_table = precision if precision in known else min(known)
             values = asdict(record) | {"precision": of_table}
             found.append(ShippedRecord(**values, trained_in=precision, submission=submission.name))
     return found

@@ -16,6 +16,7 @@ from reports.comparable import (
     comparable_groups,
     method_key,
     method_name,
+    most_in_common,
     one_record_per_run,
     run_ids,
     run_key,
@@ -193,15 +194,10 @@ def _kendall(first: Accuracies, second: Accuracies) -> tuple[float | None, int, 
     Methods are added from the one with the most runs on, as long as a common run is left.
     """
     runs = {method: first[method].keys() & second[method].keys() for method in sorted(first.keys() & second.keys())}
-    common: set[RunKey] = set()
-    compared: list[tuple[str, str]] = []
-    for method, own in sorted(runs.items(), key=lambda item: -len(item[1])):
-        if own and (not compared or common & own):
-            common = common & own if compared else set(own)
-            compared.append(method)
+    compared, common = most_in_common(runs)
     if len(compared) < MIN_METHODS:
         return None
-    x, y = ([np.mean([probe[method][run] for run in sorted(common)]) for method in compared] for probe in (first, second))
+    x, y = ([np.mean([probe[method][run] for run in common]) for method in compared] for probe in (first, second))
     tau = float(kendalltau(x, y).statistic)
     return None if isnan(tau) else tau, len(compared), len(common)
 

@@ -8,7 +8,17 @@ from statistics import mean, stdev
 from msgspec.structs import replace
 
 from reports import captions
-from reports.comparable import Title, by_method, comparable_groups, method_key, method_name, run_ids, split_passport, table_name
+from reports.comparable import (
+    Title,
+    by_method,
+    comparable_groups,
+    method_key,
+    method_name,
+    most_in_common,
+    run_ids,
+    split_passport,
+    table_name,
+)
 from reports.tables.accuracy import METRICS, mean_cell
 from reports.tables.costs import BASELINE
 from reports.tables.table import Cell, Column, Table
@@ -49,14 +59,15 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
             rows, ids, paired = [], [], []
             for method, runs in tailed.items():
                 twin_runs = balanced.get(method, {})
-                paired += [runs[run] for run in _common(runs, twin_runs)]
+                common = _common(runs, twin_runs)
+                paired += [runs[run] for run in common]
                 gaps = [mean_cell(_gaps(twin_runs, runs, name)) for name in ACCURACIES]
                 recovered_cells = [Cell(None)] * 3
                 if baseline is not None:
                     pair = tailed[baseline], balanced[baseline]
                     recovered_cells = [Cell(_recovered(runs, *pair, name)) for name in ("mean", "few")]
                     recovered_cells += [Cell(len(_common(runs, *pair)))]
-                rows.append([Cell(titles[method]), *gaps, Cell(len(_common(runs, twin_runs))), *recovered_cells])
+                rows.append([Cell(titles[method]), *gaps, Cell(len(common)), *recovered_cells])
                 ids.append(run_ids([*runs.values(), *twin_runs.values()]))
             first, flat = tailed_records[0], balanced_records[0]
             reference = titles[baseline] if baseline else "SimCLR, which has no runs on both sets"
@@ -64,11 +75,7 @@ def cost_of_imbalance_tables(records: Sequence[AccuracyRecord], title: Title = m
                 Table(
                     f"imbalance-{table_name(first, twin_key, first.probe)}",
                     f"{subject}, cost of imbalance in points of test accuracy, probe {captions.probe_title(first.probe)}",
-                    captions.with_notes(
-                        f"Mean ± std over n runs ({captions.over(paired or tailed_records)}). "
-                        "Differences are paired by split and seed.",
-                        tailed_records,
-                    ),
+                    captions.caption(tailed_records, "Differences are paired by split and seed.", included=paired),
                     f"Data: {captions.data([first])}; balanced twin: {captions.data([flat])}. "
                     f"{captions.training(first, f'{first.n_pretrain} long-tailed or {flat.n_pretrain} balanced images')} "
                     f"{captions.protocol(tailed_records)} {captions.groups(first)} "
@@ -157,16 +164,10 @@ def _trained_on_it(records: Iterable[AccuracyRecord]) -> list[AccuracyRecord]:
 
 
 def _on_common_runs(records: Sequence[AccuracyRecord]) -> list[AccuracyRecord]:
-    """The records of one method on the runs that its pretraining sets have in common; empty if these have one ratio.
-
-    Sets are added from the one with the most runs on, as long as a common run is left.
-    """
-    sets = sorted((_by_run(members) for _, members in pretraining_sets(records)), key=len, reverse=True)
-    kept: list[Runs] = []
-    for runs in sets:
-        if _common(runs, *kept):
-            kept.append(runs)
-    found = [runs[run] for runs in kept for run in _common(*kept)]
+    """The records of one method on the runs that its sets have in common (`most_in_common`); empty if these have one ratio."""
+    sets = {key: _by_run(members) for key, members in pretraining_sets(records)}
+    kept, common = most_in_common(sets)
+    found = [sets[key][run] for key in kept for run in common]
     return found if len({nominal_ratio(record) for record in found}) > 1 else []
 
 

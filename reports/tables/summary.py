@@ -45,10 +45,8 @@ def summary_tables(
         same = settings.setdefault(table.setting_key, [])
         if not same or same[0].probe == table.probe:
             same.append(table)
-    largest = {id(same[0]): max(same, key=lambda table: len(table.rows)) for same in settings.values()}
-    ordered = sorted(
-        largest.values(), key=lambda table: (by_number(table.first.dataset), _is_balanced(table.first), -len(table.rows))
-    )
+    largest = [max(same, key=lambda table: len(table.rows)) for same in settings.values()]
+    ordered = sorted(largest, key=lambda table: (by_number(table.first.dataset), _is_balanced(table.first), -len(table.rows)))
     return [_summary(table, title, more_runs(table.first)) for table in ordered]
 
 
