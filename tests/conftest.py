@@ -52,6 +52,14 @@ def photographs():
     return torch.from_numpy(np.stack(patches))
 
 
+@pytest.fixture(autouse=True)
+def _figures(request, monkeypatch):
+    """Reports of the command line draw no figures, which take most of their time, but for tests marked `figures`."""
+    if request.node.get_closest_marker("figures") is None:
+        for command in ("report", "leaderboard"):
+            monkeypatch.setattr(f"commands.{command}.write_figures", lambda *arguments: [])
+
+
 @pytest.fixture
 def mistake(capsys):
     """Runs the command line in this process, expects a user's mistake, and returns the one line that was said about it."""

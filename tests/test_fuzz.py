@@ -264,6 +264,6 @@ def test_two_thousand_damaged_files(parsers, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_damaged_files(parsers, tmp_path, monkeypatch):
-    total, _ = _fuzz(parsers, 5000, tmp_path, monkeypatch)
-    assert total >= 100_000
+def test_twenty_thousand_damaged_files(parsers, tmp_path, monkeypatch):
+    total, _ = _fuzz(parsers, 1000, tmp_path, monkeypatch)
+    assert total >= 20_000

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import bench
@@ -23,6 +24,7 @@ def test_help_needs_no_torch():
     assert finished.stdout.splitlines()[-1] == "False"
 
 
+@pytest.mark.figures
 def test_the_grid_runs_is_skipped_when_done_and_is_tabled(tmp_path, capsys):
     out = tmp_path / "runs"
     asked = [*SMALL, "--methods", "simclr", "byol", "--splits", "1", "2", "--out", str(out)]
@@ -122,7 +124,7 @@ def test_other_hyper_parameters_get_a_row_of_their_own(tmp_path, capsys):
     assert rows == ["SimCLR", "SimCLR (temperature=0.5)"] * 2  # summary and table
 
 
-def test_views_are_made_by_whom_one_asks_for_and_never_mixed(tmp_path, capsys):
+def test_runs_of_each_augmentation_backend_are_runs_of_their_own(tmp_path, capsys):
     command = [*SMALL, "--methods", "bcl", "--probes", "ridge", "--out", str(tmp_path)]
     for name in ("kornia", "torchvision"):
         assert bench.main([*command, "--views", name]) == 0

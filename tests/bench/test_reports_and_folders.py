@@ -32,6 +32,7 @@ def _raise(error):
 
 
 @pytest.mark.parametrize(("name", "block"), [("tables", _file_at), ("figures", _file_at), ("report.html", _folder_at)])
+@pytest.mark.figures
 def test_failures_are_told_if_a_part_of_the_report_cannot_be_written(name, block, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(METHODS["byol"], "loss", _fail)
     block(tmp_path / name)
@@ -96,6 +97,7 @@ def test_a_removed_out_is_named_and_not_created_again(moment, tmp_path, monkeypa
     assert len(list(out.glob(f"*/{RESULTS}"))) == 2
 
 
+@pytest.mark.figures
 def test_an_out_removed_during_the_report_is_named(tmp_path, monkeypatch, capsys):
     out = tmp_path / "runs"
     asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--out", str(out)]
@@ -110,6 +112,7 @@ def test_an_out_removed_during_the_report_is_named(tmp_path, monkeypatch, capsys
     assert line.startswith(f"bench.py: folder {out} was removed during the run")
 
 
+@pytest.mark.figures
 def test_unfinished_files_of_a_killed_report_are_removed(tmp_path):
     asked = [*SMALL, "--methods", "simclr", "--probes", "knn", "--out", str(tmp_path)]
     assert bench.main(asked) == 0

@@ -28,7 +28,19 @@ from tests.runs import SMALL
 def _arguments(out, epochs):
     small = list(SMALL)
     small[small.index("--epochs") + 1] = epochs
-    return [*small, "--methods", "simclr", "--workers", "1", "--probes", "knn", "--checkpoint-seconds", "0", "--out", str(out)]
+    return [
+        *small,
+        "--methods",
+        "simclr",
+        "--workers",
+        "1",
+        "--probes",
+        "knn",
+        "--checkpoint-seconds",
+        "0.1",
+        "--out",
+        str(out),
+    ]
 
 
 def _start(out, epochs):

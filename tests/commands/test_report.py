@@ -74,6 +74,7 @@ def test_tables_have_the_group_of_each_method(tmp_path):
     assert "Group" not in report(tmp_path / "other", figures=False).text
 
 
+@pytest.mark.figures
 def test_a_repeated_report_is_identical(tmp_path):
     for record in made_grid(["simclr", "byol"], splits=1, seeds=1, probes=("ridge",)):
         record = replace(record, run_id=f"{record.method}10")
@@ -91,6 +92,7 @@ def test_a_repeated_report_is_identical(tmp_path):
     assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
 
 
+@pytest.mark.figures
 def test_a_folder_that_was_renamed_is_still_reported(tmp_path):
     (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
     folder = make_run(tmp_path, "my favourite run", record)
@@ -152,10 +154,12 @@ def test_an_unfinished_grid_prints_the_main_table_of_the_setting_of_the_last_run
     assert not (tmp_path / "figures").exists()
 
 
+@pytest.mark.figures
 def test_the_page_of_an_unfinished_grid_follows_it_in_a_folder_with_figures(tmp_path):
     runs = make_grid(tmp_path, "cifar10lt")
     report(tmp_path)
     figures = {file: file.read_bytes() for file in (tmp_path / "figures").rglob("*")}
+    assert figures
     assert "cifar100ltbyol" not in (tmp_path / "report.html").read_text()
     runs += make_grid(tmp_path, "cifar100lt")
     partial_report(tmp_path, runs, "cifar100ltbyol", since=0)

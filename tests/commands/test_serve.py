@@ -56,6 +56,7 @@ def get(out):
         thread.join()
 
 
+@pytest.mark.figures
 def test_every_file_of_the_report_is_served(out, get):
     page = (out / "report.html").read_bytes()
     assert get("/report.html") == (200, page.replace(b"<head>", b'<head><meta http-equiv="refresh" content="30">'))

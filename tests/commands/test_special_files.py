@@ -27,8 +27,9 @@ from run_store.layout import (
 )
 from tests.runs import SMALL
 
+pytestmark = pytest.mark.figures  # which read the files
 FILES = (CONFIG, PASSPORT, POOL, LOG, WEIGHTS, TRAINING, TAIL_SCORES, CLASS_QUANTILES, FEATURE_SAMPLE, RESULTS, DONE, ERROR)
-SECONDS = 60  # more is a hang
+SECONDS = 300  # more is a hang, on a slow machine too
 
 
 @pytest.fixture(scope="module")

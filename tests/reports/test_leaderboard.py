@@ -116,6 +116,7 @@ def test_two_submissions_of_one_name_are_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 def test_the_page_has_every_shipped_row_and_the_best_first(tmp_path):
     page = write_leaderboard_page(tmp_path).read_text()
     records = [record for record in accuracies(read_records(shipped_files())) if not left_out(record)]

@@ -225,14 +225,7 @@ COLLAPSED = {  # method, setting, epochs; the warning
 }
 
 
-@pytest.fixture
-def without_figures(monkeypatch):
-    """They take most of the time of a report."""
-    monkeypatch.setattr("commands.report.write_figures", lambda *arguments: [])
-
-
 @pytest.mark.parametrize("kind", COLLAPSED)
-@pytest.mark.usefixtures("without_figures")
 def test_a_collapsed_run_is_reported_everywhere(kind, tmp_path, capsys):
     method, change, epochs, problem = COLLAPSED[kind]
     asked = ["--methods", method, "--set", change, "--epochs", str(epochs), "--out", str(tmp_path)]
@@ -264,8 +257,7 @@ def test_a_collapsed_run_is_reported_everywhere(kind, tmp_path, capsys):
     assert "**Warning: " in (tmp_path / "export" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("length", ["1", "2", "20"])
-@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("length", ["1", pytest.param("2", marks=pytest.mark.slow), "20"])  # 2: all methods
 def test_healthy_runs_have_no_warning(length, tmp_path, capsys):
     chosen = METHODS.names() if length == "2" else ["simclr", "byol"]
     budgets = [f"{name}.budget=100" for name in chosen if "colt" in name]
@@ -282,7 +274,6 @@ def test_healthy_runs_have_no_warning(length, tmp_path, capsys):
         assert not any("loss_spikes" in line for line in lines)
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_an_untrained_network_has_no_warning(tmp_path, capsys):
     assert (
         bench.main([*COMMON, "--methods", "byol", "--epochs", "0", "--set", "recipe.weight_decay=1000", "--out", str(tmp_path)])
@@ -291,7 +282,6 @@ def test_an_untrained_network_has_no_warning(tmp_path, capsys):
     assert "arning" not in "".join(capsys.readouterr())
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_records_and_facts_of_earlier_versions_have_no_warnings(tmp_path):
     assert bench.main([*SMALL, "--methods", "simclr", "--probes", "knn", "--out", str(tmp_path)]) == 0
     (folder,) = tmp_path.glob("digitslt-*")
@@ -306,7 +296,6 @@ def test_records_and_facts_of_earlier_versions_have_no_warnings(tmp_path):
     assert len(read_records([folder / RESULTS])) == 2
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_a_non_finite_loss_names_the_cause(tmp_path, capsys):
     asked = [*COMMON, "--methods", "byol", "--epochs", "20", "--set", "recipe.weight_decay=1000", "recipe.optimizer=sgd"]
     assert bench.main([*asked, "recipe.lr=0.5", "--out", str(tmp_path)]) == 1
