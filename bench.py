@@ -185,8 +185,8 @@ def status(*, out: Path = Path("runs"), watch: float | None = None) -> int:
     watch
         Print again every so many seconds, until all runs are done or have failed, or Ctrl-C.
     """
-    if watch is not None and not watch > 0:
-        raise UserError(f"--watch {watch}: give a number of seconds above 0")
+    if watch is not None and not 0 < watch <= 86400:
+        raise UserError(f"--watch {watch}: give a number of seconds above 0, up to 86400")
     from commands.status import status as status_text
     from commands.status import watch as watch_status
     from core.files import check_folder
@@ -304,22 +304,27 @@ def probe(
 
     check_positive("--workers", workers)
     use_threads(workers)
-    probed = probe_path(
-        path,
-        datasets=datasets or (),
-        variants=variants or (),
-        splits=splits or (),
-        probes=probes or (),
-        backbone=backbone,
-        key=key,
-        prefix=prefix,
-        out=out,
-        data_root=data_root,
-        device=device,
-        views=views,
-    )
-    for parent in dict.fromkeys(folder.parent for folder, _ in probed):
-        _report(parent, [run_id for folder, run_id in probed if folder.parent == parent])
+    probed: list[tuple[Path, str]] = []
+    try:
+        probe_path(
+            path,
+            datasets=datasets or (),
+            variants=variants or (),
+            splits=splits or (),
+            probes=probes or (),
+            backbone=backbone,
+            key=key,
+            prefix=prefix,
+            out=out,
+            data_root=data_root,
+            device=device,
+            views=views,
+            on_probed=lambda folder, run_id: probed.append((folder, run_id)),
+        )
+    except UserError:
+        _report_probed(probed)
+        raise
+    _report_probed(probed)
     return 0
 
 
@@ -334,11 +339,12 @@ def export_(run: Path, *, to: Path | None = None, push: str | None = None) -> in
     to
         Folder to write; default: exports/NAME in the folder of runs, with the name of the run.
     push
-        Repository on the Hugging Face hub, USER/NAME, to upload the export to; it is created if it does not exist.
+        Repository on the Hugging Face hub, USER/NAME, to upload the export to; it is created if it does not exist. An existing
+        export of the run is uploaded as it is.
     """
     from commands.export import export
 
-    folder = export(run, to)
+    folder = export(run, to, reuse=push is not None)
     print(f"exported: {folder}", flush=True)
     if push is not None:
         from commands.hub import upload
@@ -650,6 +656,12 @@ def _print_checks(lines: Iterable[tuple[bool, str]]) -> int:
         print(text, flush=True)
         passed &= good
     return 0 if passed else 1
+
+
+def _report_probed(probed: Sequence[tuple[Path, str]]) -> None:
+    """Writes the report of each folder of runs in which networks were probed; `probed`: their folders and run ids."""
+    for parent in dict.fromkeys(folder.parent for folder, _ in probed):
+        _report(parent, [run_id for folder, run_id in probed if folder.parent == parent])
 
 
 def _report(out: Path, run_ids: list[str] | None = None, since: float | None = None, baselines: Sequence[str] = (ALL,)) -> bool:

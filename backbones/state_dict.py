@@ -91,6 +91,8 @@ def load_backbone(backbone: nn.Module, tensors: Mapping[str, Tensor], prefix: st
     own = backbone.state_dict()
     tensors = {name.replace(COMPILED, ""): tensor for name, tensor in tensors.items()}
     names = _prefixes(own, tensors)
+    if prefix and not prefix.endswith(".") and any(name.startswith(f"{prefix}.") for name in tensors):
+        prefix = f"{prefix}."
     found = _prefix(own, tensors, names) if prefix is None else prefix.replace(COMPILED, "")
     given = {name.removeprefix(found): tensor for name, tensor in tensors.items() if name.startswith(found)}
     missing = [name for name in own if name not in given and not name.endswith(COUNTER)]
@@ -141,7 +143,7 @@ def _select(path: Path, content: Any, key: str | None) -> tuple[dict[str, Tensor
     if key is not None:
         if key not in held:
             raise UserError(f"{path} has no state dict under the key {key!r}; {has}")
-        return dict(content[key]), key
+        return next(dict(value) for name, value in content.items() if str(name) == key and _is_state_dict(value)), key
     known = [name for name in held if name in KEYS]
     if len(known) > 1:
         raise UserError(f"{path} contains several networks, {', '.join(known)}; select one with --key")

@@ -33,7 +33,7 @@ PACKAGES = (
     "kornia",
 )
 LOCKED = 3  # exit status
-LOCK_TOO = f"""
+SECOND_LOCK = f"""
 import sys
 from filelock import FileLock, Timeout
 try:
@@ -79,11 +79,15 @@ def locks_text(folder: Path) -> str:
     """Result of locking a temporary file in a folder while a second process tries the same, as text."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock.") as file, FileLock(file.name).acquire(timeout=0):
-            second = subprocess.run([sys.executable, "-c", LOCK_TOO, file.name], capture_output=True, encoding="utf-8")
+            second = subprocess.run([sys.executable, "-c", SECOND_LOCK, file.name], capture_output=True, encoding="utf-8")
+    except FileNotFoundError:
+        return "cannot be tested: the folder does not exist yet"
+    except PermissionError as error:
+        return f"cannot be tested: {error.strerror}; give a writable --out"
     except (OSError, NotImplementedError) as error:
         return f"cannot be used ({error}); give an --out on a file system with locks"
     if second.returncode == 0:
-        return "are not seen by other processes; leases alone (lease.json) exclude other workers"
+        return "have no effect on other processes; leases alone (lease.json) exclude other workers"
     if second.returncode == LOCKED:
         return "work between processes of this machine; workers of other machines are excluded by leases (lease.json) too"
     return f"cannot be tested ({second.stderr.strip().rpartition(chr(10))[2]})"

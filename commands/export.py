@@ -11,6 +11,7 @@ shapes with other features.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from backbones.source import source_of
 from backbones.stem import SMALL_IMAGE
 from core.errors import UserError
 from core.files import new_folder, remove_unfinished, writable_folder, write_atomic, write_json, write_text
+from core.schema import read_json
 from data.benchmark import BENCHMARKS
 from data.views.spec import Evaluation
 from methods import METHODS
@@ -45,12 +47,13 @@ BY_SUITE = """import backbones  # of this suite: run it from the suite's folder
 model = backbones.create("{name}", image_size={size})"""
 
 
-def export(path: Path, to: Path | None = None) -> Path:
+def export(path: Path, to: Path | None = None, *, reuse: bool = False) -> Path:
     """Writes the backbone of a run, atomically.
 
     Args:
         path: folder of a finished run.
         to: new or empty folder; None: `exports/<run>` in the folder of runs.
+        reuse: whether `to` may be an earlier export of the run, which is then kept.
 
     Returns:
         The folder.
@@ -64,11 +67,13 @@ def export(path: Path, to: Path | None = None) -> Path:
         raise UserError(f"{path} is an untrained network (0 epochs); only trained networks are exported")
     if not run.records():
         raise UserError(f"{path} has no record in the current format, which the model card needs; repeat its `run` command")
-    to = to or run.path.parent / "exports" / run.path.name
+    to = (to or run.path.parent / "exports" / run.path.name).absolute()
+    if reuse and _is_export(to, run):
+        return to
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to} is not empty; delete it, or choose another folder with --to")
     backbone = load_trained_backbone(run)
-    parent = writable_folder(to.absolute().parent, "--to")
+    parent = writable_folder(to.parent, "--to")
     remove_unfinished(parent, to.name)
     with new_folder(to) as unfinished:
         tensors = {name: tensor.contiguous() for name, tensor in backbone.state_dict().items()}
@@ -77,6 +82,15 @@ def export(path: Path, to: Path | None = None) -> Path:
         write_json(unfinished / CONFIG, _hub_config(run, backbone))
         write_text(unfinished / CARD, _card(run, backbone))
     return to
+
+
+def _is_export(folder: Path, run: RunFolder) -> bool:
+    """Whether a folder is an export of a run; exports are renamed when complete."""
+    try:
+        config = read_json(folder / CONFIG, dict[str, Any], "")
+    except UserError:
+        return False
+    return (folder / EXPORTED).is_file() and config.get("tailbench", {}).get("run_id") == run.config.run_id
 
 
 def _hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:
@@ -161,10 +175,16 @@ def _card(run: RunFolder, backbone: nn.Module) -> str:
             code=_code(run),
             loading=_loading(run),
             config=json.dumps(config.to_json(), indent=2),
-            passport=passport.text() if (passport := run.passport()) else "",
+            passport=_passport_text(run),
         ),
         run.records(),
     )
+
+
+def _passport_text(run: RunFolder) -> str:
+    """Text of the passport without the folder of the images, as exports are published."""
+    passport = run.passport()
+    return replace(passport, source=replace(passport.source, place="")).text() if passport is not None else ""
 
 
 def _code(run: RunFolder) -> str:

@@ -51,8 +51,15 @@ def trained(training: Training) -> dict[str, Tensor]:
 
 
 def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> tuple[float, str]:
-    """The largest absolute difference of the values of two states, infinite for NaN, and the name of its tensor."""
-    return max(((first[name].double() - second[name].double()).abs().nan_to_num(math.inf).max().item(), name) for name in first)
+    """The largest absolute difference of the values of two states, infinite for NaN, and the name of its tensor.
+
+    Equal infinite values differ by 0. Empty tensors are left out.
+    """
+
+    def largest(a: Tensor, b: Tensor) -> float:
+        return torch.where(a == b, 0.0, (a - b).abs()).nan_to_num(math.inf).max().item()
+
+    return max((largest(first[name].double(), second[name].double()), name) for name in first if first[name].numel())
 
 
 def by_processes(count: int, folder: Path, function: Callable[..., Any], *arguments: Any) -> list[Any]:

@@ -27,7 +27,7 @@ from grid.execute import pool_of_run, prepare_run
 from grid.plan import Plan
 from run_store.layout import CHECKPOINT, LOG
 from training.checkpoint import Progress, has_checkpoint, read_latest
-from training.device import use_threads
+from training.device import use_device, use_threads
 from training.loop import Diverged, StepStats, train
 from training.prepare import Training
 from training.state import state_tensors, unsaved_state
@@ -94,6 +94,7 @@ def _work(plan: Plan, number: int, folder: Path, place: int | None, pipe: Connec
     """Main function of a process: sends the number of completed steps when it ends, or the reason of a failure."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     use_threads(plan.parallelism[1])
+    use_device(plan.device)
     try:
         config = plan.runs[number].config
         dataset = config.dataset

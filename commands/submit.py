@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from core.errors import UserError
-from core.files import read_bytes
+from core.files import read_bytes, writable_folder
 from core.schema import InvalidData, convert
 from data.benchmark import BENCHMARKS
 from eval.probes import PROBES
@@ -21,7 +21,7 @@ from run_store.contents import run_folders, run_id_of
 from run_store.layout import CONFIG, DONE, RESULTS
 from run_store.loading import config_of, read_config
 from run_store.passport import read_passport
-from run_store.records import AccuracyRecord, Record, accuracies, checked_records, read_records
+from run_store.records import AGAIN, AccuracyRecord, Record, accuracies, checked_records, read_records
 from run_store.submission import Name, Submission, write_submission
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +66,7 @@ def submit(paths: Sequence[Path], name: str, file: Path | None = None) -> Path:
         records=[msgspec.Raw(line) for line in lines.values()],
     )
     file = file or Path(f"{name.replace(' ', '-')}.json")
+    writable_folder(file.parent, "--out")
     write_submission(file, submission)
     return file
 
@@ -118,9 +119,9 @@ def _check_probe(where: str, record: Record) -> None:
         raise UserError(f"{where}: the probe is not registered; submit registered probes")
     probe = PROBES[record.probe]
     if record.protocol != probe.describe(BENCHMARKS[record.dataset].in_files):
-        raise UserError(f"{where}: its protocol is not the registered one; probe the run again with this version of the suite")
+        raise UserError(f"{where}: its protocol is not the registered one; {AGAIN}")
     if isinstance(record, AccuracyRecord) and "val" in probe.needs and (not record.n_val or record.val_accuracy is None):
-        raise UserError(f"{where}: {record.chosen!r} was not chosen on validation images; probe the run again")
+        raise UserError(f"{where}: {record.chosen!r} was not chosen on validation images; {AGAIN}")
 
 
 def _check_together(records: Sequence[Record]) -> None:
@@ -172,7 +173,7 @@ def _check_shipped(records: Collection[AccuracyRecord]) -> None:
             if getattr(record, field) != getattr(alike, field):
                 raise UserError(
                     f"run {record.run_id}, probe {record.probe}: {field} is {getattr(record, field)}, and "
-                    f"{getattr(alike, field)} in the shipped results; probe the run again"
+                    f"{getattr(alike, field)} in the shipped results; {AGAIN}"
                 )
 
 

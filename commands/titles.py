@@ -74,7 +74,7 @@ def more_runs(record: Record) -> str:
 
 def value_text(value: object) -> str:
     """Formats a value as `--set` accepts it."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 @cache

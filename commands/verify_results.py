@@ -11,6 +11,7 @@ from core.errors import UserError
 from core.files import writable_folder
 from core.registry import select
 from core.words import listed
+from data.benchmark import BENCHMARKS
 from data.variants import variant_of
 from grid.execute import execute, pool_of_run
 from grid.options import GridOptions
@@ -93,15 +94,17 @@ def _records_of(row: str, dataset: str | None, preset: str | None, split: int, s
         of_method = [
             record
             for record in shipped
-            if (record.method, record.split, record.seed) == (row, split, seed)
-            and dataset in (None, record.dataset)
+            if (record.method, record.split, record.seed) == (row.lower(), split, seed)
+            and (dataset is None or record.dataset in BENCHMARKS.select([dataset]))
             and preset in (None, record.preset)
         ]
         found = list(filter(_has_default_settings, of_method)) or of_method
     runs = {record.run_id: record for record in found}
     if not runs:
+        setting = f", dataset {dataset}" * (dataset is not None) + f", preset {preset}" * (preset is not None)
         raise UserError(
-            f"no shipped run is {row} (split {split}, seed {seed}); give a run id of results/, or a method, --split and --seed"
+            f"no shipped run is {row} (split {split}, seed {seed}{setting}); give a run id of results/, or a method, --split "
+            "and --seed"
         )
     if len(runs) > 1:
         named = listed(map(_description, runs.values()), MAX_NAMED)

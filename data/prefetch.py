@@ -80,7 +80,7 @@ def to_cpu(items: Iterator[Tensor]) -> Iterator[Tensor]:
         # torch keeps pinned memory for the next items: two or three blocks in turns
         copy = torch.empty(x.shape, dtype=x.dtype, pin_memory=True).copy_(x, non_blocking=True)
         copied = torch.cuda.Event()
-        copied.record()
+        copied.record(torch.cuda.current_stream(x.device))  # the current device may be another one
         if copying is not None:
             yield _copied(*copying)
         copying = copy, copied

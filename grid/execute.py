@@ -105,17 +105,17 @@ def _execute_once(plan: Plan, numbers: Sequence[int], runner: "_Runner") -> Iter
             log.info("[%d/%d] %s", place, len(numbers), plan.runs[number].config.label)
             yield number, runner(number)
         return
-    for number, result in parallel_map(numbers, runner.without_pools(), jobs, partial(_start_worker, threads, plan.on_gpus)):
+    start = partial(_start_worker, threads, None if plan.on_gpus else plan.device)
+    for number, result in parallel_map(numbers, runner.without_pools(), jobs, start):
         if isinstance(result, WorkerCrash):
             result = _save_crash(plan.runs[number], plan.probes[plan.runs[number].config.dataset], result.reason)
         yield number, result
 
 
-def _start_worker(threads: int, on_gpus: bool, worker: int) -> None:
-    """Prepares a worker process, numbered from 0; with `on_gpus`, it uses the GPU of its number."""
+def _start_worker(threads: int, device: torch.device | None, worker: int) -> None:
+    """Prepares a worker process, numbered from 0, for a device; None: the GPU of its number."""
     use_threads(threads)
-    if on_gpus:
-        use_device(torch.device("cuda", worker))
+    use_device(torch.device("cuda", worker) if device is None else device)
 
 
 class _FailedElsewhere(UserError):

@@ -30,7 +30,7 @@ from run_store.loading import check_done, open_run
 from run_store.probe_folder import ProbeFolder
 from run_store.record_folder import RecordFolder
 from run_store.records import Record
-from training.device import choose_device
+from training.device import choose_device, use_device
 from training.prepare import prepare
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def probe_path(
     data_root: Path | None = None,
     device: str = "auto",
     views: str = "auto",
+    on_probed: Callable[[Path, str], None] = lambda folder, run_id: None,
 ) -> list[tuple[Path, str]]:
     """Probes a run folder or a file of weights; trains no backbone.
 
@@ -69,6 +70,7 @@ def probe_path(
         data_root: folder of the data sets; None: the user's cache folder.
         device: auto, cpu, cuda or cuda:N.
         views: augmentation backend, or auto; the backend of a run cannot be changed on its own data.
+        on_probed: called with folder and run id after each target, as a later one may raise.
 
     Returns:
         Folder and run id of each target.
@@ -86,7 +88,10 @@ def probe_path(
     targets = _targets(run, datasets, variants, splits)
     if run is not None and targets != [_own(run)]:
         check_done(run)
+    if run is not None and out is not None and _own(run) in targets and out.resolve() != run.path.resolve().parent:
+        raise UserError(f"--out {out}: results on the data of a run are written to its folder, {run.path}; omit --out")
     options = _options(targets, probes, data_root, device, views)
+    use_device(options.device)
     out = out or (run.path.parent if run is not None else Path("runs"))
     probed = []
     for target in targets:
@@ -96,6 +101,7 @@ def probe_path(
         else:
             folder = _probe_pretrained(load, target, options, out)
             probed.append((folder.path, folder.run_id))
+        on_probed(*probed[-1])
     return probed
 
 
@@ -167,7 +173,7 @@ def _options(targets: list[Target], probes: Sequence[str], data_root: Path | Non
 def _check_options(path: Path, run: RunFolder | None, backbone: str | None, key: str | None, prefix: str | None) -> None:
     """Raises UserError if the options are invalid for the kind of `path`."""
     if run is not None and not (backbone is None and key is None and prefix is None):
-        raise UserError(f"{path} is a run folder, whose backbone is known; omit --backbone, --key and --prefix")
+        raise UserError(f"{path} is a run folder, whose configuration names the backbone; omit --backbone, --key and --prefix")
     if run is None and path.name == WEIGHTS and (path.parent / CONFIG).exists():
         raise UserError(f"{path} contains the whole method of a run; give the run folder {path.parent}")
     if run is None and path.is_file() and backbone is None:

@@ -222,6 +222,8 @@ def hold(folder: Path) -> Iterator[Lease]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"cannot write {folder / LEASE}: {error.strerror}; free space or choose another folder") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(f"cannot write {folder / LOCK}: {error.strerror}; choose a writable folder with --out") from error
         raise UserError(
             f"{folder / LOCK} cannot be locked ({error}); give an --out on a file system with locks, and see `doctor --out`"
         ) from error

@@ -25,6 +25,7 @@ from run_store.layout import RESULTS
 log = logging.getLogger(__name__)
 
 FORMAT: Literal[4] = 4
+AGAIN = f"delete the run's {RESULTS} and repeat its `run` command to probe it again"  # advice
 DIGITS = 12  # hexadecimal digits of the checksum of a line
 DIGEST = ', "sha256": "'  # between the fields of a line and its checksum
 settings_text = json.JSONEncoder(sort_keys=True).encode  # `json.dumps` with `sort_keys` builds an encoder at every call
@@ -251,9 +252,9 @@ def checked_records(lines: Sequence[bytes], place: Path | str) -> list[Record]:
                 raise InvalidData("no checksum")
             found.append(decode(_verified(line), ANY_KIND))
         except InvalidData as error:
-            raise UserError(f"{place}, record {number}: {error}; restore it, or probe the run again") from error
+            raise UserError(f"{place}, record {number}: {error}; restore it, or {AGAIN}") from error
     for record, reason in contradictions(accuracies(found)):
-        raise UserError(f"{place}, run {record.run_id}, probe {record.probe}: {reason}; restore it, or probe the run again")
+        raise UserError(f"{place}, run {record.run_id}, probe {record.probe}: {reason}; restore it, or {AGAIN}")
     return found
 
 

@@ -58,14 +58,16 @@ def fake_cuda() -> Iterator["FakeCUDA"]:
         patch.object(torch.autograd, "_engine_run_backward", _run_backward),
         patch.object(torch.cuda, "current_device", lambda: 0),
         patch.object(torch.cuda, "set_device", lambda device: None),
+        patch.object(torch.cuda, "current_stream", lambda device: device),
         FakeCUDA() as device,
     ):
 
         class Event:
             """Stands for `torch.cuda.Event`, which needs a driver."""
 
-            def record(self) -> None:
-                """Does nothing."""
+            def record(self, stream: torch.device) -> None:
+                """Notes the device of the stream."""
+                device.recorded.append(stream)
 
             def synchronize(self) -> None:
                 device.wait("Event.synchronize")
@@ -92,6 +94,7 @@ class FakeCUDA(FakeTensorMode):
         self._of_thread = local()
         super().__init__()
         self.uploads: list[Upload] = []
+        self.recorded: list[torch.device] = []  # devices on whose streams events were recorded
         self.unordered: list[Any] = []  # operations that sum floats in any order, so that their results vary
         self._pinned: dict[int, Tensor] = {}  # tensors in pinned memory by its address; kept, so that none is used again
         self._one_at_a_time = RLock()

@@ -64,6 +64,8 @@ def test_five_near_names_are_listed_for_an_unknown_one(name):
     named = message.partition("did you mean")[2].split("'")[1::2]
     assert len(set(named)) == 5
     assert all(timm.is_model(other) or other in BACKBONES for other in named)
+    with pytest.raises(UserError, match=r"^timm has no weights 'pth' of resnet18; give the name of the network, resnet18$"):
+        backbones.create("resnet18.pth", image_size=32)
     with pytest.raises(UserError, match="no backbone is named 'zzz'; none of the"):
         backbones.create("zzz", image_size=32)
 

@@ -162,6 +162,19 @@ def test_the_prefix_of_a_compiled_network_may_be_given(weights):
     assert _same(network, weights)
 
 
+def test_the_dot_of_a_given_prefix_may_be_omitted(weights):
+    network = _fresh()
+    assert load_backbone(network, _copies("a.", "b.")(weights), "a").prefix == "a."
+    assert _same(network, weights)
+
+
+def test_a_key_may_be_a_number(tmp_path, weights):
+    torch.save({0: weights, 1: weights}, tmp_path / "w.pth")
+    tensors, found = read_tensors(tmp_path / "w.pth", "1")
+    assert found == "1"
+    assert tensors.keys() == weights.keys()
+
+
 @pytest.mark.parametrize("prefixes", [("student.", "teacher."), ("a.b.", "a.c.", "d."), ("backbone.", "module.encoder_q.")])
 def test_several_whole_backbones_are_named(weights, prefixes):
     said = _said(load_backbone, _fresh(), _copies(*prefixes)(weights))

@@ -2,6 +2,7 @@ import ast
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -18,6 +19,7 @@ from data.variants import with_variants
 from data.views.backend import BACKENDS
 from data.views.spec import Evaluation
 from probing.probe_path import probe_path
+from run_store.passport import write_passport
 from tests.trained_run import trained_run
 from training.prepare import build_method
 
@@ -214,3 +216,23 @@ def test_an_export_is_atomic(tmp_path, monkeypatch):
     (tmp_path / "exports" / run.path.name).mkdir()
     export(run.path)
     assert len(list((tmp_path / "exports" / run.path.name).iterdir())) == 3
+
+
+def test_an_export_may_be_the_current_folder(tmp_path, monkeypatch):
+    run = _finished(tmp_path / "runs")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert export(run.path, Path(".")) == tmp_path / "here"
+    assert (tmp_path / "here" / "README.md").exists()
+
+
+def test_the_folder_of_the_images_is_not_published(tmp_path):
+    run = _finished(tmp_path)
+    probe_path(run.path, probes=["knn"], device="cpu")
+    passport = run.passport()
+    private = replace(passport, source=replace(passport.source, place="/home/me/secret"))
+    assert "/home/me/secret" in private.text()
+    write_passport(run.path, private)
+    text = (export(run.path) / "README.md").read_text()
+    assert "secret" not in text
+    assert passport.text() in text

@@ -90,6 +90,17 @@ def test_errors_of_the_hub_are_one_line(run, hub, mistake, tmp_path):
     assert "is not a run folder" in _line(tailbench.push, tmp_path, "me/digits")
 
 
+def test_a_failed_upload_is_repeated_by_the_same_command(run, hub, mistake, tmp_path, capsys):
+    command = ["export", str(run.path), "--to", str(tmp_path / "export"), "--push"]
+    assert "check the name" in mistake(*command, "digits")
+    written = {file: file.stat().st_mtime_ns for file in (tmp_path / "export").iterdir()}
+    assert bench.main([*command, "me/digits"]) == 0
+    assert written == {file: file.stat().st_mtime_ns for file in (tmp_path / "export").iterdir()}
+    assert "uploaded: https://hub/me/digits" in capsys.readouterr().out
+    (tmp_path / "export" / "config.json").write_text("{}")
+    assert "is not empty; delete it" in mistake(*command, "me/digits")
+
+
 def test_a_repository_of_another_model_is_refused(run, hub, tmp_path):
     tailbench.push(run.path, "me/other")
     file = hub / "me/other/config.json"

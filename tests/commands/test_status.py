@@ -114,21 +114,28 @@ def test_mistakes_are_one_line(tmp_path, mistake):
     assert f"{tmp_path} has no runs; start a grid first" in mistake("status", "--out", tmp_path)
     assert "x has no runs" in mistake("status", "--out", tmp_path / "x", "--watch", "3")
     assert "--watch 0.0: give a number of seconds above 0" in mistake("status", "--watch", "0")
+    assert "--watch inf: give a number of seconds above 0, up to 86400" in mistake("status", "--watch", "inf")
 
 
 def test_doctor_tests_the_locks_of_a_folder(tmp_path, monkeypatch, capsys):
     assert bench.main(["doctor", "--out", str(tmp_path)]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith(f"locks in {tmp_path}: work between processes of this machine")
-    monkeypatch.setattr(doctor, "LOCK_TOO", "")
-    assert doctor.locks_text(tmp_path).startswith("are not seen by other processes")
-    monkeypatch.setattr(doctor, "LOCK_TOO", "raise ValueError('no python')")
+    monkeypatch.setattr(doctor, "SECOND_LOCK", "")
+    assert doctor.locks_text(tmp_path).startswith("have no effect on other processes")
+    monkeypatch.setattr(doctor, "SECOND_LOCK", "raise ValueError('no python')")
     assert doctor.locks_text(tmp_path) == "cannot be tested (ValueError: no python)"
-    assert "No such file or directory" in doctor.locks_text(tmp_path / "missing")
+    assert doctor.locks_text(tmp_path / "missing") == "cannot be tested: the folder does not exist yet"
+
+    def denied(**options):
+        raise PermissionError(13, "Permission denied")
 
     def acquire(self, timeout):
         raise OSError("No locks available")
 
     monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.NamedTemporaryFile", denied)
+        assert doctor.locks_text(tmp_path) == "cannot be tested: Permission denied; give a writable --out"
     assert doctor.locks_text(tmp_path) == "cannot be used (No locks available); give an --out on a file system with locks"
     assert list(tmp_path.iterdir()) == []

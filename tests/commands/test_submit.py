@@ -195,6 +195,19 @@ def test_other_runs_are_refused(case, out, passports, mistake, tmp_path_factory)
     assert not file.exists()
 
 
+def test_the_folder_of_a_submission_is_created(out, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("new") / "a"
+    assert bench.main(["submit", str(out), "--name", "mine", "--out", str(folder / "mine.json")]) == 0
+    assert (folder / "mine.json").exists()
+
+
+def test_a_cut_off_record_is_probed_again_as_the_message_says(out, mistake):
+    with (out / "3" / "results.jsonl").open("a") as file:
+        file.write('{"format": 2, "me\n')
+    message = "restore it, or delete the run's results.jsonl and repeat its `run` command to probe it again"
+    assert message in mistake("submit", out, "--name", "mine")
+
+
 @pytest.mark.parametrize("name", ["", "../mine", "a\nb", "x" * 41, "[bold]"])
 def test_names_that_no_table_can_have_are_refused(name, out, mistake):
     assert "--name" in mistake("submit", out, "--name", name)

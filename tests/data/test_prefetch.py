@@ -160,6 +160,7 @@ def test_a_copy_from_the_gpu_is_waited_for_after_the_next_item_is_computed(monke
             for x in to_cpu(items()):
                 done.append(f"use {x.shape[1] - 1}")
                 assert x.device.type == "cpu"
+    assert device.recorded == [torch.device("cuda", 0)] * 3  # that of the tensors, whatever the current device
     assert done == [
         "compute 0", "compute 1", "wait", "use 0", "compute 2", "wait", "use 1", "wait", "use 2"
     ]  # fmt: skip

@@ -187,6 +187,11 @@ def test_each_worker_uses_the_gpu_of_its_number(plan, gpus, monkeypatch):
     assert list(execute._execute_once(on_gpus, [0, 1, 2], execute._Runner(on_gpus, 60, 0))) == []
     assert started == {"processes": 3}
     assert gpus == [torch.device("cuda", number) for number in range(3)]
+    gpus.clear()
+    options = GridOptions(**OPTIONS | {"seeds": [0, 1, 2], "device": "cuda:1", "jobs": 2, "workers": 1}, out=plan.out)
+    on_one = make_plan(options)
+    assert list(execute._execute_once(on_one, [0, 1, 2], execute._Runner(on_one, 60, 0))) == []
+    assert gpus == [torch.device("cuda", 1)] * 2
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:1"])

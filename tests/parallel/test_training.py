@@ -30,6 +30,11 @@ def test_nan_is_an_infinite_difference():
     assert largest_difference(dict.fromkeys(states, ones), states) == (float("inf"), "memory")
 
 
+def test_equal_infinite_values_and_empty_tensors_do_not_differ():
+    first = {"bound": torch.tensor([float("inf"), 1.0]), "queue": torch.empty(0, 2)}
+    assert largest_difference(first, first | {"bound": torch.tensor([float("inf"), 3.0])}) == (2.0, "bound")
+
+
 @pytest.mark.parametrize(("first", "then"), [(2, 1), slow_param(1, 2), slow_param(3, 2)])
 def test_a_run_is_resumed_by_another_number_of_processes(first, then, photographs, tmp_path):
     """Stopped after step 21 of an epoch of 22, with a checkpoint before."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import bench
 from core.errors import UserError
 from data.benchmark import Source
 from data.cache import DataCache
@@ -64,6 +65,29 @@ def test_missing_probes_of_a_run_are_added(run, tmp_path, monkeypatch):
     monkeypatch.setattr("probing.probe_path.probe_run", None)
     probe_path(again.path, probes=["knn", "ridge"], device="cpu")
     assert again.results.read_text() == after
+
+
+def test_targets_before_an_error_are_reported(file, tmp_path, monkeypatch, capsys):
+    load = DataCache.split
+
+    def split(self, dataset, profile, number, needs):
+        if number == 2:
+            raise UserError("no images")
+        return load(self, dataset, profile, number, needs)
+
+    monkeypatch.setattr(DataCache, "split", split)
+    command = ["probe", str(file), "--backbone", "tiny-resnet8", "--device", "cpu", "--probes", "knn", "--datasets", "digitslt"]
+    assert bench.main([*command, "--splits", "1", "2", "--out", str(tmp_path / "runs")]) == 2
+    printed = capsys.readouterr()
+    assert "test accuracy in %, probe knn" in printed.out
+    assert (tmp_path / "runs" / "report.html").exists()
+    assert printed.err.splitlines()[-1] == "bench.py: no images"
+
+
+def test_out_is_refused_for_the_data_of_a_run(run, tmp_path):
+    message = f"--out {tmp_path}: results on the data of a run are written to its folder, {run.path}; omit --out"
+    assert _error(run.path, probes=["knn"], out=tmp_path) == message
+    probe_path(run.path, probes=["knn"], device="cpu", out=run.path.parent)
 
 
 def test_weights_of_a_file_have_the_accuracies_of_their_run(run, file, tmp_path, caplog):
@@ -158,7 +182,7 @@ def test_errors_have_one_line(run, file, tmp_path):
     assert f"give the run folder {run.path}" in _error(run.weights, backbone="tiny-resnet8")
     assert "there is no file" in _error(tmp_path / "no.pth", backbone="tiny-resnet8")
     assert _error(tmp_path).endswith("is not a run folder: it has no config.json; give a run folder, or a file of weights")
-    assert "omit the option" in _error(run.path, views="torchvision", probes=["ridge"])
+    assert "omit the option" in _error(run.path, views="torchvision", probes=["ridge"], out=None)
     message = _error(file, backbone="slim-resnet8", **DIGITS)
     assert message.startswith(f"{file} as slim-resnet8 for digitslt: 9 of ")
     assert not (tmp_path / "probed").exists()

@@ -371,6 +371,17 @@ def _wait_until(happened):
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_is_not_writable_is_named(number, tmp_path, monkeypatch):
+    def acquire(self, timeout):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    message = f"cannot write {tmp_path / '.lock'}: {os.strerror(number)}; choose a writable folder with --out"
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"), hold(tmp_path):
+        pass
+
+
 @pytest.mark.parametrize("use", [hold, exclusive])
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_lock_is_never_replaced_by_a_file_that_a_killed_process_would_leave(number, use, tmp_path, monkeypatch):

@@ -66,6 +66,7 @@ def test_a_run_is_that_of_the_command_line(trained, tmp_path):
         ({"split": 2, "variant": "own"}, "--splits 2 --variants own"),
         ({"seed": 4, "backbone": "timm/resnet18"}, "--seeds 4 --backbone resnet18"),
         ({"recipe": {"sizes": (8, 16), "lr": 1}}, "--set recipe.sizes=8,16 recipe.lr=1"),
+        ({"recipe": {"sizes": [8, 16], "lr": 1}}, "--set recipe.sizes=8,16 recipe.lr=1"),
         ({"hparams": {"temperature": 1}}, "--set simclr.temperature=1"),
     ],
 )
