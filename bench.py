@@ -206,14 +206,14 @@ def report(
     baselines: Annotated[list[str] | None, Names] = None,
     no_baselines: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
-    """Write tables, figures and the HTML page again from the records. Tables have the comparable results of the repository too.
+    """Write tables, figures and the HTML page again from the records. Tables have the comparable shipped results too.
 
     Parameters
     ----------
     out
         Folder of runs.
     baselines
-        Methods whose results in the repository the printed tables have, beside SimCLR: names, globs, or a group such as every;
+        Methods whose shipped results the printed tables have, beside SimCLR: names, globs, or a group such as every;
         default: all, those of the main job. The files have those of every method.
     no_baselines
         Only results of the folder.
@@ -499,7 +499,7 @@ def verify_resume_(
     batch_size
         Batch size of the runs.
     set
-        METHOD.KEY=VALUE or recipe.KEY=VALUE. Without METHOD.pool, random images stand for an OOD pool.
+        METHOD.KEY=VALUE or recipe.KEY=VALUE. Without METHOD.pool, random images replace the OOD pool.
     device
         auto, cpu, cuda or cuda:N. A GPU is not deterministic in general.
     data_root
@@ -624,7 +624,7 @@ def check_method_(methods: Annotated[list[str], Names], *, set: Annotated[list[s
     methods
         Methods: names, globs, or a group such as all.
     set
-        METHOD.KEY=VALUE or recipe.KEY=VALUE. Without METHOD.pool, random images stand for an OOD pool.
+        METHOD.KEY=VALUE or recipe.KEY=VALUE. Without METHOD.pool, random images replace the OOD pool.
     """
     check_names(methods)
     from commands.check_method import check_method

@@ -2,7 +2,7 @@
 
     python benchmarks/collapse.py [--method simclr] [--rounds 5]
 
-Cpu preset on made-up images. Measurement, steps and counters take turns in one process, so that a noisy machine disturbs them
+Cpu preset on random images. Measurement, steps and counters take turns in one process, so that a noisy machine disturbs them
 alike; medians are compared.
 """
 

@@ -4,8 +4,8 @@
 
 Both sides run a preset's network, batch, optimiser and precision on the same views, on the GPU if there is one; the bare side
 has its views ready and does nothing but the method's loss, backward and the optimiser's step. The two take turns in one
-process, so that a noisy machine disturbs both alike; what is compared is the median of the rounds. The suite's side includes
-views, batches, learning rates, the watch for infinite numbers, the log, and checks of whether a checkpoint is due.
+process, so that other load affects both equally; what is compared is the median of the rounds. The suite's side includes
+views, batches, learning rates, the check for non-finite values, the log, and checks of whether a checkpoint is due.
 """
 
 import sys

@@ -4,7 +4,7 @@
 
 Two SimCLR views of each image, in batches of 128 at 32 px from memory (CIFAR-10), and of 64 at 224 px from files (any folder of
 JPEGs). The suite's backends run on `--device`; torchvision and lightly leave their views on the CPU. All candidates take turns
-in one process, so that a noisy machine disturbs them alike; what is printed is the median of the rounds, in source images a
+in one process, so that other load affects them equally; what is printed is the median of the rounds, in source images a
 second, and its ratio to Pillow's torchvision in the main process. The share of views in a training step is measured by
 `benchmarks/training.py`.
 """

@@ -1,4 +1,4 @@
-"""How far the backends of views are from torchvision on the very same drawn views.
+"""How far the backends of views are from torchvision on views of equal parameters.
 
     python benchmarks/views_parity.py [--backends torch dali] [--data-root DIR] [--device cuda]
 

@@ -66,7 +66,7 @@ def _registry_text(data_root: Path | None) -> str:
         ]
     lines.append("\nDATASETS")
     lines += [line for _, benchmark in BENCHMARKS for line in _benchmark(benchmark)]
-    lines.append("\nPOOLS (OOD images, for colt.pool)")
+    lines.append("\nOOD POOLS (for colt.pool and mak.pool)")
     lines += [f"  {line}" for line in pools_text(data_folder(data_root))]
     lines.append("\nBACKBONES")
     for name, build in BACKBONES:

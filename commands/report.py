@@ -153,7 +153,7 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
     while not _is_reported(out, since):
         try:
             with _reporting(out):
-                if _is_reported(out, since):  # since the last look
+                if _is_reported(out, since):  # since the last check
                     break
                 began = file_clock(out)
                 written = report(out, run_ids)
@@ -168,7 +168,7 @@ def shared_report(out: Path, run_ids: Sequence[str] | None, since: float) -> Rep
 
 
 def _wait(error: Busy, waited: bool) -> bool:
-    """Waits for the report of another process, and says so the first time; returns True."""
+    """Waits for the report of another process, and logs it the first time; returns True."""
     if not waited:
         log.info("waiting for the report of another worker: %s", error)
     time.sleep(BUSY_SECONDS)

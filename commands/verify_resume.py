@@ -20,7 +20,7 @@ from grid.plan import Plan, make_plan
 from methods import METHODS
 from training.prepare import check_pool_size
 
-POOL_IMAGES = 500  # random images that stand for an OOD pool
+POOL_IMAGES = 500  # random images that replace the OOD pool
 TIMES = ("images_per_second",)  # values of the log that no two runs share
 SUMS = ("loss",)  # sums that are split at checkpoints, so that their last bits depend on when those are saved
 ADVICE = (

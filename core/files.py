@@ -107,7 +107,7 @@ def rename(old: Path, new: Path) -> None:
 def remove_unfinished(folder: Path, name: str | None = None) -> None:
     """Removes unfinished files and folders of killed processes from `folder`, those of `name` only if it is given.
 
-    Those of living processes are locked and stay. On a file system without locks nothing is removed.
+    Those of running processes are locked and kept. On a file system without locks nothing is removed.
     """
     for path in folder.glob(f".{'*' if name is None else glob.escape(name)}.*{UNFINISHED}"):
         with suppress(OSError):  # locked, renamed in the meantime, or of another user

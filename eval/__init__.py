@@ -1,1 +1,1 @@
-"""Frozen features to numbers: feature extraction, named probe protocols, head/mid/tail groups."""
+"""Frozen features to numbers: feature extraction, named probe protocols, many, medium and few groups."""

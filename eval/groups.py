@@ -1,4 +1,4 @@
-"""Accuracy of head, medium and tail classes: groups of classes by their number of training images."""
+"""Accuracy of many, medium and few classes: groups of classes by their number of training images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

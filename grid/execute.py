@@ -48,9 +48,9 @@ def execute(plan: Plan, checkpoint_seconds: float, order: Sequence[int]) -> Iter
     """Trains and probes runs of the plan; yields each run when it ends, with None or the reason of its failure.
 
     The traceback of a failed run is written to `error.txt`, and execution continues. Runs of other workers are skipped and
-    tried again until they are done or have failed; those whose worker has ended are resumed. A run that fails elsewhere after
-    this function began is yielded with its reason. With several jobs, worker processes run in parallel; the weights of a run
-    are bit-identical to those from one process with as many threads.
+    tried again until they are done or have failed; those whose worker has ended are resumed. A run that fails in another worker
+    after this function began is yielded with its reason. With several jobs, worker processes run in parallel; the weights of a
+    run are bit-identical to those from one process with as many threads.
 
     Args:
         plan: the runs.
@@ -118,7 +118,7 @@ def _start_worker(threads: int, device: torch.device | None, worker: int) -> Non
     use_device(torch.device("cuda", worker) if device is None else device)
 
 
-class _FailedElsewhere(UserError):
+class _FailedInOtherWorker(UserError):
     """Another worker has executed the run, which failed."""
 
 
@@ -147,7 +147,7 @@ class _Runner:
                 level = logging.WARNING if isinstance(error, LeaseLost) else logging.INFO
                 log.log(level, "%s is skipped for now: %s", run.config.label, error)
                 return error
-            if isinstance(error, _FailedElsewhere):
+            if isinstance(error, _FailedInOtherWorker):
                 return str(error)
             if processes.lost_another(error):
                 raise
@@ -173,7 +173,7 @@ class _Runner:
 
         Raises:
             Busy: another worker executes it, or has taken it over.
-            _FailedElsewhere: it has failed since this worker started.
+            _FailedInOtherWorker: it has failed since this worker started.
         """
         plan, config = self._plan, run.config
 
@@ -192,7 +192,7 @@ class _Runner:
             return
         failed = processes.from_main(lambda: failure(run.path))
         if failed is not None and failed[1] > self._started:
-            raise _FailedElsewhere(failed[0])
+            raise _FailedInOtherWorker(failed[0])
         pool = self.pool(config)
         split = plan.data.split(config.dataset, config.profile, config.split, plan.needs(config.dataset))
         processes.from_main(lambda: run.begin(split.passport, pool.about if pool else None))

@@ -1,4 +1,4 @@
-"""Answers to options and words that a command does not have, such as options of other suites."""
+"""Advice on options and words that a command does not have, such as options of other suites."""
 
 import ast
 from collections.abc import Mapping, Set
@@ -13,7 +13,7 @@ from core.registry import FOLDER
 from data.recipe import Recipe
 from grid.options import Preset, check_names, names_of
 
-_ANSWERS = {  # to options of a grid: what to do; {value}: the word after the option
+_ADVICE = {  # on options of a grid: what to do; {value}: the word after the option
     "a stopped run resumes when the command is repeated": ("resume", "resume-from", "auto-resume"),
     "to train a run again, delete its folder, or choose another folder with --out": ("overwrite", "force"),
     "`python bench.py plan` prints the runs and trains nothing": ("dry-run",),
@@ -36,7 +36,7 @@ _RECIPE = {field.name: field.name for field in fields(Recipe)} | {
     "warmup": "warmup_epochs",
 }
 _COMMANDS = {  # for words that are commands of other suites: what to do
-    "`run` trains a grid, as does the command line without a word": ("train", "pretrain", "fit", "start", "main"),
+    "`run` trains a grid, as does bench.py without a command": ("train", "pretrain", "fit", "start", "main"),
     "a stopped run resumes when the command is repeated": ("resume",),
     "did you mean 'probe'?": ("eval", "evaluate", "test"),
     "did you mean 'report'?": ("tables", "figures", "plot", "results"),
@@ -58,7 +58,7 @@ def about_option(option: str, value: str, options: Set[str]) -> str:
         options: those of the command.
     """
     name = option.removeprefix("--").replace("_", "-")
-    answer = _answer(_ANSWERS, name) if "--seeds" in options else None  # a command of a grid
+    answer = _advice(_ADVICE, name) if "--seeds" in options else None  # a command of a grid
     if answer is None and "--set" in options and (setting := setting_of(name)) is not None:
         answer = f"did you mean --set {setting}={{value}}?"
     if answer is None:
@@ -75,7 +75,7 @@ def about_word(word: str, commands: Set[str], options: Set[str]) -> str:
         commands: those that the word could have been, if any.
         options: those of the command.
     """
-    known = _answer(_COMMANDS, word.lower()) if commands or word == "help" else None
+    known = _advice(_COMMANDS, word.lower()) if commands or word == "help" else None
     meant = [f"{option} {word}" for option in _SELECTING if option in options and _selects(option, word)]
     if "--preset" in options and word.lower() in get_args(Preset):
         meant.append(f"--preset {word}")
@@ -102,7 +102,7 @@ def setting_of(name: str) -> str | None:
     return f"{owner if dot else 'METHOD'}.{key}" if key in _hyper_parameters() and owner != "recipe" else None
 
 
-def _answer(answers: Mapping[str, tuple[str, ...]], name: str) -> str | None:
+def _advice(answers: Mapping[str, tuple[str, ...]], name: str) -> str | None:
     return next((answer for answer, names in answers.items() if name in names), None)
 
 

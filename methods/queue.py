@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# the largest power of two that is at most half of the images, and at most the 65,536 of MoCo v2; elsewhere 4,096
+# the largest power of two that is at most half of the images, and at most the 65,536 of MoCo v2; on other benchmarks 4,096
 LARGE: dict[str, dict[str, Any]] = {
     "imagenetlt": {"queue": 32_768},
     "placeslt": {"queue": 16_384},

@@ -54,7 +54,7 @@ def _batch_norm(
 
 
 class _SyncBatchNorm(torch.autograd.Function):
-    """Twin of `torch.nn.SyncBatchNorm`, which supports GPUs only, for any device. Ioffe and Szegedy 2015."""
+    """Equivalent of `torch.nn.SyncBatchNorm`, which supports GPUs only, for any device. Ioffe and Szegedy 2015."""
 
     @staticmethod
     def forward(

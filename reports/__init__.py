@@ -1,1 +1,1 @@
-"""Run records to tables. Sees records only, never a model."""
+"""Run records to tables. Reads records only, no models."""

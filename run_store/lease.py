@@ -23,10 +23,10 @@ Races:
 
 - A first lease is created exclusively (O_EXCL), so one of several processes has it, whether or not they see each other's locks.
 - To replace a lease, its successor is created exclusively, under a name with the random token of the lease: one of several
-  takers wins. The winner renames the successor to `lease.json`. A slow taker, whose lease to replace is no longer there, finds
-  that its own is not the successor of `lease.json`, and withdraws. The successor of a taker that was killed before it renamed
-  it becomes stale and is replaced in the same way, unless the process of `lease.json` has woken up.
-- A lock that is held is replaced by the winner: it locks a new file and renames it to `.lock`.
+  takers succeeds, and renames the successor to `lease.json`. A later taker, whose lease to replace is no longer there, finds
+  that its own is not the successor of `lease.json`, and stops. The successor of a taker that was killed before it renamed
+  it becomes stale and is replaced in the same way, unless the process of `lease.json` has resumed.
+- A lock that is held is replaced by the taker that succeeded: it locks a new file and renames it to `.lock`.
 - A heartbeat writes into the file that has the token of its process, and never creates or replaces a file. A process that was
   suspended finds another token, or no file, and stops the run (`LeaseLost`). `Lease.check`, before results are written, gives a
   heartbeat if the last one is older than STALE / 2.
@@ -192,11 +192,11 @@ class Lease:
                 if [lease.token for lease in leases[-2:]] != [previous.token, self._token]:
                     raise busy
                 if leases[-2].beat != previous.beat or any(lease.running for lease in leases[:-2]):
-                    raise busy  # a process has woken up
+                    raise busy  # a process has resumed
                 os.replace(file, self._folder / LEASE)
         except BaseException as error:
             file.unlink(missing_ok=True)
-            if isinstance(error, FileNotFoundError):  # removed by the process before, which has woken up
+            if isinstance(error, FileNotFoundError):  # removed by the process before, which has resumed
                 raise busy from error
             raise
 
@@ -395,7 +395,7 @@ def _namespace() -> str:
 
 
 def _ended(pid: int) -> bool:
-    """Whether there is no process of this number on this machine, or it has ended and its parent has not yet noticed."""
+    """Whether there is no process of this number on this machine, or it has ended and its parent has not waited for it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -304,4 +304,4 @@ def _read(file: Path) -> bytes:
     try:
         return read_bytes(file)
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; repair it, or move the run folder elsewhere") from error
+        raise UserError(f"cannot read {file}: {error.strerror}; repair it, or move the run folder to another disk") from error

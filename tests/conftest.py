@@ -62,7 +62,7 @@ def _figures(request, monkeypatch):
 
 @pytest.fixture
 def mistake(capsys):
-    """Runs the command line in this process, expects a user's mistake, and returns the one line that was said about it."""
+    """Runs the command line in this process, expects a user's mistake, and returns its error message, one line."""
     import bench as command_line
 
     def run(*arguments) -> str:

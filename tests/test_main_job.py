@@ -22,4 +22,4 @@ def test_the_main_job_runs_end_to_end_on_real_cifar10(tmp_path):
         assert record["n_test"] == 10_000
         assert record["pretrain_sha256"] == "7a45276aaa30a01a1db4c2bb73be84e64c2b833f2c5b6f10864545c2879a72d4"
         assert (record["pool"] is not None) == (record["method"] == "colt")
-        assert record["mean"] > 15  # ten classes: even a network of a minute knows more than chance
+        assert record["mean"] > 15  # ten classes: even a network of a minute is more accurate than chance

@@ -130,7 +130,8 @@ def find_warnings(config: RunConfig, found: CollapseMeasures | None, steps: int)
         problems.append(f"training hardly changed the backbone's weights: relative change {change:.2g}")
     decay = recipe.lr * recipe.weight_decay
     if decay >= 1:
-        problems.append(f"weight decay erases the weights: learning rate times weight decay is {decay:.3g}, above 1")
+        product = f"learning rate times weight decay is {decay:.3g}, 1 or more"
+        problems.append(f"weight decay removes the weights in one step: {product}")
     cause = likely_cause(config) or "all settings are close to those of the preset; try a lower learning rate"
     return [f"{problem}; {cause}" for problem in problems]
 

@@ -74,7 +74,7 @@ def log_lines(file: Path) -> list[bytes]:
     try:
         return read_bytes(file).splitlines() if file.exists() else []
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}; repair it, or move the run folder elsewhere") from error
+        raise UserError(f"cannot read {file}: {error.strerror}; repair it, or move the run folder to another disk") from error
 
 
 def resume_log(file: Path, completed: int) -> None:

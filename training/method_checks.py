@@ -59,7 +59,7 @@ def check_run(build: Callable[[], Training]) -> Iterator[Check]:
     trained = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
     yield Check("gradient reaches every trainable parameter", _named(trained - history.reached, trained))
     moving = {path for path in norms if f"{path}.running_mean" in history.by_steps}
-    yield Check("statistics of every batch norm move", _named(norms - moving - _fixed(method, norms), norms))
+    yield Check("statistics of every batch norm change", _named(norms - moving - _fixed(method, norms), norms))
 
     frozen = {name for name, _ in method.named_parameters()} - trained
     frozen -= _fixed(method, frozen)

@@ -60,7 +60,7 @@ def _smoke(recipe: Recipe) -> Recipe:
 def _growing(recipe: Recipe, first: int) -> tuple[int, ...]:
     """View sizes that grow during training: the `first` of 16, 24, 32 px for 32-px images. A step at 16 px costs a quarter.
 
-    For 224-px images, all of 56, 84, 112 px; probes use the last size too (`Benchmark.shown_to`).
+    For 224-px images, all of 56, 84, 112 px; probes use the last size too (`Benchmark.evaluation_of`).
     """
     full = max(recipe.sizes)
     if full > LARGE:

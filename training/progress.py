@@ -11,7 +11,7 @@ from training.loop import StepStats
 from training.prepare import Training
 
 TERMINAL_SECONDS = 0.5  # between updates of a bar
-QUIET_SECONDS = 30  # between updates if the output is not a terminal
+LINE_SECONDS = 30  # between updates if the output is not a terminal
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {elapsed}<{remaining}{postfix}"
 LINE = "{desc} {percentage:3.0f}% {elapsed}<{remaining}{postfix}"
 
@@ -82,7 +82,7 @@ class WorkerBars:
 
 def _bar(total: int | None, label: str) -> tqdm:
     terminal = sys.stderr.isatty()
-    form, seconds = (BAR, TERMINAL_SECONDS) if terminal else (LINE, QUIET_SECONDS)
+    form, seconds = (BAR, TERMINAL_SECONDS) if terminal else (LINE, LINE_SECONDS)
     if terminal and _write is _print:
         return tqdm(total=total, desc=label, bar_format=form, mininterval=seconds, leave=False)
     # with `miniters` above 1, as tqdm would set it, its monitor thread prints the outdated text of a bar every 10 s

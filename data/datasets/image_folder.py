@@ -193,10 +193,10 @@ class ImageFolder(ListedBenchmark):
         if self.name not in _read:
             place = _places.get(self.name)
             if place is None:
-                raise MissingData(f"the folder of {self.name} is not known here; give it with --datasets folder:PATH")
+                raise MissingData(f"the folder of {self.name} is unknown on this machine; give it with --datasets folder:PATH")
             found = read_class_folders(place) if place.is_dir() else None
             if found is None or name_of(found) != self.name:
-                what = "does not exist" if found is None else "has other images, or another version of this suite has read it"
+                what = "does not exist" if found is None else "has other images, or was read by another version of this suite"
                 raise MissingData(f"{place}, the folder of {self.name}, {what}; restore it, or give its place as folder:PATH")
             _read[self.name] = found
         return _read[self.name]

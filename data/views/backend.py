@@ -66,7 +66,7 @@ class Backend(ABC):
             seed: seed of this batch; the parameters of all views are drawn from it in order.
             size: view size of the run in px, the side of square views whose spec has no other (`View.side`).
             strength: (B,) RandAugment strengths in [0, 1], preferably on the CPU; None is 0 for all images.
-            part: `images` as a part of a larger batch, with whose views theirs agree; None: all of it.
+            part: `images` as a part of a larger batch, whose views they get; None: all of it.
 
         Returns:
             One (B, 3, S, S) float32 tensor per view, S its side, normalised, on the backend's device.

@@ -123,14 +123,14 @@ def budget_tables(records: Sequence[AccuracyRecord], title: Title = method_name)
             Column("Time", "relative_time", f"ratio to {reference}", decimals=2, placeholder="-", never_zero=True),
             Column("n", "runs"),
         ]
-        unequal = f"Methods that saw more images than {reference}, so not at equal budget: {', '.join(larger)}."
+        unequal = f"Methods trained on more images than {reference}, so not at equal budget: {', '.join(larger)}."
         tables.append(
             Table(
                 f"budget-{table_name(first, key, first.probe)}",
                 f"{captions.subject(first, key)}, accuracy in % and training cost, probe {captions.probe_title(first.probe)}",
                 captions.caption(members, "Times are comparable only on the same device."),
                 f"{captions.setting(first)} {captions.protocol(members)} {captions.runs(members)} "
-                f"{unequal if larger else f'No method saw more images than {reference}.'} Time: of training.",
+                f"{unequal if larger else f'No method was trained on more images than {reference}.'} Time: of training.",
                 columns,
                 rows,
                 members,

@@ -16,7 +16,7 @@ SETTINGS = ("variant", "mark", "preset", "epochs")  # what a name gets if tables
 
 
 class Metadata(TypedDict):
-    """Fields of a metadata file that no other program's JSON has together."""
+    """Fields that together identify a metadata file of this suite."""
 
     title: str
     caption: str

@@ -11,7 +11,7 @@ from core.errors import UserError
 
 
 def _network(name="tiny-resnet8", size=32):
-    """A network whose batch norms have seen something."""
+    """A network whose batch norms have updated statistics."""
     torch.manual_seed(0)
     network = backbones.create(name, size).train()
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_a_state_dict_is_found_under_the_usual_keys(tmp_path, weights, key):
     assert tensors.keys() == weights.keys()
 
 
-def test_what_is_not_clear_is_asked_for(tmp_path, weights):
+def test_ambiguous_files_need_key_or_prefix(tmp_path, weights):
     torch.save({"student": weights, "teacher": weights, "mine": weights}, tmp_path / "w.pth")
     assert "several networks, student, teacher; select one with --key" in _said(read_tensors, tmp_path / "w.pth")
     assert read_tensors(tmp_path / "w.pth", "mine")[1] == "mine"
@@ -212,7 +212,7 @@ def test_counters_of_old_files_may_be_missing_and_nothing_else(weights):
     assert f"1 missing: {name}" in _said(load_backbone, _fresh(), {key: old[key] for key in old if key != name})
 
 
-def test_nothing_untrained_passes_for_trained(weights):
+def test_untrained_weights_are_refused(weights):
     assert "have their initial values" in _said(load_backbone, _fresh(), _fresh().state_dict())
     vit = "vit_tiny_patch16_224"
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what runs, what is printed, what is left behind."""
+"""The command line: runs, output and files."""
 
 import json
 import subprocess
@@ -104,7 +104,7 @@ def test_one_failed_run_does_not_stop_the_grid(tmp_path, monkeypatch, capsys, ca
     assert len(list(tmp_path.glob("*/done"))) == 1
 
 
-def test_when_every_run_fails_the_reasons_are_told(tmp_path, monkeypatch, capsys):
+def test_when_every_run_fails_the_reasons_are_reported(tmp_path, monkeypatch, capsys):
     def fail(self, batch):
         raise Diverged("the loss is not finite")
 
@@ -134,7 +134,7 @@ def test_runs_of_each_augmentation_backend_are_runs_of_their_own(tmp_path, capsy
     assert len(list((tmp_path / "tables" / "digitslt").glob("linear-probe-*.csv"))) == 2
 
 
-def test_views_can_be_looked_at(tmp_path, capsys):
+def test_views_writes_figures(tmp_path, capsys):
     command = ["views", "--methods", "bcl", "sdclr", "--datasets", "digitslt", "--images", "3"]
     assert bench.main([*command, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -148,7 +148,7 @@ def test_views_can_be_looked_at(tmp_path, capsys):
     assert all(view.randaugment for view in method_views("bcl", "digitslt"))  # those of the method at its settings
 
 
-def test_list_and_doctor_tell_everything(capsys, tmp_path):
+def test_list_and_doctor_print_everything(capsys, tmp_path):
     assert bench.main(["list"]) == 0
     listed = capsys.readouterr().out
     assert "simclr.temperature (float|cosine:LOW:HIGH:PERIOD, default 0.2): softmax temperature tau" in listed

@@ -103,11 +103,11 @@ def test_mistakes_get_one_line_and_status_2(mistake, arguments, message, tmp_pat
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_told(mistake):
+def test_a_missing_gpu_is_reported(mistake):
     assert "finds no CUDA GPU; use --device cpu" in mistake("--device", "cuda")
 
 
-def test_an_out_that_cannot_be_written_is_told(mistake, tmp_path):
+def test_an_out_that_cannot_be_written_is_reported(mistake, tmp_path):
     (tmp_path / "file").write_text("")
     assert "choose another folder with --out" in mistake(*SMALL, "--out", tmp_path / "file" / "runs")
 
@@ -127,13 +127,13 @@ def test_an_out_that_cannot_be_written_is_told(mistake, tmp_path):
     ],
     ids=" ".join,
 )
-def test_a_file_in_place_of_a_folder_is_told(mistake, arguments, tmp_path, monkeypatch):
+def test_a_file_in_place_of_a_folder_is_reported(mistake, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
     assert f"{arguments[-2]} {arguments[-1]}: file is a file; choose another folder with {arguments[-2]}" in mistake(*arguments)
 
 
-def test_data_that_cannot_be_had_is_told_before_anything_runs(tmp_path, monkeypatch, capsys):
+def test_unavailable_data_is_reported_before_anything_runs(tmp_path, monkeypatch, capsys):
     def unreachable(self, data_root, needs=None, *, fetch=True):
         raise UserError("no data")
 
@@ -176,7 +176,7 @@ def test_a_run_without_a_readable_checkpoint_fails_and_the_grid_goes_on(capsys, 
     assert (other / "done").exists()
 
 
-def test_damaged_weights_of_a_finished_run_are_told_and_fail_that_run_only(tmp_path, capsys):
+def test_damaged_weights_of_a_finished_run_are_reported_and_fail_that_run_only(tmp_path, capsys):
     asked = [*SMALL, "--methods", "simclr", "--out", str(tmp_path)]
     assert bench.main([*asked, "--probes", "knn"]) == 0
     (file,) = tmp_path.glob("*/weights.safetensors")
@@ -197,7 +197,7 @@ def test_damaged_weights_of_a_finished_run_are_told_and_fail_that_run_only(tmp_p
         ["probe", "nowhere", "--probes", "rigde"],
     ],
 )
-def test_misspelt_names_are_told_before_torch_is_imported(arguments):
+def test_misspelt_names_are_reported_before_torch_is_imported(arguments):
     code = f"import sys, bench; status = bench.main({arguments!r}); print(status, 'torch' in sys.modules)"
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert finished.stdout == "2 False\n"

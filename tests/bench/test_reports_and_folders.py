@@ -33,7 +33,7 @@ def _raise(error):
 
 @pytest.mark.parametrize(("name", "block"), [("tables", _file_at), ("figures", _file_at), ("report.html", _folder_at)])
 @pytest.mark.figures
-def test_failures_are_told_if_a_part_of_the_report_cannot_be_written(name, block, tmp_path, monkeypatch, capsys):
+def test_failures_are_reported_if_a_part_of_the_report_cannot_be_written(name, block, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(METHODS["byol"], "loss", _fail)
     block(tmp_path / name)
     assert bench.main([*SMALL, "--methods", "byol", "simclr", "--probes", "knn", "--out", str(tmp_path)]) == 1

@@ -16,7 +16,7 @@ from run_store.states import statuses
 from tests.conftest import DEADLINE, ROOT
 from tests.runs import SMALL
 
-# the command with short times between heartbeats and looks
+# the command with short times between heartbeats and checks
 WORK = """
 import sys
 from run_store import lease

@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed, or met by another process."""
+"""Runs that are stopped, killed, or locked by another process."""
 
 import errno
 import signal
@@ -42,7 +42,7 @@ def test_ctrl_c_saves_a_checkpoint_first(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(tmp_path):
-    """SIGKILL, then the same command: weights equal those of a run that was left alone."""
+    """SIGKILL, then the same command: weights equal those of an uninterrupted run."""
     asked = ["--datasets", "digitslt", "--preset", "smoke", "--precision", "fp32", "--methods", "byol", "--workers", "1"]
     asked += ["--device", "cpu"]
     asked += ["--epochs", "14", "--batch-size", "16", "--probes", "knn"]

@@ -9,7 +9,7 @@ from tests.users_suite import run_command, users_suite
 
 SUBJECTS = [
     "gradient reaches every trainable parameter",
-    "statistics of every batch norm move",
+    "statistics of every batch norm change",
     "steps update the parameters that have no gradient",
     "every buffer changes after the start of the first epoch",
     "every buffer and every branch without gradient affects the loss or the scores",

@@ -219,7 +219,7 @@ def test_a_run_of_an_unknown_preset_is_reported(tmp_path):
         read_config(folder)
 
 
-def test_a_report_of_another_worker_is_left_alone_or_waited_for(tmp_path, monkeypatch):
+def test_a_report_of_another_worker_is_kept_or_waited_for(tmp_path, monkeypatch):
     (record,) = made_grid(["simclr"], splits=1, seeds=1, probes=("ridge",))
     make_run(tmp_path, "cifar10lt-simclr-split1-seed0-a", record)
     runs = [RunFolder(tmp_path / "cifar10lt-simclr-split1-seed0-a", None)]

@@ -73,7 +73,7 @@ def test_the_time_left(runs, expected):
     assert seconds_left(runs) == expected
 
 
-def test_status_needs_no_torch_and_leaves_nothing(out):
+def test_status_needs_no_torch_and_writes_no_file(out):
     before = sorted(out.rglob("*"))
     code = "import bench, sys; print(bench.main(sys.argv[1:]), 'torch' in sys.modules)"
     start = [sys.executable, "-c", code, "status", "--out", str(out)]

@@ -20,7 +20,7 @@ def test_seeds_are_fixed_distinct_and_in_range():
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+def test_a_failed_write_keeps_the_old_file_and_no_temporary_file(tmp_path):
     file = tmp_path / "x"
     write_text(file, "old")
 
@@ -34,7 +34,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     assert os.listdir(tmp_path) == ["x"]
 
 
-def test_append_closes_off_a_torn_line(tmp_path):
+def test_append_terminates_an_incomplete_line(tmp_path):
     file = tmp_path / "x.jsonl"
     append_line(file, "one")
     with file.open("a") as stream:

@@ -87,7 +87,7 @@ def test_names_are_read_from_source_as_imports_find_them(registry):
 
 
 @pytest.mark.parametrize("source", ["@register(NAME)\nclass A: ...\n", "@register(f'{x}')\ndef a(): ...\n", "class A(:\n"])
-def test_names_that_only_an_import_can_tell_are_left_to_it(source, tmp_path):
+def test_names_that_are_not_literals_need_an_import(source, tmp_path):
     (tmp_path / "good.py").write_text("@METHODS.register('good')\nclass Good: ...\n")
     assert names_in_source(tmp_path) == ["good"]
     (tmp_path / "other.py").write_text(source)

@@ -88,7 +88,7 @@ def test_values_of_the_declared_type_are_kept():
     assert with_changes(Example(), {"rate": ".5", "count": "+7"}, "x") == Example(rate=0.5, count=7)
 
 
-def test_describe_tells_type_default_and_meaning():
+def test_describe_states_type_default_and_meaning():
     described = describe(Example)
     assert [(s.name, s.type, s.default) for s in described][2:] == [
         ("kind", "red|blue", "red"),
@@ -123,5 +123,5 @@ def test_wrong_text_for_a_form_or_a_union_is_reported_in_one_line(changes, messa
     assert str(error.value) == message
 
 
-def test_describe_tells_the_form_of_text():
+def test_describe_states_the_form_of_text():
     assert [s.type for s in describe(Distances)] == ["NUMBERm", "float|NUMBERm", "str"]

@@ -36,7 +36,7 @@ def test_the_data_of_a_plan_is_a_line_for_each_profile(root):
     assert {path.name for path in root.iterdir()} == {"folderlt"}
 
 
-def test_all_splits_stand_in_the_line(tmp_path):
+def test_the_line_has_all_splits(tmp_path):
     (line,) = _plan(tmp_path, datasets=["digitslt"], splits=[3, 1], methods=["simclr", "byol"]).passports
     third, first = (DataCache(tmp_path).passport("digitslt", "own", split).short for split in (3, 1))
     assert line.endswith(f"; split 3: {third}, split 1: {first}")
@@ -91,7 +91,7 @@ def test_data_is_read_once(root, monkeypatch):
     assert read == ["digitslt", *["folderlt"] * len(FILES)]
 
 
-def test_images_of_further_lists_are_looked_for_when_they_are_needed(root):
+def test_images_of_further_lists_are_searched_when_they_are_needed(root):
     there = DataCache(root)
     (root / "folderlt" / "train" / "class0" / "0.jpg").unlink()
     (root / "folderlt" / "val.txt").write_text("".join(f"train/class{c}/1.jpg {c}\n" for c in range(3)))

@@ -65,7 +65,7 @@ def test_views_of_images_are_cropped_as_torchvision_crops(files):
         assert (params.box[:, 1] + params.box[:, 3] <= encoded.width).all()
 
 
-def test_a_frozen_network_is_transformed_the_resized_centre(files):
+def test_evaluation_images_are_resized_and_centre_cropped(files):
     reference = transforms.Compose([transforms.Resize(36), transforms.CenterCrop(32), transforms.PILToTensor()])
     shown = decode_for_evaluation(ImageFiles(files).read(), Evaluation(resize=36, crop=32))
     assert torch.equal(shown, torch.stack([reference(_opened(file)) for file in files]))
@@ -128,7 +128,7 @@ def test_a_batch_is_filled_up_where_too_few_of_it_can_be_read(folder, files):
     assert any(filled)
 
 
-def test_what_else_goes_wrong_is_no_images_fault(files):
+def test_other_errors_are_not_attributed_to_images(files):
     def fails(position, picture):
         raise IndexError("a mistake of the suite's own")
 
@@ -144,7 +144,7 @@ def test_a_set_without_images_is_reported_in_one_line(tmp_path):
         list(loader.epoch(0, size=16))
 
 
-def test_unreadable_tells_positions(folder, files):
+def test_unreadable_names_positions(folder, files):
     with pytest.raises(Unreadable, match="text") as caught:
         ImageFiles(_damage(folder, files)).read()
     assert sorted(caught.value.reasons) == [len(files) + 1, len(files) + 2]

@@ -45,11 +45,11 @@ def test_passport_text(of, cifar100_labels):
     assert max(map(len, text.splitlines())) <= 128
 
 
-def test_an_empty_group_is_transformed_as_such(of):
+def test_an_empty_group_is_printed_as_empty(of):
     assert "medium (20 to 100): 2; few (fewer than 20): EMPTY" in of("cifar10lt").text()
 
 
-def test_what_is_this_suites_is_said(of):
+def test_the_text_names_what_this_suite_defines(of):
     assert "defined by this suite" in of(split=6).text()
     assert "defined by this suite" in of(profile="ir=50").text()
     assert "defined by this suite" in of(profile="gh", split=2).text()

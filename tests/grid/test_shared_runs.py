@@ -35,7 +35,7 @@ def run(plan):
     return run
 
 
-def test_a_run_that_fails_elsewhere_is_not_tried_again(plan, run, caplog, monkeypatch):
+def test_a_run_that_fails_in_another_worker_is_not_tried_again(plan, run, caplog, monkeypatch):
     caplog.set_level("INFO")
     lock = FileLock(run.path / LOCK, thread_local=False)
     lock.acquire()

@@ -95,7 +95,7 @@ def test_what_is_missing_is_named(tmp_path, mistake, monkeypatch, sbatch):
     assert "this host has no sbatch and srun; repeat the command on a login node" in mistake(*arguments)
 
 
-def test_what_slurm_refuses_is_one_line_and_leaves_nothing(tmp_path, mistake, sbatch):
+def test_what_slurm_refuses_is_one_line_and_writes_no_file(tmp_path, mistake, sbatch):
     (tmp_path / "programs" / "sbatch").write_text("#!/bin/sh\necho error: invalid partition >&2\necho refused >&2\nexit 1\n")
     line = mistake(*SMALL, *SUBMIT, "--methods", "simclr", "--partition", "gpuu", "--out", tmp_path / "runs")
     assert "Slurm refuses the jobs, none is submitted: error: invalid partition refused; correct the options" in line

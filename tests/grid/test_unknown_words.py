@@ -47,7 +47,7 @@ from tests.test_docs import parse
         (["sim*"], "did you mean --methods sim*?"),
         (["baselines"], "did you mean --methods baselines?"),
         (["folder:images"], "did you mean --datasets folder:images?"),
-        (["train"], "'train' is neither a command nor an option; `run` trains a grid, as does the command line without a word"),
+        (["train"], "'train' is neither a command nor an option; `run` trains a grid, as does bench.py without a command"),
         (["train", "--methods", "simclr"], "`run` trains a grid"),
         (["status", "train"], "'train' is neither a command nor an option; --help prints the options"),
         (["evaluate"], "did you mean 'probe'?"),

@@ -53,7 +53,7 @@ def test_strengths_fill_their_range_on_one_side(kind, seed):
         assert (M[:-1] - 0.5).abs().max() < 0.01
 
 
-def test_equal_losses_have_middling_strength():
+def test_equal_losses_have_strength_one_half():
     assert strengths(torch.full((9,), 3.0)).tolist() == [0.5] * 9
 
 
@@ -75,7 +75,7 @@ def test_large_sets_have_no_least_magnitude(name):
 
 
 @pytest.mark.parametrize("name", ["bcl", "bcl-d"])
-def test_every_image_is_remembered_and_the_first_epoch_is_plain(name, photographs):
+def test_every_image_is_stored_and_the_first_epoch_is_plain(name, photographs):
     training = _training(name, photographs, batch_size=60)  # the last batch has 16 images
     method, plain = training.method, _training("simclr", photographs, batch_size=60)
     start_epoch(training, 0)

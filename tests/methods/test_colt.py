@@ -131,7 +131,7 @@ def test_sampling_equals_a_loop_written_from_the_formula(seed):
     assert nearest_to_centers(likeness.clone(), budgets).tolist() == taken
 
 
-def test_budgets_sum_up_where_nothing_is_known_and_for_one_cluster():
+def test_budgets_sum_up_for_equal_confusion_and_for_one_cluster():
     assert cluster_budgets(torch.zeros(9), torch.arange(9) % 4, 4, 10, 1.0).tolist() == [2, 2, 2, 4]
     assert cluster_budgets(torch.rand(9), torch.zeros(9, dtype=torch.int64), 1, 10, 1.0).tolist() == [10]
 
@@ -149,7 +149,7 @@ def test_without_its_extra_it_is_simclr(epoch, alpha):
         assert torch.equal(a.grad, b.grad)
 
 
-def test_only_images_of_the_set_are_remembered():
+def test_only_images_of_the_set_are_stored():
     method = build_method(small_config("colt", epochs=1, hparams={"warmup": "0"}), 20).train()
     views = torch.randn(8, 3, 16, 16), torch.randn(8, 3, 16, 16)
     index = torch.tensor([4, -1, 2, -1, -1, 11, 6, 7])
@@ -227,7 +227,7 @@ def test_the_images_sampled_are_those_trained_on(photographs, pool, monkeypatch)
     assert sorted(found.flatten(1).tolist()) == sorted(expected.flatten(1).tolist())
 
 
-def test_a_pool_that_is_too_small_is_told():
+def test_a_pool_that_is_too_small_is_reported():
     config = small_config("colt", epochs=4, hparams={"budget": "71", "warmup": "50%"})
     check_pool_size(config, 71)
     with pytest.raises(UserError, match=r"colt\.warmup=4 is as long as the run of 4 epochs, or longer"):

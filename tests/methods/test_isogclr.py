@@ -81,7 +81,7 @@ def test_frequent_images_get_higher_temperatures():
     assert torch.equal(method.sample_state()["temperature"], -scores)
 
 
-def test_images_from_outside_leave_nothing():
+def test_ood_images_change_no_memory():
     method, index = _method(6), torch.tensor([0, -1, 2, -1, 4, 5])
     method.objective(embeddings(), index, 0)
     assert method.temperature[-1].item() == 0.1

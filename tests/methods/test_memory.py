@@ -25,7 +25,7 @@ def test_only_images_that_were_seen_have_a_value():
     assert memory[torch.tensor([1, 4, -1])].tolist() == [4, 0, 0]
 
 
-def test_images_from_outside_leave_nothing():
+def test_ood_images_change_no_memory():
     memory = SampleMemory(3, 0.5)
     memory.update(torch.tensor([-1, 2, -1]), torch.tensor([7.0, 1.0, 9.0]))
     assert memory.all().tolist() == [0, 0, 1]

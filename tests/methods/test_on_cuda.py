@@ -79,7 +79,7 @@ def test_epochs_and_steps_run_on_the_device(name, hparams, precision, monkeypatc
             training = _training(name, precision, hparams)
         method = training.method
         for epoch in range(training.epochs):
-            with device.waits():  # once an epoch methods may look at their images, and at what they remember
+            with device.waits():  # once an epoch methods may read their images and memories
                 start_epoch(training, epoch)
                 assert device.unordered == []  # else clusters and budgets would vary
                 selected = method.extra_selection()
@@ -251,7 +251,7 @@ def test_what_a_gpu_takes_is_taken(what):
     assert _try(FINE[what]).device.type == "cuda"
 
 
-def test_the_cpu_computes_as_ever():
+def test_cpu_results_are_unchanged():
     def draw() -> list[Tensor]:
         torch.manual_seed(1)
         x = torch.randn(5, 2, requires_grad=True)

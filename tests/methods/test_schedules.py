@@ -54,14 +54,14 @@ def test_every_contrastive_method_takes_the_schedule(name):
     ["warm", "cosine", "cosine:0.1:1.0", "cosine:0.1:1.0:0", "cosine:0.1:1.0:-5", "cosine:0.1:1.0:nan", "cosine:0:1.0:20%",
      "cosine:0.1:inf:20%", "cosine:0.1:1.0:20%%", "cosine:a:1.0:20%", "cosine:0.1:1.0:20%:3", "linear:0.1:1.0:20%", ""],
 )  # fmt: skip
-def test_a_temperature_that_is_none_is_told_in_one_line(text):
+def test_an_invalid_temperature_is_reported_in_one_line(text):
     with pytest.raises(UserError) as told:
         with_changes(METHODS["sdclr"].Hparams(), {"temperature": text}, "sdclr")
     assert str(told.value) == f"sdclr.temperature={text} is not of the form float|cosine:LOW:HIGH:PERIOD"
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "soon", "%", "5%%", ""])
-def test_a_duration_that_is_none_is_told(text):
+def test_an_invalid_duration_is_reported(text):
     with pytest.raises(UserError, match=rf"colt.interval={text} is not of type EPOCHS\|SHARE%"):
         with_changes(METHODS["colt"].Hparams(), {"interval": text}, "colt")
 

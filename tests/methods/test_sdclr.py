@@ -14,7 +14,7 @@ from tests.runs import small_config
 from training.prepare import build_method
 
 B = 8
-UNSEEN = Corpus(torch.empty(0, 3, 16, 16, dtype=torch.uint8), TorchViews(()), Evaluation())  # SDCLR looks at weights alone
+UNSEEN = Corpus(torch.empty(0, 3, 16, 16, dtype=torch.uint8), TorchViews(()), Evaluation())  # SDCLR uses weights only
 
 
 def _method(prune: float = 0.7, **hparams):
@@ -137,7 +137,7 @@ def test_the_tail_score_is_the_branches_disagreement():
     assert max(expected) > 0.1
 
 
-def test_the_probed_network_knows_nothing_of_the_competitor(photographs):
+def test_the_pruned_branch_does_not_affect_the_probed_network(photographs):
     sdclr = build_method(small_config("sdclr"), 100).train()
     simclr = build_method(small_config("simclr"), 100).train()
     assert list(sdclr.backbone.state_dict()) == list(simclr.backbone.state_dict())

@@ -126,7 +126,7 @@ def test_grad_norm_and_weights_enter_the_loss_of_each_image(photographs):
     assert torch.equal(output.scores, -own)
 
 
-def test_it_fades_in_over_the_ramp_and_swings():
+def test_it_is_interpolated_over_the_ramp_and_oscillates():
     def strengths(**changes):
         method = METHODS["tase"].__new__(METHODS["tase"])
         torch.nn.Module.__init__(method)
@@ -165,7 +165,7 @@ def test_every_clusterer_gives_temperatures_and_weights(clusterer, assignment, p
         assert not torch.equal(method.pseudo_label, labels)
 
 
-def test_old_temperatures_fade_by_the_momentum(photographs):
+def test_previous_temperatures_are_weighted_by_the_momentum(photographs):
     labels = (torch.arange(len(photographs)) % 7 == 0).long()
     training = _training("tase", photographs, labels, {"clusterer": "oracle", "warmup": "0", "momentum": 0.25}, epochs=3)
     start_epoch(training, 0)
@@ -173,7 +173,7 @@ def test_old_temperatures_fade_by_the_momentum(photographs):
 
 
 @pytest.mark.parametrize("name", METHODS.names())
-def test_labels_are_shown_to_no_method_but_the_two_ablations(name, photographs):
+def test_only_the_two_ablations_get_labels(name, photographs):
     labels = torch.zeros(len(photographs), dtype=torch.int64)
     assert _training(name, photographs, labels).corpus.labels is None
 

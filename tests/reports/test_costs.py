@@ -62,9 +62,9 @@ def test_the_budget_is_relative_to_simclr_and_lists_methods_with_more_images():
     assert list(found)[-1] == "colt"  # by images, ascending
     assert found["colt"]["relative_images"].value == 2
     assert found["colt"]["relative_time"].value == 1.5
-    assert f"saw more images than simclr, so not at equal budget: colt (+{SEEN:,})." in table.details
+    assert f"trained on more images than simclr, so not at equal budget: colt (+{SEEN:,})." in table.details
     assert "byol (" not in table.details
-    assert "No method saw more images than simclr" in budget_tables(records[1:])[0].details
+    assert "No method was trained on more images than simclr" in budget_tables(records[1:])[0].details
 
 
 def test_without_simclr_the_method_with_the_fewest_images_is_the_reference():

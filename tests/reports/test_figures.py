@@ -137,7 +137,7 @@ def test_no_title_can_break_a_figure(tmp_path, caplog):
         ElementTree.parse(one.svg)
 
 
-def test_file_names_of_hostile_records_stay_in_the_folder(tmp_path):
+def test_file_names_of_records_with_separators_stay_in_the_folder(tmp_path):
     record = made_record(dataset="../../x", profile="a/b$_<", preset="p\n q", probe="../y", mark="surrogate order")
     drawn = write_figures([record], [], tmp_path / "deep" / "figures")
     assert {one.svg.parent for one in drawn} == {tmp_path / "deep" / "figures"}
@@ -161,7 +161,7 @@ def test_one_run_has_no_band_and_no_error_bars(tmp_path):
     assert _kinds(drawn) == {"training", "tail", "ridge-groups", "ridge-classes"}
 
 
-def test_an_empty_group_is_shown_as_such(tmp_path, monkeypatch):
+def test_an_empty_group_is_marked_as_empty(tmp_path, monkeypatch):
     written = []
     from matplotlib.axes import Axes
 

@@ -48,7 +48,7 @@ def test_a_missing_value_is_a_placeholder_in_text_and_empty_in_csv():
 
 
 @pytest.mark.parametrize("title", HOSTILE)
-def test_a_hostile_title_breaks_no_line_and_adds_no_column(title):
+def test_a_title_with_separators_breaks_no_line_and_adds_no_column(title):
     printed = table([Cell(title), Cell(1.0), Cell(1)], [Cell("plain"), Cell(2.0), Cell(1)])
     lines = markdown_text(printed).split("\n\n")[0].splitlines()
     assert len(lines) == 4
@@ -114,7 +114,7 @@ def test_a_long_caption_compiles_and_a_table_fits_a_two_column_page(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_hostile_latex_compiles(tmp_path):
+def test_latex_special_characters_compile(tmp_path):
     rows = [[Cell(title), Cell(1.0, 0.5, bold=True, dagger=True), Cell(1)] for title in HOSTILE]
     printed = Table("name-1", " ".join(HOSTILE), "Caption.", "Details.", table().columns, rows)
     document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + latex_text(printed) + "\\end{document}\n"

@@ -78,7 +78,7 @@ def everywhere(text, svg):
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_text_is_escaped_everywhere(svg, hostile):
+def test_markup_is_escaped_everywhere(svg, hostile):
     page = everywhere(hostile, svg)
 
     def skeleton(text):

@@ -178,7 +178,7 @@ def test_keys_open_and_close_the_runs_of_a_method(page, file):
     assert not page.all("#panel")[0].is_displayed()
 
 
-def test_hostile_names_stay_text_after_clicks(page, hostile):
+def test_names_with_markup_stay_text_after_clicks(page, hostile):
     page.show(hostile)
     assert page.methods()[: len(HOSTILE)] == HOSTILE
     for button in page.all("article.table button.method")[: len(HOSTILE) + 1]:

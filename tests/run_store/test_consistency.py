@@ -99,7 +99,7 @@ def test_a_line_without_checksum_with_a_wrong_type_is_refused(tmp_path, changes)
     assert read_records([tmp_path / RESULTS]) == []
 
 
-def test_text_that_is_no_unicode_is_written_as_such(tmp_path):
+def test_text_that_is_no_unicode_is_written_unchanged(tmp_path):
     (tmp_path / RESULTS).write_text(made_record(protocol="of x\udcff.pth").to_line())
     (record,) = read_records([tmp_path / RESULTS])
     assert record.protocol == "of x?.pth"

@@ -146,7 +146,7 @@ def test_a_lock_that_was_replaced_is_not_held(tmp_path, monkeypatch):
             pass
 
 
-def test_a_taker_withdraws_if_the_owner_wakes_up(tmp_path):
+def test_a_taker_stops_if_the_owner_resumes(tmp_path):
     file = write_lease(tmp_path, OLD)
     read = current_lease(tmp_path)
     file.touch()

@@ -213,7 +213,7 @@ def test_a_resumed_run_logs_the_same_values_and_trains_the_same_weights(name, ph
 
 
 COLLAPSED = {  # method, setting, epochs; the warning
-    "weight decay, few steps": ("byol", "recipe.weight_decay=1000", 2, "weight decay erases the weights"),
+    "weight decay, few steps": ("byol", "recipe.weight_decay=1000", 2, "weight decay removes the weights in one step"),
     "weight decay, byol": ("byol", "recipe.weight_decay=1000", 20, "features collapsed"),
     "weight decay, simclr": ("simclr", "recipe.weight_decay=1000", 20, "features collapsed"),
     "weight decay, one direction": ("byol", "recipe.weight_decay=100", 20, "embeddings collapsed"),

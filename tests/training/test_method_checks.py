@@ -20,7 +20,7 @@ from training.prepare import prepare
 
 IMAGES = 96
 GRADIENT = "gradient reaches every trainable parameter"
-NORMS = "statistics of every batch norm move"
+NORMS = "statistics of every batch norm change"
 FOLLOW = "steps update the parameters that have no gradient"
 CHANGE = "every buffer changes after the start of the first epoch"
 EFFECT = "every buffer and every branch without gradient affects the loss or the scores"

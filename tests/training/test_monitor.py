@@ -48,7 +48,7 @@ def test_weights_are_the_same_with_and_without_a_monitor(trained, method):
 def test_accuracy_is_in_the_log_and_the_progress_bar(trained, monkeypatch):
     from training import progress
 
-    monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     shown = []
     monkeypatch.setattr(progress.tqdm, "set_postfix_str", lambda self, text, refresh: shown.append(text))
     run = trained("simclr", "runs", monitor="knn", monitor_every=2)

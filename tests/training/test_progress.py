@@ -18,7 +18,7 @@ def training():
 
 def _percentages(training, epochs, monkeypatch, capsys):
     """Percentages of the bar after each step of the given epochs, without a terminal."""
-    monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     with progress.training_bar(training) as report:
         for epoch in epochs:
             for _ in range(2):

@@ -138,5 +138,7 @@ def test_files_that_are_no_images_are_reported_together(tmp_path):
 
 
 def test_an_unknown_place_is_missing_data(tmp_path):
-    with pytest.raises(MissingData, match="the folder of folder-x-00000000 is not known here; give it with --datasets folder:"):
+    with pytest.raises(
+        MissingData, match="the folder of folder-x-00000000 is unknown on this machine; give it with --datasets folder:"
+    ):
         folder_benchmark("folder-x-00000000")().load(tmp_path)

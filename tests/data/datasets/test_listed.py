@@ -189,13 +189,13 @@ def test_all_missing_images_are_counted_at_once(root):
         opened(root)
 
 
-def test_lists_are_asked_of_the_object_that_read_them(root):
+def test_lists_need_the_object_that_read_them(root):
     images, _, _ = opened(root)
     with pytest.raises(ValueError, match="are read with its images"):
         BENCHMARKS["folderlt"]().lists(images.train_labels, "own", 1)
 
 
-def test_what_is_tested_must_not_be_learned(root):
+def test_test_images_must_not_be_training_images(root):
     _edit(root, "test", lambda text: (root / "folderlt" / FILES["train"]).read_text())
     with pytest.raises(UserError, match=r"test\.txt share \d+ images, .*correct one of them"):
         opened(root)

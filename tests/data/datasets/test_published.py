@@ -33,7 +33,7 @@ def imagenet(root, monkeypatch):
     return lists
 
 
-def test_published_lists_are_taken_where_they_lie(imagenet, root):
+def test_published_lists_are_read_from_the_data_root(imagenet, root):
     images, lists, benchmark = opened(root, "imagenet100lt")
     assert (len(lists.pretrain), len(lists.train), len(lists.val), len(lists.fewshot)) == (23, 15, 3, 0)
     assert images.source.name == "ImageNet by the lists of VITA-Group/SDCLR; images unverified"
@@ -62,7 +62,7 @@ def test_missing_lists_are_fetched_and_checked_before_they_are_kept(imagenet, ro
     assert not (imagenet / "val.txt").exists()
 
 
-def test_a_foreign_published_list_is_reported(imagenet, root):
+def test_a_published_list_of_other_content_is_reported(imagenet, root):
     file = imagenet / "lt_train.txt"
     file.write_text(file.read_text() + "train/class0/0.jpg 0\n")
     with pytest.raises(UserError, match=r"lt_train\.txt is truncated or not of ImageNet by .* its sha256 starts with"):
@@ -82,7 +82,7 @@ def test_a_foreign_published_list_is_reported(imagenet, root):
         ("train/class0/0.jpg 0\ntrain/class0/1.jpg 0\ntrain/class1/0.jpg 1\n", "has 2 images of its largest class, not 1"),
     ],
 )
-def test_a_list_without_a_published_sum_is_known_by_its_structure(imagenet, root, val, said):
+def test_a_list_without_a_published_sum_is_checked_by_its_structure(imagenet, root, val, said):
     (imagenet / "val.txt").write_text(val)
     with pytest.raises(UserError, match=rf"val\.txt {said}; it is not ImageNet by the lists"):
         opened(root, "imagenet100lt")
@@ -102,7 +102,7 @@ def test_a_passport_needs_lists_alone_and_says_which_are_missing(imagenet, root)
         benchmark.load(root)
 
 
-def test_only_lists_that_are_needed_are_fetched_and_looked_through(imagenet, root):
+def test_only_lists_that_are_needed_are_fetched_and_checked(imagenet, root):
     """The full-shot list is not there, nor the images of the validation list."""
     (imagenet / "balanced_train.txt").unlink()
     for c in range(3):

@@ -85,7 +85,7 @@ def test_300k_is_downloaded_whole_or_not_at_all(random_images, root, monkeypatch
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == [random_300k.FILE]
 
 
-def test_300k_out_of_reach_says_where_to_put_the_file(root):
+def test_a_failed_download_of_300k_names_the_file(root):
     with pytest.raises(UserError, match=rf"is not at {root / random_300k.FILE} .*no network.*put the file there, or choose"):
         load_pool("300k", 32, root)
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == []
@@ -148,7 +148,7 @@ def test_cifar100_is_downloaded_into_torchvisions_folder(root, monkeypatch):
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == [cifar100.PYTHON]
 
 
-def test_cifar100_out_of_reach_says_what_to_put_where(root):
+def test_a_failed_download_of_cifar100_names_the_files(root):
     with pytest.raises(UserError, match=rf"not in {root} .*no network.*put torchvision's folder cifar-100-python there"):
         load_pool("cifar100", 32, root)
 
@@ -239,7 +239,7 @@ def test_a_halved_image_rounds_half_up():
     assert (halved[0, 0, 0], halved[1, 0, 0], halved.sum()) == (1, 0, 1)
 
 
-def test_another_package_is_refused_and_leaves_nothing(emoji_package, root):
+def test_another_package_is_refused_and_writes_no_file(emoji_package, root):
     with pytest.raises(UserError, match="it has 3 images with SHA-256"):
         load_pool("emoji", 32, root)
     assert [name for name in os.listdir(root) if name != ".fetch.lock"] == []

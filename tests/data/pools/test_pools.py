@@ -54,7 +54,7 @@ def test_a_named_pool_is_checked_without_looking_for_it(name):
         (f"folder:{__file__}", "neither a folder nor a .npy file"),
     ],
 )
-def test_a_wrong_name_is_reported_the_nearest(name, said, tmp_path):
+def test_an_unknown_pool_suggests_the_nearest_name(name, said, tmp_path):
     with pytest.raises(UserError, match=said):
         check_pool(name)
     with pytest.raises(UserError, match=said):

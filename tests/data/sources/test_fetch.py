@@ -94,7 +94,7 @@ def test_a_file_is_fetched_once_by_two_processes(server, tmp_path):
     assert _left(file.parent) == ["list.txt"]
 
 
-def test_a_broken_transfer_is_begun_anew(server, tmp_path):
+def test_a_broken_transfer_is_retried(server, tmp_path):
     server.broken["/list.txt"] = 1
     _download(server, tmp_path / "list.txt")
     assert (tmp_path / "list.txt").read_bytes() == CONTENT
@@ -133,7 +133,7 @@ def test_no_server_and_no_file_are_reported_in_one_line(server, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_killed_process_left_is_cleared(server, tmp_path):
+def test_files_of_a_killed_process_are_removed(server, tmp_path):
     (tmp_path / f"{fetch.SCRATCH}old").mkdir()
     _download(server, tmp_path / "list.txt")
     assert _left(tmp_path) == ["list.txt"]

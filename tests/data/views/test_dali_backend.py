@@ -109,7 +109,7 @@ def test_strengths_of_the_images_reach_the_views(photographs):
     assert hit[::2].double().mean() > 0.8
 
 
-def test_every_kind_of_image_in_a_file_is_seen_as_pillow_sees_it(files):
+def test_every_kind_of_image_file_is_decoded_as_by_pillow(files):
     views = (View(), View(interpolation="bilinear"))
     for a, b in zip(*(made(views)(ImageFiles(files), 1, 48) for made in (DaliViews, TorchViews)), strict=True):
         difference = _levels(a, b).mean(dim=(1, 2, 3))
@@ -117,7 +117,7 @@ def test_every_kind_of_image_in_a_file_is_seen_as_pillow_sees_it(files):
             assert levels < 0.6, file.name  # measured: up to 0.3
 
 
-def test_a_frozen_network_is_transformed_what_torchvision_shows(files):
+def test_evaluation_images_equal_torchvisions(files):
     evaluation = Evaluation(resize=256, crop=224)
     normalize = transforms.Normalize(evaluation.mean, evaluation.std)
     reference = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), normalize])
@@ -254,14 +254,14 @@ def test_a_graph_for_the_gpu_is_made_of_its_operators():
     assert DaliViews(()).input_device == torch.device("cpu")
 
 
-def test_a_jpeg_without_its_end_is_looked_at_before_a_gpu_decodes_it(files):
+def test_a_truncated_jpeg_is_checked_before_a_gpu_decodes_it(files):
     whole = (files[0].parent / "colour.jpg").read_bytes()
     assert dali_backend._is_truncated(whole[:-2])
     assert not dali_backend._is_truncated(whole)
     assert not dali_backend._is_truncated(whole + bytes(20))  # cameras pad files
 
 
-def test_a_machine_without_dali_is_reported_what_to_install(monkeypatch):
+def test_without_dali_the_error_names_the_package(monkeypatch):
     assert "dali" in BACKENDS
     monkeypatch.setattr(dali_backend, "wheel", lambda: None)
     for cuda, package in ((None, "130"), ("12.8", "120"), ("13.0", "130")):
