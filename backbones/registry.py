@@ -61,10 +61,13 @@ def _near(name: str) -> str:
 
 
 def _create_timm(name: str) -> nn.Module:
-    architecture, _, tag = name.partition(".")
-    if tag and name not in timm.list_pretrained(f"{architecture}.*"):
-        raise UserError(f"timm has no weights {tag!r} of {architecture}; give the name of the network, {architecture}")
     try:
-        return timm.create_model(name, num_classes=0, zero_init_last=False)
-    except TypeError:  # only residual networks have this option
-        return timm.create_model(name, num_classes=0)
+        try:
+            return timm.create_model(name, num_classes=0, zero_init_last=False)
+        except TypeError:  # only residual networks have this option
+            return timm.create_model(name, num_classes=0)
+    except RuntimeError as error:
+        architecture, _, tag = name.partition(".")
+        if "pretrained tag" not in str(error):
+            raise
+        raise UserError(f"timm has no weights {tag!r} of {architecture}; give the name of the network, {architecture}") from error

@@ -11,6 +11,7 @@ shapes with other features.
 """
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ from run_store.folder import RunFolder
 from run_store.layout import CONFIG
 from run_store.loading import EXPORTED, check_done, load_trained_backbone, open_run
 from training.prepare import build_method
+
+log = logging.getLogger(__name__)
 
 CARD = "README.md"
 FROM_FOLDER = """{source}
@@ -69,6 +72,7 @@ def export(path: Path, to: Path | None = None, *, reuse: bool = False) -> Path:
         raise UserError(f"{path} has no record in the current format, which the model card needs; repeat its `run` command")
     to = (to or run.path.parent / "exports" / run.path.name).absolute()
     if reuse and _is_export(to, run):
+        log.info("%s is an export of this run and is kept; delete it to export the run again", to)
         return to
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to} is not empty; delete it, or choose another folder with --to")
@@ -90,7 +94,8 @@ def _is_export(folder: Path, run: RunFolder) -> bool:
         config = read_json(folder / CONFIG, dict[str, Any], "")
     except UserError:
         return False
-    return (folder / EXPORTED).is_file() and config.get("tailbench", {}).get("run_id") == run.config.run_id
+    held = config.get("tailbench")
+    return (folder / EXPORTED).is_file() and isinstance(held, dict) and held.get("run_id") == run.config.run_id
 
 
 def _hub_config(run: RunFolder, backbone: nn.Module) -> dict[str, Any]:

@@ -90,14 +90,16 @@ def test_errors_of_the_hub_are_one_line(run, hub, mistake, tmp_path):
     assert "is not a run folder" in _line(tailbench.push, tmp_path, "me/digits")
 
 
-def test_a_failed_upload_is_repeated_by_the_same_command(run, hub, mistake, tmp_path, capsys):
+def test_a_failed_upload_is_repeated_by_the_same_command(run, hub, mistake, tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
     command = ["export", str(run.path), "--to", str(tmp_path / "export"), "--push"]
     assert "check the name" in mistake(*command, "digits")
     written = {file: file.stat().st_mtime_ns for file in (tmp_path / "export").iterdir()}
     assert bench.main([*command, "me/digits"]) == 0
     assert written == {file: file.stat().st_mtime_ns for file in (tmp_path / "export").iterdir()}
     assert "uploaded: https://hub/me/digits" in capsys.readouterr().out
-    (tmp_path / "export" / "config.json").write_text("{}")
+    assert f"{tmp_path / 'export'} is an export of this run and is kept; delete it" in caplog.text
+    (tmp_path / "export" / "config.json").write_text('{"tailbench": 1}')
     assert "is not empty; delete it" in mistake(*command, "me/digits")
 
 
