@@ -70,4 +70,5 @@ def _create_timm(name: str) -> nn.Module:
         architecture, _, tag = name.partition(".")
         if "pretrained tag" not in str(error):
             raise
-        raise UserError(f"timm has no weights {tag!r} of {architecture}; give the name of the network, {architecture}") from error
+        message = f"timm has no weights {tag!r} of {architecture}; give the name of the network, {architecture}"
+        raise UserError(message) from error
