@@ -94,6 +94,9 @@ class GridOptions:
     out: Path = Path("runs")
     "Folder of runs and tables."
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", expand_user(self.out))
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)

@@ -73,8 +73,9 @@ class Plan:
 
     @property
     def unfinished(self) -> list[int]:
-        """Indices of the runs that are not DONE."""
-        return [number for number, state in enumerate(self.states) if state != "DONE"]
+        """Indices of the runs that are not DONE; failed ones last, as an error of one of several processes ends the grid."""
+        left = [number for number, state in enumerate(self.states) if state != "DONE"]
+        return sorted(left, key=lambda number: self.states[number] == "FAILED")
 
     @cached_property
     def parallelism(self) -> tuple[int, int]:

@@ -161,12 +161,11 @@ def submit(launch: Launch, checkpoint_seconds: float) -> str:
             f"Slurm refuses the jobs, none is submitted: {error}; correct the options and repeat the command"
         ) from error
     job = jobs[0].job_id.partition("_")[0]
-    here = command_line(replace(options, device="auto" if options.device == "cuda" else options.device, jobs=None))
     return "\n".join(
         [
             f"submitted: job {job}, {launch.text}, each with a time limit of {launch.minutes} minutes",
             f"logs: {folder}/{job}_*_log.out",
-            f"watch: squeue --job {job}; python {ROOT / 'bench.py'} plan {shlex.join(here)}",
+            f"watch: squeue --job {job}; python {ROOT / 'bench.py'} status --out {shlex.quote(str(options.out))} --watch 10",
         ]
     )
 

@@ -43,7 +43,7 @@ class Worker:
         _ignore_stop_signals()
         if status == STOPPED and job.global_rank > 0:
             return  # before the main process requeues the job, an error in another one would end it
-        if status == STOPPED and _state() == "RUNNING":
+        if status == STOPPED and _state(job.job_id) == "RUNNING":
             requeue = getattr(signal, f"SIG{job.USR_SIG}")
             signal.signal(requeue, of_submitit[requeue])
             signal.raise_signal(requeue)
@@ -80,7 +80,10 @@ def _ignore_stop_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _state() -> str:
-    """State of this job, such as RUNNING or COMPLETING; empty if Slurm does not answer."""
-    command = ["squeue", "--noheader", "--job", os.environ["SLURM_JOB_ID"], "--format", "%T"]
+def _state(job: str) -> str:
+    """State of a job, such as RUNNING or COMPLETING; empty if Slurm does not answer.
+
+    `job`: with the task of a job array, as in 17_2. `SLURM_JOB_ID` is that of the whole array in one of its tasks.
+    """
+    command = ["squeue", "--noheader", "--job", job, "--format", "%T"]
     return subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8").stdout.strip()

@@ -53,7 +53,10 @@ def has_bf16(device: torch.device) -> bool:
     Assumed of a GPU of another machine, as NVIDIA's have it since 2020.
     """
     if device.type == "cuda":
-        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+        if not torch.cuda.is_available():
+            return True
+        with torch.cuda.device(device):  # torch's function answers for the current device
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

@@ -34,8 +34,8 @@ class Logger(Protocol):
     def log(self, epoch: int, scalars: Mapping[str, float]) -> None:
         """`epoch` counts from 1."""
 
-    def close(self) -> None:
-        """Called when training ends or stops."""
+    def close(self, complete: bool) -> None:
+        """Called when training ends (`complete`), stops or fails."""
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -71,15 +71,15 @@ def open_loggers(
                 continue
             del loggers[name]
 
-    def close(name: str, logger: Logger) -> None:
+    def close(name: str, logger: Logger, kind: type[BaseException] | None) -> None:
         with _failure_reported(name):
-            logger.close()
+            logger.close(complete=kind is None)
 
     with ExitStack() as stack:
         for name in names:
             with _failure_reported(name):
                 loggers[name] = _open(name, folder, log_file, config)
-                stack.callback(close, name, loggers[name])
+                stack.push(lambda kind, error, trace, name=name, logger=loggers[name]: close(name, logger, kind))
         yield log_scalars
 
 
@@ -119,7 +119,7 @@ class _Csv:
     def log(self, epoch: int, scalars: Mapping[str, float]) -> None:
         pass
 
-    def close(self) -> None:
+    def close(self, complete: bool) -> None:
         lines = [decode(text, dict[str, Any]) for text in log_lines(self._source)]
         rows = [{"epoch": line["epoch"], **scalars(line)} for line in lines]
         text = StringIO()
@@ -145,7 +145,7 @@ class _TensorBoard:
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, complete: bool) -> None:
         if self._writer is not None:
             self._writer.close()
 
@@ -163,8 +163,8 @@ class _WeightsAndBiases:
     def log(self, epoch: int, scalars: Mapping[str, float]) -> None:
         self._run.log(dict(scalars), step=epoch)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, complete: bool) -> None:
+        self._run.finish(exit_code=0 if complete else 1)
 
 
 class _MLflow:
@@ -176,10 +176,14 @@ class _MLflow:
         self._mlflow = mlflow
         mlflow.set_experiment(PROJECT)
         mlflow.start_run(run_name=config.label, tags={"run_id": config.run_id})
-        mlflow.log_params({name: str(value) for name, value in config.to_json().items()})
+        try:
+            mlflow.log_params({name: str(value) for name, value in config.to_json().items()})
+        except Exception:
+            mlflow.end_run("FAILED")  # an active run would prevent the next one of this process
+            raise
 
     def log(self, epoch: int, scalars: Mapping[str, float]) -> None:
         self._mlflow.log_metrics(dict(scalars), step=epoch)
 
-    def close(self) -> None:
-        self._mlflow.end_run()
+    def close(self, complete: bool) -> None:
+        self._mlflow.end_run("FINISHED" if complete else "FAILED")

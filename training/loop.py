@@ -142,7 +142,7 @@ def _train(
             "loss": meter.mean_loss(progress),
             "lr": optimizer.param_groups[0]["lr"],
             "view_px": size,
-            "images_per_second": round(seen / (time.monotonic() - epoch_started), 1),
+            "images_per_second": round(seen / (time.monotonic() - epoch_started), 1) if seen else None,
             **({"loss_spikes": progress.loss_spikes} if progress.loss_spikes else {}),
             **({"unreadable": len(training.loader.unreadable)} if training.loader.unreadable else {}),
             **analyse(training, epoch + 1),

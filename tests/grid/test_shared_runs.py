@@ -1,6 +1,7 @@
 """Runs that other workers execute, take over, finish or fail; workers on GPUs."""
 
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -159,6 +160,7 @@ def gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr("grid.plan.memory_bytes", lambda device=None: 2**36)
     chosen = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)

@@ -114,7 +114,8 @@ def test_a_grid_is_submitted_as_a_job_array(tmp_path, capsys, sbatch):
     assert "3 Slurm workers of 8 processes" in said
     assert said.count("NEW ") == 3
     (folder,) = (tmp_path / "runs" / "slurm").iterdir()
-    assert f"logs: {folder}/17_*_log.out\nwatch: squeue --job 17; python {ROOT / 'bench.py'} plan --methods simclr" in said
+    assert f"logs: {folder}/17_*_log.out\nwatch: squeue --job 17; " in said
+    assert f"python {ROOT / 'bench.py'} status --out {tmp_path / 'runs'} --watch 10" in said
     assert len(list(folder.glob("17_*_submitted.pkl"))) == 3
 
 
@@ -212,6 +213,11 @@ def _epochs(out) -> int:
     return sum(len(log.read_text().splitlines()) for log in out.glob("*/log.jsonl"))
 
 
+def _logged(out, method) -> bool:
+    """Whether the run of a method under `out` has completed an epoch."""
+    return any(log.read_text() for log in out.glob(f"digitslt-{method}-*/log.jsonl"))
+
+
 def _place(out) -> tuple[int, int]:
     """Epoch and step of the checkpoint of the one run under `out`."""
     for checkpoint in out.glob("*/checkpoint.pt"):
@@ -251,6 +257,18 @@ def test_a_job_that_is_stopped_three_times_ends_with_the_same_bits(slurm, tmp_pa
     ours, theirs = map(load_file, files)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.slow
+def test_every_worker_of_an_array_is_requeued(slurm, tmp_path):
+    job = _submit(slurm, tmp_path, "--methods", "simclr", "bcl", "--epochs", "200000", "--jobs", "2")
+    wait_until(lambda: all(_logged(tmp_path, method) for method in ("simclr", "bcl")))
+    slurm.run("scancel", "--signal", "USR1", job)
+    for worker in range(2):
+        wait_until(lambda worker=worker: int(slurm.details(f"{job}_{worker}")["Restarts"]) == 1)
+    slurm.run("scancel", job)
+    for worker in range(2):
+        wait_until(lambda worker=worker: slurm.state(f"{job}_{worker}").startswith("CANCELLED"))
 
 
 @pytest.mark.slow

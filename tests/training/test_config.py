@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -82,6 +84,7 @@ def test_precision_by_preset_and_device(wanted, preset, capability, chosen, monk
     monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
     device = torch.device("cuda" if capability else "cpu")
     if chosen is None:
         with pytest.raises(UserError, match=f"--precision tf32: {device.type} has no TF32 arithmetic"):

@@ -74,7 +74,9 @@ def test_loggers_do_not_change_a_run(tmp_path, monkeypatch):
     assert without.read_bytes() == with_it.read_bytes()
 
 
-def test_services_get_the_run_and_its_scalars(tmp_path, monkeypatch):
+@pytest.fixture
+def services(monkeypatch):
+    """Fake modules of both services; returns the list of calls: name, arguments, options."""
     calls = []
 
     def record(name):
@@ -87,13 +89,50 @@ def test_services_get_the_run_and_its_scalars(tmp_path, monkeypatch):
     names = ("set_experiment", "start_run", "log_params", "log_metrics", "end_run")
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=record("init")))
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(**{name: record(name) for name in names}))
+    return calls
+
+
+def test_services_get_the_run_and_its_scalars(services, tmp_path):
     config = small_config("simclr")
     with open_loggers(["wandb", "mlflow"], tmp_path, tmp_path / "log.jsonl", config) as log_scalars:
         log_scalars(2, {"loss": 1.5})
-    assert [name for name, *_ in calls] == ["init", *names[:3], "log", "log_metrics", "end_run", "finish"]
-    options = {name: found for name, _, found in calls}
+    assert [name for name, *_ in services] == [
+        "init",
+        "set_experiment",
+        "start_run",
+        "log_params",
+        "log",
+        "log_metrics",
+        "end_run",
+        "finish",
+    ]
+    options = {name: found for name, _, found in services}
     assert (options["init"]["id"], options["init"]["resume"]) == (config.run_id, "allow")
     assert options["log"] == options["log_metrics"] == {"step": 2}
+    ends = {name: (values, options) for name, values, options in services if name in ("end_run", "finish")}
+    assert ends == {"end_run": (("FINISHED",), {}), "finish": ((), {"exit_code": 0})}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError, ValueError])
+def test_services_get_the_failure_of_a_run(error, services, tmp_path):
+    with (
+        pytest.raises(error),
+        open_loggers(["wandb", "mlflow"], tmp_path, tmp_path / "log.jsonl", small_config("simclr")),
+    ):
+        raise error("x")
+    assert [call for call in services if call[0] in ("end_run", "finish")] == [
+        ("end_run", ("FAILED",), {}), ("finish", (), {"exit_code": 1})
+    ]  # fmt: skip
+
+
+def test_a_run_of_mlflow_that_cannot_be_described_is_ended(services, tmp_path, monkeypatch):
+    def fail(parameters):
+        raise ConnectionError("server is down")
+
+    monkeypatch.setattr(sys.modules["mlflow"], "log_params", fail)
+    with open_loggers(["mlflow"], tmp_path, tmp_path / "log.jsonl", small_config("simclr")) as log_scalars:
+        log_scalars(1, {})
+    assert [name for name, *_ in services] == ["set_experiment", "start_run", "end_run"]
 
 
 @pytest.mark.parametrize("failing", ["open", "log", "close"])
@@ -113,7 +152,8 @@ def test_a_logger_that_fails_does_not_end_the_run(failing, tmp_path, monkeypatch
         def log(self, epoch, scalars):
             self.call("log")
 
-        def close(self):
+        def close(self, complete):
+            assert complete
             self.call("close")
 
     monkeypatch.setattr(loggers, "_open", lambda name, *_: Fake(name))

@@ -91,6 +91,17 @@ def test_a_stop_saves_a_checkpoint(photographs, tmp_path):
     assert read_checkpoint(files[0], config.run_id)["progress"].step == 1
 
 
+def test_a_run_stopped_at_the_end_of_an_epoch_logs_no_speed_of_it(photographs, tmp_path):
+    config, steps, cpu = small_config("simclr"), [], torch.device("cpu")
+    files = tmp_path / "checkpoint.pt", tmp_path / "log.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        train(prepare(config, photographs, cpu), *files, steps.append, checkpoint_seconds=1e9, stop=lambda: len(steps) == 8)
+    train(prepare(config, photographs, cpu), *files, steps.append, checkpoint_seconds=1e9)
+    speeds = [json.loads(line)["images_per_second"] for line in files[1].read_text().splitlines()]
+    assert speeds[0] is None
+    assert speeds[1] > 0
+
+
 def test_checkpoint_seconds_limits_the_checkpoints(photographs, tmp_path):
     config = small_config("simclr")
     with pytest.raises(Stop):
