@@ -2,8 +2,8 @@
 
     python benchmarks/collapse.py [--method simclr] [--rounds 5]
 
-Cpu preset on random images. Measurement, steps and counters take turns in one process, so that a noisy machine disturbs them
-alike; medians are compared.
+Cpu preset on random images. Measurement, steps and counters take turns in one process, so that other load affects them
+equally; medians are compared.
 """
 
 import sys

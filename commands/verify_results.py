@@ -91,21 +91,20 @@ def _records_of(row: str, dataset: str | None, preset: str | None, split: int, s
     shipped = accuracies(read_records(shipped_files()))
     found = [record for record in shipped if record.run_id.startswith(row)]
     if not found:
+        datasets = BENCHMARKS.names() if dataset is None else BENCHMARKS.select([dataset])
         of_method = [
             record
             for record in shipped
             if (record.method, record.split, record.seed) == (row.lower(), split, seed)
-            and (dataset is None or record.dataset in BENCHMARKS.select([dataset]))
+            and record.dataset in datasets
             and preset in (None, record.preset)
         ]
         found = list(filter(_has_default_settings, of_method)) or of_method
     runs = {record.run_id: record for record in found}
     if not runs:
-        setting = f", dataset {dataset}" * (dataset is not None) + f", preset {preset}" * (preset is not None)
-        raise UserError(
-            f"no shipped run is {row} (split {split}, seed {seed}{setting}); give a run id of results/, or a method, --split "
-            "and --seed"
-        )
+        given = {"split": split, "seed": seed, "dataset": dataset, "preset": preset}
+        setting = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+        raise UserError(f"no shipped run is {row} ({setting}); give a run id of results/, or a method, --split and --seed")
     if len(runs) > 1:
         named = listed(map(_description, runs.values()), MAX_NAMED)
         raise UserError(f"{row} is {len(runs)} shipped runs: {named}; give a run id, or the options that differ")

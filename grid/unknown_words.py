@@ -102,8 +102,8 @@ def setting_of(name: str) -> str | None:
     return f"{owner if dot else 'METHOD'}.{key}" if key in _hyper_parameters() and owner != "recipe" else None
 
 
-def _advice(answers: Mapping[str, tuple[str, ...]], name: str) -> str | None:
-    return next((answer for answer, names in answers.items() if name in names), None)
+def _advice(texts: Mapping[str, tuple[str, ...]], name: str) -> str | None:
+    return next((text for text, names in texts.items() if name in names), None)
 
 
 def _selects(option: str, word: str) -> bool:

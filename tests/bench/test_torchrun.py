@@ -28,19 +28,8 @@ from tests.runs import SMALL
 def _arguments(out, epochs):
     small = list(SMALL)
     small[small.index("--epochs") + 1] = epochs
-    return [
-        *small,
-        "--methods",
-        "simclr",
-        "--workers",
-        "1",
-        "--probes",
-        "knn",
-        "--checkpoint-seconds",
-        "0.1",
-        "--out",
-        str(out),
-    ]
+    small += ["--methods", "simclr", "--workers", "1", "--probes", "knn", "--checkpoint-seconds", "0.1"]
+    return [*small, "--out", str(out)]
 
 
 def _start(out, epochs):
