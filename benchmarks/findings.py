@@ -63,6 +63,7 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
     """
     of_variant = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
     of_second = _by_probe(_compared([record for record in of_variant if record.dataset == SECOND]))
+    untrained = [record for record in records if record.epochs == 0]
     main = [record for record in of_variant if record.dataset == BENCHMARK]
     records = [record for record in records if record.dataset == BENCHMARK]
     first = [record for record in records if record.seed == SEED]
@@ -82,7 +83,7 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         _markdown(_spread(again)),
         _markdown(_detectable(methods)),
         _markdown(_bounds(_methods(main, MAIN))),
-        _markdown(_untrained([record for record in records if record.epochs == 0])),
+        _markdown(_untrained(untrained)),
         _markdown(_both_benchmarks(methods, of_second[MAIN])),
         _markdown(_benchmark_agreement(probes, of_second)),
     ]
@@ -221,12 +222,12 @@ def _bounds(methods: Methods) -> pd.DataFrame:
 
 
 def _untrained(records: Sequence[AccuracyRecord]) -> pd.DataFrame:
-    """Accuracies of the initial weights."""
+    """Accuracies of the initial weights on each benchmark."""
     rows = {}
-    for probe in sorted({record.probe for record in records}):
-        chosen = [record for record in records if record.probe == probe]
+    for benchmark, probe in sorted({(record.dataset, record.probe) for record in records}):
+        chosen = [record for record in records if (record.dataset, record.probe) == (benchmark, probe)]
         values = {title: np.array([getattr(r, metric) for r in chosen]) for metric, title in METRICS.items()}
-        rows[probe] = {**{title: _interval(found) for title, found in values.items()}, "n": len(chosen)}
+        rows[f"{benchmark}, {probe}"] = {**{title: _text(found) for title, found in values.items()}, "n": len(chosen)}
     return pd.DataFrame(rows).T
 
 
