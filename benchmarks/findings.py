@@ -63,10 +63,8 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
     """
     of_variant = [record for record in records if record.profile == VARIANT and record.epochs == EPOCHS]
     of_second = _by_probe(_compared([record for record in of_variant if record.dataset == SECOND]))
-    untrained = [record for record in records if record.epochs == 0]
     main = [record for record in of_variant if record.dataset == BENCHMARK]
-    records = [record for record in records if record.dataset == BENCHMARK]
-    first = [record for record in records if record.seed == SEED]
+    first = [record for record in records if record.dataset == BENCHMARK and record.seed == SEED]
     runs = _compared(main)
     probes = _by_probe(runs)
     methods = probes[MAIN]
@@ -83,7 +81,7 @@ def tables(records: Sequence[AccuracyRecord], repeated: Sequence[AccuracyRecord]
         _markdown(_spread(again)),
         _markdown(_detectable(methods)),
         _markdown(_bounds(_methods(main, MAIN))),
-        _markdown(_untrained(untrained)),
+        _markdown(_untrained([record for record in records if record.epochs == 0])),
         _markdown(_both_benchmarks(methods, of_second[MAIN])),
         _markdown(_benchmark_agreement(probes, of_second)),
     ]
